@@ -1,0 +1,10 @@
+import { runSteps } from './run-steps.ts'
+import { staticSteps } from './static-steps.ts'
+
+// `npm run check`: what can be said in seconds, without a server and without a build.
+const failed = await runSteps('check', [
+  ...staticSteps,
+  { name: 'unit tests', command: ['vitest', 'run', '--project', 'unit', '--reporter', 'dot'] },
+])
+console.log(failed.length === 0 ? 'check: all is well' : `check: FAILED in ${failed.join(', ')}`)
+process.exitCode = failed.length === 0 ? 0 : 1

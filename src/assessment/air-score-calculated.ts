@@ -1,0 +1,15 @@
+import * as v from 'valibot'
+import { defineEvent } from '../outbox/define-event.ts'
+import { AIRScore } from './air-score.ts'
+
+/** An AI-R score was calculated and stored. Its events are ordered per score. */
+export const AIRScoreCalculated = defineEvent({
+  type: 'AIRScoreCalculated',
+  aggregate: AIRScore,
+  payload: v.object({
+    userId: v.pipe(v.string(), v.uuid()),
+    airScoreId: v.pipe(v.string(), v.uuid()),
+    airScoreValue: v.number(),
+    occupation: v.pipe(v.string(), v.maxLength(20)),
+  }),
+})

@@ -1,0 +1,74 @@
+import { DataAccessError } from '../errors.ts'
+import { type Clock, monotonicClock } from '../kernel/clock.ts'
+import type { Logger } from '../kernel/logger.ts'
+import type { CacheStore } from './cache-store.ts'
+import { MemoryStore } from './memory/memory-store.ts'
+
+/** What a {@link CacheChoice} opens its store with. */
+export interface CacheSurroundings {
+  readonly clock?: Clock
+  readonly logger?: Logger
+}
+
+/** Where the cache of a data access is; made by `memoryCache()` or `redisCache()`, or by you around your own store. */
+export interface CacheChoice {
+  readonly name: string
+  /** True if a change made by another process reaches this process's cache. */
+  readonly sharedByProcesses: boolean
+  /**
+   * For a store that processes share: what a process committed and could not expire is swept by the others that cache under the
+   * same name, within this time in milliseconds. Without it the ttl is the bound after a crash.
+   */
+  readonly sweep?: { readonly space: string; readonly everyMs: number }
+  /** Loads what the store needs: rejects with `DRIVER_MISSING` before anything is open, not at the first read. */
+  prepare?(): Promise<void>
+  /** Opens the store; called once by each data access. */
+  open(surroundings: CacheSurroundings): CacheStore
+}
+
+/** What {@link memoryCache} takes. */
+export interface MemoryCacheOptions {
+  /** Says that no other process writes to the database: its writes would not expire what is cached here. */
+  readonly singleProcess?: boolean
+  /** How many entries, leases and stamps it holds at most; at least 100, default 10,000. */
+  readonly maxEntries?: number
+}
+
+/** Caches in this process. On PostgreSQL say `singleProcess: true`, since other processes would not see its invalidations. */
+export function memoryCache({ singleProcess = false, maxEntries = 10_000 }: MemoryCacheOptions = {}): CacheChoice {
+  if (!(Number.isInteger(maxEntries) && maxEntries >= 100)) {
+    throw new DataAccessError('OPTION_INVALID', `maxEntries of memoryCache is ${maxEntries}; give a whole number of at least 100`)
+  }
+  return {
+    name: 'memory',
+    // With one process there is nobody whose change could be missed.
+    sharedByProcesses: singleProcess,
+    open: ({ clock = monotonicClock }) => new MemoryStore({ maxEntries, clock }),
+  }
+}
+
+/** What a cached read says when nobody chose where to cache. */
+export function cacheChoiceRequired(): DataAccessError {
+  return new DataAccessError(
+    'CACHE_CHOICE_REQUIRED',
+    "On PostgreSQL you choose where to cache: createDataAccess({ cache: redisCache({ url }) }) with redisCache from '@innovateai/data-access/cache/redis', " +
+      'or cache: memoryCache({ singleProcess: true }) if no other process writes to this database, or cache: false to read without one',
+  )
+}
+
+/** The store of `cache: false`: it holds nothing, so that every read goes to the database. */
+export function noCache(): CacheChoice {
+  return {
+    name: 'none',
+    sharedByProcesses: true,
+    open: () => ({
+      name: 'none',
+      read: async (requests) => requests.map(() => ({ state: 'absent', seen: undefined })),
+      acquire: async (requests) => requests.map(({ stamps }) => stamps.map(() => '')),
+      fill: async (fills) => fills.map(() => true),
+      invalidate: async () => undefined,
+      ping: async () => 0,
+      close: async () => undefined,
+    }),
+  }
+}

@@ -1,0 +1,76 @@
+/** What a reader looks for: one entry, and the stamps that must be unchanged since it was filled. */
+export interface EntryRequest {
+  readonly key: string
+  /** Keys of the stamps, in a fixed order. */
+  readonly stamps: readonly string[]
+  /** The shape in which the entry's payload is written: one of another version is no entry. */
+  readonly version: string
+}
+
+/** What a store has for an {@link EntryRequest}. */
+export type Found =
+  | { readonly state: 'hit'; readonly payload: string }
+  /** `seen` marks the unusable entry that is still there, if there is one. */
+  | { readonly state: 'absent'; readonly seen: string | undefined }
+  /** Somebody is loading. `stamps` are the live values, `undefined` for a missing one. */
+  | { readonly state: 'leased'; readonly token: string; readonly stamps: readonly (string | undefined)[] }
+
+/** Asks to be the one who loads an entry. */
+export interface LeaseRequest extends EntryRequest {
+  /** Random, never used before. */
+  readonly token: string
+  /** The mark of the unusable entry that was found and may be replaced. */
+  readonly seen: string | undefined
+  /** How long the entry will live: its stamps are kept at least as long, in milliseconds. */
+  readonly keepMs: number
+}
+
+/** Stores an entry under a lease, or gives the lease back. */
+export interface Fill {
+  readonly key: string
+  readonly version: string
+  /** The token of the lease. */
+  readonly token: string
+  /** The stamps' values as the lease was granted. */
+  readonly stamps: readonly string[]
+  /** `undefined` gives the lease back and stores nothing. */
+  readonly payload: string | undefined
+  /** Milliseconds, at least 1. */
+  readonly ttlMs: number
+}
+
+/**
+ * Where cached entries are. Keys, payloads, tokens and stamps are opaque texts. Every adapter passes
+ * `cacheStoreContract()` from the `testing` entry point.
+ *
+ * - Atomic? Each entry by itself: what one call does to several entries may be seen in part.
+ * - Ordered? A call that begins after another one was answered sees what that one did, in whatever process.
+ * - Idempotent? `read`, `invalidate` and `close` are. A second `acquire` or `fill` with the same token is refused.
+ * - Safe concurrently? Yes, between callers and between processes.
+ * - Each call ends within a bounded time: it rejects when the store is away, and then may or may not have had its effect.
+ */
+export interface CacheStore {
+  /** Names the store in figures, health and messages. */
+  readonly name: string
+
+  /** Looks entries up, in one round trip for all. An entry is a hit only if its version and all its stamps are the live ones. */
+  read(requests: readonly EntryRequest[]): Promise<readonly Found[]>
+
+  /**
+   * Grants a lease on each entry that is absent, or unusable as `seen` says; creates its missing stamps with random values.
+   * Answers with the stamps' values, or `undefined` where the lease is refused. A lease ends by itself after `leaseMs`.
+   */
+  acquire(requests: readonly LeaseRequest[], leaseMs: number): Promise<readonly (readonly string[] | undefined)[]>
+
+  /** Stores each entry if its lease is still there, and tells which were stored. */
+  fill(fills: readonly Fill[]): Promise<readonly boolean[]>
+
+  /** Deletes entries, leases and stamps. Once it resolves, no read that begins later is a hit on what they held. */
+  invalidate(keys: readonly string[]): Promise<void>
+
+  /** Measures one round trip in milliseconds. */
+  ping(): Promise<number>
+
+  /** Frees what the store holds; flushes nothing, since nothing waits. May be called twice. */
+  close(): Promise<void>
+}

@@ -1,0 +1,109 @@
+import type { EntityClass, EntityManager } from '@mikro-orm/core'
+import { DataAccessError } from '../errors.ts'
+import { checkLifetime, type Lifetime } from './policy.ts'
+
+/** The rows on which a query's result depends; made by {@link dep}. */
+export interface Dependency {
+  readonly entity: EntityClass<object>
+  readonly values: Readonly<Record<string, unknown>>
+}
+
+/**
+ * Names the rows on which a query's result depends: those whose properties have these values, before or after a change. Give
+ * relations by their id. Without values the result depends on every row of the entity.
+ */
+export function dep<Entity extends object>(
+  entity: EntityClass<Entity>,
+  values?: Readonly<Partial<Record<keyof Entity & string, unknown>>>,
+): Dependency {
+  return { entity, values: values ?? {} }
+}
+
+/** What {@link cachedQuery} takes. */
+export interface CachedQueryOptions<Params, Result> extends Lifetime {
+  /** Unique among the queries and permanent: it stands in the keys. */
+  readonly name: string
+  /**
+   * The rows on which the result depends. Which entities and properties it names must not depend on the parameters, since
+   * processes that never run the query must know what to expire: return an array literal.
+   */
+  readonly dependsOn: (params: Params) => readonly Dependency[]
+  /**
+   * Reads from the database through the entity manager that it is given. A result of entities of one class with a cache
+   * policy, or null, is kept as ids; anything else must be plain data and is kept as it is.
+   */
+  readonly run: (em: EntityManager, params: Params) => Promise<Result>
+  /** Change it when the meaning of the result changes. Default 1. */
+  readonly version?: number
+}
+
+/** A query whose results are cached; made by {@link cachedQuery}. */
+export interface CachedQuery<Params = never, Result = unknown> {
+  readonly kind: 'query'
+  readonly name: string
+  readonly dependsOn: (params: Params) => readonly Dependency[]
+  readonly run: (em: EntityManager, params: Params) => Promise<Result>
+  readonly version: number
+  readonly lifetime: Required<Lifetime>
+  /** What it depends on, with the names of the properties alone. */
+  readonly shapes: readonly DependencyShape[]
+}
+
+/** An entity and the properties by whose values queries depend on it. */
+export interface DependencyShape {
+  readonly entity: EntityClass<object>
+  readonly properties: readonly string[]
+}
+
+/**
+ * Declares a query whose results are cached until a row on which they depend changes, or the ttl ends.
+ *
+ * @throws DataAccessError `OPTION_INVALID` if `dependsOn` gives no array whatever the parameters are, or a time is out of range.
+ */
+export function cachedQuery<Params, Result>(options: CachedQueryOptions<Params, Result>): CachedQuery<Params, Result> {
+  const { name, dependsOn, run, version = 1, ...lifetime } = options
+  const shapes = probe(name, dependsOn)
+  return { kind: 'query', name, dependsOn, run, version, shapes, lifetime: checkLifetime(lifetime, `The cached query ${name}`) }
+}
+
+/** The dependencies for some parameters, whose shapes are those that every process knows. */
+export function dependenciesOf<Params>(query: CachedQuery<Params>, params: Params): readonly Dependency[] {
+  const dependencies = query.dependsOn(params)
+  for (const dependency of dependencies) {
+    const known = query.shapes.some(
+      (shape) => shape.entity === dependency.entity && shape.properties.join() === propertiesOf(dependency).join(),
+    )
+    if (!known) throw shapeError(query.name)
+  }
+  return dependencies
+}
+
+/** Runs `dependsOn` with stand-ins for the parameters, to learn what it names. */
+function probe<Params>(name: string, dependsOn: (params: Params) => readonly Dependency[]): readonly DependencyShape[] {
+  const standIn: unknown = new Proxy(() => undefined, {
+    get: (_target, property) => (property === Symbol.toPrimitive ? () => '' : standIn),
+    apply: () => standIn,
+  })
+  try {
+    const dependencies: unknown = dependsOn(standIn as Params)
+    if (!Array.isArray(dependencies) || dependencies.length === 0) throw new Error('not a list with at least one dependency')
+    return dependencies.map((dependency: Dependency) => ({
+      entity: dependency.entity,
+      properties: propertiesOf(dependency),
+    }))
+  } catch (error) {
+    throw shapeError(name, error)
+  }
+}
+
+function propertiesOf({ values }: Dependency): readonly string[] {
+  return Object.keys(values).sort()
+}
+
+function shapeError(name: string, cause?: unknown): DataAccessError {
+  return new DataAccessError(
+    'OPTION_INVALID',
+    `dependsOn of the cached query ${name} names other entities or properties for other parameters; return an array literal of dep(…)`,
+    { cause },
+  )
+}

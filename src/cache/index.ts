@@ -1,0 +1,13 @@
+export { type CacheChoice, type CacheSurroundings, type MemoryCacheOptions, memoryCache } from './cache-choice.ts'
+export type { CacheStore, EntryRequest, Fill, Found, LeaseRequest } from './cache-store.ts'
+export {
+  type CachedQuery,
+  type CachedQueryOptions,
+  cachedQuery,
+  type Dependency,
+  type DependencyShape,
+  dep,
+} from './cached-query.ts'
+export type { CacheFigures } from './figures.ts'
+export type { InvalidationFigures } from './invalidation.ts'
+export { type CachePolicy, type CachePolicyOptions, cachePolicy, type Lifetime } from './policy.ts'

@@ -1,0 +1,90 @@
+import { randomUUID } from 'node:crypto'
+import type { EntityManager, MikroORM } from '@mikro-orm/core'
+import { dialectOf, runSql } from '../database/sql.ts'
+import { wholeEntityOf } from './key.ts'
+
+/** A row of `cache_invalidations`. */
+export interface LoggedInvalidation {
+  readonly id: string
+  readonly keys: readonly string[]
+}
+
+/** More keys than this in one transaction are written as the few that expire all entries of their entities. */
+const mostKeys = 500
+
+/** Rows read or removed by one statement: many, since after an outage of Redis all that waits is to be swept within the interval. */
+export const logBatch = 5000
+
+/**
+ * The table `cache_invalidations`: what each root transaction expires, written in that transaction, so that it is known if
+ * and only if the transaction committed. A row stays until a store has acknowledged its keys.
+ */
+export class InvalidationLog {
+  readonly #orm: MikroORM
+  readonly #space: string
+
+  constructor(orm: MikroORM, space: string) {
+    this.#orm = orm
+    this.#space = space
+  }
+
+  /** Adds a row in the entity manager's transaction; resolves to its id. */
+  async write(em: EntityManager, keys: readonly string[]): Promise<string> {
+    const id = randomUUID()
+    const bounded = keys.length <= mostKeys ? keys : [...new Set(keys.map(wholeEntityOf))]
+    // Not now(): that is when the transaction began, and the age of a row is to begin late.
+    const now = dialectOf(em) === 'postgresql' ? 'clock_timestamp()' : sqliteNow
+    await runSql(em, `insert into cache_invalidations (id, space, keys, created_at) values (?, ?, ?, ${now})`, [
+      id,
+      this.#space,
+      JSON.stringify(bounded),
+    ])
+    return id
+  }
+
+  /** The oldest rows of at least this age. Relies on cache_invalidations_created_at_index. */
+  async olderThan(ageMs: number): Promise<LoggedInvalidation[]> {
+    const em = this.#fork()
+    const moment =
+      dialectOf(em) === 'postgresql' ? `clock_timestamp() - ? * interval '1 millisecond'` : `${sqliteNow} - cast(? as integer)`
+    const rows = await runSql<{ id: string; keys: string }>(
+      em,
+      `select id, keys from cache_invalidations where created_at <= ${moment} and space = ? order by created_at limit ${logBatch}`,
+      [ageMs, this.#space],
+    )
+    return rows.map(({ id, keys }) => ({ id, keys: JSON.parse(keys) as string[] }))
+  }
+
+  /** Removes rows, at most {@link logBatch}; one that is gone already is no fault. */
+  async remove(ids: readonly string[]): Promise<void> {
+    const em = this.#fork()
+    const some = `id in (${ids.map(() => '?').join()})`
+    if (dialectOf(em) === 'postgresql') {
+      // Nothing is lost when a crash forgets this: the row is swept once more.
+      const relaxed = `set_config('synchronous_commit', 'off', true) = 'off'`
+      await runSql(em, `delete from cache_invalidations where (select ${relaxed}) and ${some}`, ids)
+      return
+    }
+    await this.#withoutWaiting(em, () => runSql(em, `delete from cache_invalidations where ${some}`, ids))
+  }
+
+  /** On SQLite a statement that waits for another process's write holds this whole process: it gives up at once instead. */
+  async #withoutWaiting(em: EntityManager, run: () => Promise<unknown>): Promise<void> {
+    await em.getConnection('write').transactional(async (transaction) => {
+      em.setTransactionContext(transaction)
+      const [setting] = await runSql<{ timeout: number }>(em, 'pragma busy_timeout')
+      await runSql(em, 'pragma busy_timeout = 0')
+      try {
+        await run()
+      } finally {
+        await runSql(em, `pragma busy_timeout = ${Number(setting?.timeout ?? 5000)}`)
+      }
+    })
+  }
+
+  #fork(): EntityManager {
+    return this.#orm.em.fork({ disableContextResolution: true })
+  }
+}
+
+const sqliteNow = "cast(unixepoch('subsec') * 1000 as integer)"

@@ -1,0 +1,136 @@
+import { classifyFailure } from '../database/failure.ts'
+import { migrationMissing } from '../database/migration-missing.ts'
+import type { Logger } from '../kernel/logger.ts'
+import { inRootContext } from '../kernel/root-context.ts'
+import { type InvalidationLog, logBatch } from './invalidation-log.ts'
+import { wholeEntityOf } from './key.ts'
+
+/** What an {@link InvalidationSweep} works with. */
+export interface SweepParts {
+  readonly log: InvalidationLog
+  /** Expires keys; rejects unless the store has acknowledged it. */
+  readonly expire: (keys: ReadonlySet<string>) => Promise<void>
+  /** What was committed and not expired is expired within this time, in ms. */
+  readonly everyMs: number
+  readonly logger: Logger
+}
+
+/** How long rows whose keys are expired are gathered, to be removed by one statement: far less than their grace. */
+const removeAfterMs = 50
+/** More keys than this at once are expired with all entries of their entities: the store has a bounded time. */
+const mostKeys = 5000
+/** How long closing waits for a database that does not answer. */
+const closingMs = 1000
+
+/**
+ * Expires what a process committed and did not expire, since it died or its store was away: every process with a cache
+ * looks, and whoever comes first does it. Twice does no harm.
+ */
+export class InvalidationSweep {
+  readonly #parts: SweepParts
+  /** Half of the time is the pause between looks, half the grace in which the process that committed expires by itself. */
+  readonly #halfMs: number
+  readonly #done = new Set<string>()
+  #swept = 0
+  #timer: NodeJS.Timeout | undefined
+  #removing: NodeJS.Timeout | undefined
+  #running: Promise<void> = Promise.resolve()
+  #failing = false
+  #stopped = false
+
+  constructor(parts: SweepParts) {
+    this.#parts = parts
+    this.#halfMs = parts.everyMs / 2
+  }
+
+  /** Rows of other processes, or of this one's failures, whose keys were expired here. */
+  get swept(): number {
+    return this.#swept
+  }
+
+  /** Begins to look. Keeps no process alive. */
+  start(): void {
+    this.#timer = this.#later(this.#halfMs, async () => {
+      await this.#sweep()
+      if (!this.#stopped) this.start()
+    })
+  }
+
+  /** Takes note that a row's keys are expired; the row is removed with others soon. */
+  acknowledged(id: string): void {
+    if (this.#stopped) return
+    this.#done.add(id)
+    this.#removing ??= this.#later(removeAfterMs, () => this.#remove())
+  }
+
+  /** Ends the looks and removes what is expired; what the database does not answer in a second is left to others. */
+  async stop(): Promise<void> {
+    if (this.#stopped) return
+    this.#stopped = true
+    clearTimeout(this.#timer)
+    clearTimeout(this.#removing)
+    let timer: NodeJS.Timeout | undefined
+    const expiry = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, closingMs)
+    })
+    await Promise.race([this.#running.then(() => this.#remove()), expiry])
+    clearTimeout(timer)
+  }
+
+  /** One after the other, outside every request's context, on a timer that keeps no process alive. */
+  #later(ms: number, run: () => Promise<void>): NodeJS.Timeout {
+    const next = () => {
+      this.#running = this.#running.then(run)
+    }
+    return inRootContext(() => setTimeout(next, ms)).unref()
+  }
+
+  /** Never rejects. */
+  async #sweep(): Promise<void> {
+    await this.#guarded('swept', async () => {
+      for (let more = true; more && !this.#stopped; ) {
+        const rows = await this.#parts.log.olderThan(this.#halfMs)
+        const open = rows.filter(({ id }) => !this.#done.has(id))
+        if (open.length === 0) return
+        const keys = new Set(open.flatMap((row) => row.keys))
+        const few = keys.size <= mostKeys ? keys : new Set([...keys].map(wholeEntityOf))
+        const stored = await this.#parts.expire(few).then(
+          () => true,
+          () => false, // the cache itself tells of its outages
+        )
+        if (!stored) return
+        this.#swept += open.length
+        await this.#parts.log.remove(open.map(({ id }) => id))
+        more = rows.length === logBatch
+      }
+    })
+  }
+
+  /** Never rejects. */
+  async #remove(): Promise<void> {
+    this.#removing = undefined
+    while (this.#done.size > 0) {
+      const ids = [...this.#done].slice(0, logBatch)
+      const removed = await this.#guarded('removed', () => this.#parts.log.remove(ids))
+      // What could not be removed is swept once more, here or elsewhere.
+      for (const id of ids) this.#done.delete(id)
+      if (!removed) return
+    }
+  }
+
+  async #guarded(verb: string, run: () => Promise<void>): Promise<boolean> {
+    try {
+      await run()
+      this.#failing = false
+      return true
+    } catch (error) {
+      // Before the first migration there is nothing to sweep; a SQLite that another process is writing to will be free again.
+      const expected = migrationMissing(error) !== undefined || classifyFailure(error) === 'conflict'
+      if (!this.#failing && !this.#stopped && !expected) {
+        this.#failing = true
+        this.#parts.logger.warn(`Rows of cache_invalidations could not be ${verb}; the next sweep tries again`, { error })
+      }
+      return false
+    }
+  }
+}

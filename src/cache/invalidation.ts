@@ -1,0 +1,174 @@
+import type { ChangeSet, EntityManager } from '@mikro-orm/core'
+import type { CommitParticipant } from '../database/transaction-subscriber.ts'
+import { type CommitScope, Journal } from '../kernel/commit-scope.ts'
+import type { Logger } from '../kernel/logger.ts'
+import type { BulkWrite } from './bulk-writes.ts'
+import type { CacheStore } from './cache-store.ts'
+import type { InvalidationLog } from './invalidation-log.ts'
+import { InvalidationSweep } from './invalidation-sweep.ts'
+
+/** Names the keys that a change of one row expires. */
+export interface ChangeKeys {
+  /** Runs after the flush's SQL: old values are in the change set's original, new ones in the entity. */
+  of(changeSet: ChangeSet<object>, em: EntityManager): readonly string[]
+  /** Runs after a write without change sets. */
+  ofBulk(write: BulkWrite): readonly string[]
+  /** A few keys that expire everything: for when there are too many to remember. */
+  all(): readonly string[]
+}
+
+/** What an {@link Invalidation} works with. */
+export interface InvalidationParts {
+  readonly store: CacheStore
+  readonly keys: ChangeKeys
+  /** The root transaction that an entity manager is in. */
+  readonly scopeOf: (em: EntityManager) => CommitScope | undefined
+  /** Ends what is loading these keys now. */
+  readonly fence: (keys: ReadonlySet<string>) => void
+  readonly logger: Logger
+  /** For a store that processes share: where they find what one of them did not get to expire, and within what time in ms. */
+  readonly sweep?: { readonly log: InvalidationLog; readonly everyMs: number } | undefined
+}
+
+/** What the invalidations have done so far. */
+export interface InvalidationFigures {
+  /** Keys that were sent to the store. */
+  readonly keys: number
+  /** Calls that the store did not acknowledge. */
+  readonly unacknowledged: number
+  /** Keys that wait until the store is back. */
+  readonly waiting: number
+  /** Commits whose keys were expired by this process's sweep: another process died before it could, or its store was away. */
+  readonly swept: number
+}
+
+const longestMemory = 10_000
+
+/**
+ * Expires what a root transaction has changed, once it has committed and before anybody is told so. Not before: a reader in
+ * between would fill the cache with the old row. While the store is away the keys are remembered, and swept before this
+ * process reads from the store again.
+ */
+export class Invalidation implements CommitParticipant {
+  readonly name = 'cache'
+  readonly #parts: InvalidationParts
+  readonly #journal = new Journal<readonly string[]>('cache keys')
+  readonly #waiting = new Set<string>()
+  readonly #sweep: InvalidationSweep | undefined
+  /** The rows written by the transactions that are about to commit. */
+  readonly #rows = new WeakMap<CommitScope, string>()
+  #settling: Promise<boolean> | undefined
+  #keys = 0
+  #unacknowledged = 0
+
+  constructor(parts: InvalidationParts) {
+    this.#parts = parts
+    const { sweep, logger } = parts
+    if (sweep === undefined) return
+    this.#sweep = new InvalidationSweep({ ...sweep, logger, expire: (keys) => this.#expireNow(keys) })
+    this.#sweep.start()
+  }
+
+  flushed({ em, changeSets, scope }: { em: EntityManager; changeSets: readonly ChangeSet<object>[]; scope: CommitScope }): void {
+    const keys = changeSets.flatMap((changeSet) => this.#parts.keys.of(changeSet, em))
+    if (keys.length > 0) scope.append(this.#journal, keys)
+  }
+
+  /** Expires after the commit of the transaction in which the write ran, or at once. Never rejects. */
+  async wroteInBulk(write: BulkWrite): Promise<void> {
+    const keys = this.#parts.keys.ofBulk(write)
+    if (keys.length === 0) return
+    const scope = this.#parts.scopeOf(write.em)
+    if (scope === undefined) await this.expire(new Set(keys))
+    else scope.append(this.#journal, keys)
+  }
+
+  /** Writes down what will expire: whoever dies after the commit leaves it for others to do. */
+  async beforeCommit({ em, scope }: { em: EntityManager; scope: CommitScope }): Promise<void> {
+    const keys = this.#keysOf(scope)
+    const { sweep } = this.#parts
+    if (sweep !== undefined && keys.size > 0) this.#rows.set(scope, await sweep.log.write(em, [...keys]))
+  }
+
+  async afterCommit({ scope }: { scope: CommitScope }): Promise<void> {
+    const keys = this.#keysOf(scope)
+    if (keys.size === 0 || !(await this.expire(keys))) return
+    const row = this.#rows.get(scope)
+    if (row !== undefined) this.#sweep?.acknowledged(row)
+  }
+
+  /**
+   * The commit may have taken place all the same, so what it would have changed expires too. It may even take place later, after
+   * somebody has filled the cache again: the row then stands, and is swept.
+   */
+  async commitFailed({ scope }: { scope: CommitScope }): Promise<void> {
+    const keys = this.#keysOf(scope)
+    if (keys.size > 0) await this.expire(keys)
+  }
+
+  /** Ends entries, leases and stamps, here at once and in the store within its bounded time. Tells whether the store did; never rejects. */
+  async expire(keys: ReadonlySet<string>): Promise<boolean> {
+    this.#keys += keys.size
+    try {
+      await this.#expireNow(keys)
+      return true
+    } catch (error) {
+      this.#unacknowledged += 1
+      // Once for an outage, not once for each commit in it.
+      if (this.#waiting.size === 0) {
+        const { store, logger } = this.#parts
+        logger.warn(`The ${store.name} cache did not acknowledge an invalidation; reads go to the database until it does`, {
+          cause: error instanceof Error ? error.message : String(error),
+        })
+      }
+      this.#remember(keys)
+      return false
+    }
+  }
+
+  /** True when the store knows all that this process has changed; else tries to tell it first. */
+  settled(): boolean | Promise<boolean> {
+    if (this.#settling === undefined && this.#waiting.size === 0) return true
+    this.#settling ??= this.#sweepWaiting().finally(() => {
+      this.#settling = undefined
+    })
+    return this.#settling
+  }
+
+  figures(): InvalidationFigures {
+    return { keys: this.#keys, unacknowledged: this.#unacknowledged, waiting: this.#waiting.size, swept: this.#sweep?.swept ?? 0 }
+  }
+
+  /** Ends the sweeps. May be called twice. */
+  async close(): Promise<void> {
+    await this.#sweep?.stop()
+  }
+
+  #keysOf(scope: CommitScope): ReadonlySet<string> {
+    return new Set(scope.read(this.#journal).flat())
+  }
+
+  async #expireNow(keys: ReadonlySet<string>): Promise<void> {
+    this.#parts.fence(keys)
+    await this.#parts.store.invalidate([...keys])
+  }
+
+  async #sweepWaiting(): Promise<boolean> {
+    const keys = new Set(this.#waiting)
+    // Taken out first: a key that a commit adds again meanwhile must stay for the next sweep.
+    this.#waiting.clear()
+    try {
+      await this.#parts.store.invalidate([...keys])
+    } catch {
+      this.#remember(keys)
+    }
+    return this.#waiting.size === 0
+  }
+
+  #remember(keys: ReadonlySet<string>): void {
+    for (const key of keys) this.#waiting.add(key)
+    if (this.#waiting.size <= longestMemory) return
+    this.#waiting.clear()
+    for (const key of this.#parts.keys.all()) this.#waiting.add(key)
+  }
+}

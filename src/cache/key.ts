@@ -1,0 +1,64 @@
+import { createHash } from 'node:crypto'
+import type { EntityMetadata, EntityProperty, Platform } from '@mikro-orm/core'
+
+/** Longer texts stand in keys as their hash. */
+const longestText = 100
+
+/** The key of an entity's row. */
+export function rowKey(entity: string, id: unknown): string {
+  return `${entity}:${text(id)}`
+}
+
+/** The key under which a unique property's value leads to an id. */
+export function uniqueKey(entity: string, property: string, value: unknown): string {
+  return `${entity}@${property}:${text(value)}`
+}
+
+/** The key of a query's result for some parameters, given as encoded text. */
+export function queryKey(query: string, parameters: string): string {
+  return `?${query}:${shorten(parameters)}`
+}
+
+/** The stamp on which every entry of an entity hangs: for bulk writes, cascades in the database and invalidation by hand. */
+export function wholeEntityStamp(entity: string): string {
+  return `${entity}#*`
+}
+
+/** The stamp of the entity to which a changed key belongs: it expires that key's entry with all others of the entity. */
+export function wholeEntityOf(key: string): string {
+  return wholeEntityStamp(key.slice(0, key.search(/[:@#]/)))
+}
+
+/** The stamp of all rows of an entity whose properties have these values; no properties at all: of every row. */
+export function shapeStamp(entity: string, values: Readonly<Record<string, unknown>>): string {
+  const pairs = Object.keys(values)
+    .sort()
+    .map((name) => `${name}=${text(values[name])}`)
+  return `${entity}#${pairs.join('&')}`
+}
+
+/** One text for one value as the database knows it: 1 and '1' are the same id, null is not the text 'null'. */
+function text(value: unknown): string {
+  if (value === null || value === undefined) return '~'
+  return shorten(encodeURIComponent(value instanceof Date ? value.toISOString() : String(value)))
+}
+
+function shorten(text: string): string {
+  return text.length <= longestText ? text : createHash('sha256').update(text).digest('base64url')
+}
+
+/** A property's value as the database knows it: what MikroORM keeps in its snapshots. */
+export function databaseValue(property: EntityProperty, value: unknown, platform: Platform): unknown {
+  const { customType } = property
+  // PostgreSQL gives every spelling of a uuid back in lower case.
+  if (property.columnTypes?.[0] === 'uuid' && typeof value === 'string') return value.toLowerCase()
+  return customType === undefined || value == null
+    ? value
+    : customType.convertToDatabaseValue(value, platform, { fromQuery: true, key: property.name, mode: 'query' })
+}
+
+/** Changes when the way in which an entity's rows are written changes, so that no version reads what another one wrote. */
+export function schemaVersion(meta: EntityMetadata): string {
+  const shape = meta.props.map((p) => [p.name, p.kind, p.type, p.fieldNames, p.columnTypes, p.customType?.constructor.name])
+  return createHash('sha256').update(JSON.stringify(shape)).digest('hex').slice(0, 12)
+}

@@ -1,0 +1,61 @@
+import type { EntityClass } from '@mikro-orm/core'
+import { DataAccessError } from '../errors.ts'
+
+/** How long entries live, in milliseconds. */
+export interface Lifetime {
+  /** The hard bound of an entry's age; 1 ms … 7 days. Default one minute. */
+  readonly ttl?: number
+  /** The same for the knowledge that a row does not exist. Default a tenth of `ttl`, and at most 10 seconds. */
+  readonly negativeTtl?: number
+  /** The share of the ttl by which an entry may end earlier, at random, so that many do not end at once; 0 … 1, default 0.1. */
+  readonly jitter?: number
+}
+
+/** What {@link cachePolicy} takes. */
+export interface CachePolicyOptions<Entity, Unique extends keyof Entity & string> extends Lifetime {
+  /** Properties that are unique and never composed: each gets a lookup, `email` the lookup `byEmail`. */
+  readonly uniques?: readonly Unique[]
+}
+
+/** How the rows of one entity are cached; made by {@link cachePolicy}. */
+export interface CachePolicy<Entity extends object = object, Unique extends string = string> {
+  readonly kind: 'policy'
+  readonly entity: EntityClass<Entity>
+  readonly uniques: readonly Unique[]
+  readonly lifetime: Required<Lifetime>
+}
+
+const longestTtlMs = 7 * 24 * 60 * 60 * 1000
+
+/**
+ * Says how an entity's rows are cached. Declare it once, beside the entity, and list it among the module's caches.
+ *
+ * @throws DataAccessError `OPTION_INVALID` for a time or a share outside its range.
+ */
+export function cachePolicy<Entity extends object, const Unique extends keyof Entity & string = never>(
+  entity: EntityClass<Entity>,
+  options: CachePolicyOptions<Entity, Unique> = {},
+): CachePolicy<Entity, Unique> {
+  const { uniques = [], ...lifetime } = options
+  return { kind: 'policy', entity, uniques, lifetime: checkLifetime(lifetime, `The cache policy of ${entity.name}`) }
+}
+
+/** Fills in the defaults and refuses what is out of range. */
+export function checkLifetime(lifetime: Lifetime, owner: string): Required<Lifetime> {
+  const ttl = lifetime.ttl ?? 60_000
+  const negativeTtl = lifetime.negativeTtl ?? Math.max(1, Math.min(ttl / 10, 10_000))
+  const jitter = lifetime.jitter ?? 0.1
+  const refuse = (option: string, value: number, range: string) =>
+    new DataAccessError('OPTION_INVALID', `${owner} has ${option}: ${value}; give ${range}`)
+  if (!(ttl >= 1 && ttl <= longestTtlMs)) throw refuse('ttl', ttl, '1 to 604800000 milliseconds')
+  if (!(negativeTtl >= 1 && negativeTtl <= longestTtlMs)) {
+    throw refuse('negativeTtl', negativeTtl, '1 to 604800000 milliseconds')
+  }
+  if (!(jitter >= 0 && jitter <= 1)) throw refuse('jitter', jitter, 'a share from 0 to 1')
+  return { ttl, negativeTtl, jitter }
+}
+
+/** A lifetime's ttl, shortened by a random part of its jitter. */
+export function jitteredTtl({ ttl, negativeTtl, jitter }: Required<Lifetime>, negative: boolean): number {
+  return Math.max(1, Math.round((negative ? negativeTtl : ttl) * (1 - jitter * Math.random())))
+}

@@ -1,0 +1,2 @@
+export type { RedisOptions } from '../../redis/redis-connection.ts'
+export { type RedisCacheOptions, redisCache } from './redis-cache.ts'

@@ -1,0 +1,123 @@
+import { randomUUID } from 'node:crypto'
+import type { RedisClient } from '../../redis/redis-client.ts'
+import type { RedisConnection } from '../../redis/redis-connection.ts'
+import type { CacheStore, EntryRequest, Fill, Found, LeaseRequest } from '../cache-store.ts'
+import { acquireScript, fillScript, openStampScript } from './scripts.ts'
+
+/** How long a commit waits for its invalidation. Reads wait less: they have the database to turn to. */
+const invalidationTimeoutMs = 100
+
+/** The keys that are read by one command, and what they hold. */
+interface ReadRound {
+  readonly keys: Set<string>
+  readonly values: Promise<ReadonlyMap<string, string | undefined>>
+}
+
+/** Keeps entries in Redis, for all processes that use the same prefix. */
+export class RedisStore implements CacheStore {
+  readonly name = 'redis'
+  readonly #redis: RedisConnection
+  readonly #prefix: string
+  #round: ReadRound | undefined
+
+  constructor(redis: RedisConnection, prefix: string) {
+    this.#redis = redis
+    this.#prefix = prefix
+  }
+
+  async read(requests: readonly EntryRequest[]): Promise<readonly Found[]> {
+    if (requests.length === 0) return []
+    this.#round ??= this.#openRound()
+    const { keys, values } = this.#round
+    for (const { key, stamps } of requests) {
+      keys.add(key)
+      for (const stamp of stamps) keys.add(stamp)
+    }
+    const found = await values
+    return requests.map((request) => interpret(request, found))
+  }
+
+  async acquire(requests: readonly LeaseRequest[], leaseMs: number): Promise<readonly (readonly string[] | undefined)[]> {
+    const stampLives = new Map<string, number>()
+    for (const { stamps, keepMs } of requests) {
+      for (const stamp of stamps) stampLives.set(stamp, Math.max(keepMs, stampLives.get(stamp) ?? 0))
+    }
+    const [granted, stamps] = await this.#redis.run('leasing cache entries', (client) =>
+      Promise.all([
+        Promise.all(requests.map((r) => acquireScript.run(client, [this.#key(r.key)], [r.token, r.seen ?? '', leaseMs]))),
+        Promise.all(
+          [...stampLives].map(async ([key, keepMs]) => {
+            const value = await openStampScript.run(client, [this.#key(key)], [randomUUID(), keepMs])
+            return [key, String(value)] as const
+          }),
+        ),
+      ]),
+    )
+    const values = new Map(stamps)
+    return requests.map((request, index) =>
+      Number(granted[index]) === 1 ? request.stamps.map((stamp) => values.get(stamp) as string) : undefined,
+    )
+  }
+
+  async fill(fills: readonly Fill[]): Promise<readonly boolean[]> {
+    const answers = await this.#redis.run('filling the cache', (client) =>
+      Promise.all(fills.map((fill) => fillScript.run(client, [this.#key(fill.key)], [fill.token, textOf(fill), fill.ttlMs]))),
+    )
+    return answers.map((answer) => Number(answer) === 1)
+  }
+
+  async invalidate(keys: readonly string[]): Promise<void> {
+    if (keys.length === 0) return
+    await this.#redis.run('invalidating cache entries', (client) => deleteAll(client, keys.map(this.#key)), invalidationTimeoutMs)
+  }
+
+  ping(): Promise<number> {
+    return this.#redis.ping()
+  }
+
+  close(): Promise<void> {
+    return this.#redis.close()
+  }
+
+  /** Gathers what is read until the running code has come to its end, for one command: it costs less than one for each. */
+  #openRound(): ReadRound {
+    const keys = new Set<string>()
+    const values = new Promise<void>((resolve) => process.nextTick(resolve)).then(async () => {
+      this.#round = undefined
+      const all = [...keys]
+      const found = await this.#redis.run('reading the cache', (client) => getAll(client, all.map(this.#key)))
+      return new Map(all.map((key, index) => [key, found[index] ?? undefined]))
+    })
+    return { keys, values }
+  }
+
+  readonly #key = (key: string): string => this.#prefix + key
+}
+
+// Keys of one command must lie on one node of a cluster; commands of one tick travel together anyway.
+async function getAll(client: RedisClient, keys: string[]): Promise<readonly (string | null)[]> {
+  return client.isCluster ? Promise.all(keys.map((key) => client.get(key))) : client.mget(keys)
+}
+
+async function deleteAll(client: RedisClient, keys: string[]): Promise<void> {
+  await (client.isCluster ? Promise.all(keys.map((key) => client.unlink(key))) : client.unlink(keys))
+}
+
+function textOf({ token, version, stamps, payload }: Fill): string {
+  return payload === undefined ? '' : `V${token}|${version}|${stamps.join(',')}|${payload}`
+}
+
+function interpret({ key, stamps, version }: EntryRequest, values: ReadonlyMap<string, string | undefined>): Found {
+  const text = values.get(key)
+  if (text?.startsWith('L') === true) {
+    return { state: 'leased', token: text.slice(1), stamps: stamps.map((stamp) => values.get(stamp)) }
+  }
+  if (text?.startsWith('V') !== true) return { state: 'absent', seen: undefined }
+  const tokenEnd = text.indexOf('|')
+  const seen = text.slice(1, tokenEnd)
+  const live = stamps.map((stamp) => values.get(stamp))
+  if (live.includes(undefined)) return { state: 'absent', seen }
+  const expected = `|${version}|${live.join(',')}|`
+  if (!text.startsWith(expected, tokenEnd)) return { state: 'absent', seen }
+  return { state: 'hit', payload: text.slice(tokenEnd + expected.length) }
+}

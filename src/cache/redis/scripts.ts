@@ -1,0 +1,29 @@
+import { RedisScript } from '../../redis/redis-script.ts'
+
+// One key holds `L<token>` while somebody loads, and `V<token>|<version>|<stamps>|<payload>` once it is filled. So each script
+// touches one key, hence one hash slot of a cluster, and one DEL ends entry and lease alike.
+
+/** ARGV: token, mark of the replaceable entry, lease in ms. Answers 1 if granted. */
+export const acquireScript = new RedisScript(`
+local found = redis.call('GET', KEYS[1])
+if found then
+  if string.sub(found, 1, 1) ~= 'V' or ARGV[2] == '' or string.sub(found, 2, 1 + #ARGV[2]) ~= ARGV[2] then return 0 end
+end
+redis.call('SET', KEYS[1], 'L' .. ARGV[1], 'PX', ARGV[3])
+return 1`)
+
+/** ARGV: value for a missing stamp, life in ms. Answers the live value; a longer life that it already has is left. */
+export const openStampScript = new RedisScript(`
+local value = redis.call('GET', KEYS[1])
+if not value then
+  redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+  return ARGV[1]
+end
+if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+return value`)
+
+/** ARGV: token, value or '' to give the lease back, ttl in ms. Answers 1 if the lease was still there. */
+export const fillScript = new RedisScript(`
+if redis.call('GET', KEYS[1]) ~= 'L' .. ARGV[1] then return 0 end
+if ARGV[2] == '' then redis.call('DEL', KEYS[1]) else redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) end
+return 1`)

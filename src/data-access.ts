@@ -1,0 +1,249 @@
+import type { EntityManager, MikroORM } from '@mikro-orm/core'
+import { type CacheChoice, cacheChoiceRequired, memoryCache, noCache } from './cache/cache-choice.ts'
+import { type DatabaseOptions, openOrm } from './database/connection.ts'
+import { askDatabase, type HealthReport, measureHealth } from './database/health.ts'
+import type { MigrateOptions } from './database/migration-plan.ts'
+import { migrate, pendingMigrations } from './database/migrations.ts'
+import { type PoolFigures, poolFigures } from './database/pool-figures.ts'
+import { type Dialect, dialectOf } from './database/sql.ts'
+import { explainUnknownEntities } from './database/unknown-entity.ts'
+import { DataAccessError } from './errors.ts'
+import { DataAccessExtension, type DataAccessExtensionOptions } from './extension.ts'
+import { type Clock, monotonicClock } from './kernel/clock.ts'
+import { Outbox } from './outbox/outbox.ts'
+import type { WakeChoice } from './outbox/wake.ts'
+import { type Cache, type CacheStats, openCache } from './repository/cached-reads.ts'
+import type { UnitOfWorkContext, UnitOfWorkOptions, Work } from './unit-of-work/unit-of-work.ts'
+import { UnitRunner } from './unit-of-work/unit-runner.ts'
+
+/** How long a question about health may take, in ms. */
+const healthTimeoutMs = 2000
+
+/** How long `close()` waits for running units of work and relays, in ms, and then for connections, of which a hung unit may hold one. */
+const [closeDeadlineMs, poolEndMs] = [10_000, 1000]
+
+/** Where a data access caches. */
+export interface CacheOption {
+  /**
+   * `redisCache({ url })` of `./cache/redis`, `memoryCache()`, or `false` to read without a cache. Default: in process on
+   * SQLite; none on PostgreSQL, where `cached()` asks you to choose, since other processes would not see what this one expires.
+   */
+  readonly cache?: CacheChoice | false
+}
+
+/** How a data access tells the relays of other processes of its commits. */
+export interface WakeOption {
+  /** `redisWake({ url })` of `./outbox/redis-wake`. Default: relays of other processes find events by polling. */
+  readonly wake?: WakeChoice
+}
+
+/** A data access with a database of its own. */
+export interface DataAccessOptions extends DataAccessExtensionOptions, CacheOption, WakeOption {
+  /** Default: SQLite in memory. */
+  readonly database?: DatabaseOptions
+}
+
+/** A data access on your own ORM, which has the extension `dataAccess({ modules })`. */
+export interface AdoptOptions extends CacheOption, WakeOption {
+  readonly orm: MikroORM
+}
+
+/**
+ * Opens a data access: on embedded defaults without options, on PostgreSQL by `database.url`, or around your own ORM.
+ *
+ * @throws DataAccessError `DATABASE_URL_INVALID`, `DRIVER_MISSING`, `DATABASE_UNREACHABLE`, `OPTION_INVALID`, or
+ * `CACHE_CHOICE_REQUIRED` for an in-process cache on PostgreSQL without `singleProcess: true`.
+ */
+export async function createDataAccess(options: DataAccessOptions | AdoptOptions = {}): Promise<DataAccess> {
+  // A missing driver is told now, and not in the log of each read.
+  if (options.cache) await options.cache.prepare?.()
+  await options.wake?.prepare?.()
+  if ('orm' in options) {
+    return new DataAccess(options.orm, DataAccessExtension.of(options.orm).adopt(), options, false)
+  }
+  const extension = new DataAccessExtension(options)
+  const orm = await openOrm(options.database ?? {}, {
+    extensions: [extension],
+    // MikroORM wants to see entities before it asks extensions for theirs.
+    entities: extension.entities as never[],
+  })
+  try {
+    return new DataAccess(orm, extension.adopt(), options, true)
+  } catch (error) {
+    await orm.close(true)
+    throw error
+  }
+}
+
+/** Entities, repositories, cache, units of work and outbox of one database. Made by {@link createDataAccess}. */
+export class DataAccess {
+  readonly orm: MikroORM
+  readonly dialect: Dialect
+  /** The stored domain events and the relays that publish them. */
+  readonly outbox: Outbox
+  readonly #extension: DataAccessExtension
+  readonly #owned: boolean
+  readonly #runner: UnitRunner
+  readonly #cache: Cache | undefined
+  readonly #clock: Clock = monotonicClock
+  readonly #running = new Set<Promise<unknown>>()
+  #closing: Promise<void> | undefined
+
+  /** @internal Use {@link createDataAccess}. */
+  constructor(orm: MikroORM, extension: DataAccessExtension, options: CacheOption & WakeOption, owned: boolean) {
+    const { logger, subscriber, wake, events, modules } = extension
+    const clock = this.#clock
+    explainUnknownEntities(orm)
+    this.orm = orm
+    this.dialect = dialectOf(orm)
+    this.#extension = extension
+    this.#owned = owned
+    this.#runner = new UnitRunner({ orm, subscriber, clock, logger })
+    this.outbox = new Outbox({ orm, wake, definitions: events, clock, logger })
+    const choice = chooseCache(this.dialect, options.cache)
+    if (choice !== undefined) {
+      const caches = modules.flatMap((module) => module.caches ?? [])
+      const scopeOf = (em: EntityManager) => subscriber.scopeOf(em)
+      this.#cache = openCache({ orm, store: choice.open({ clock, logger }), scopeOf, sweep: choice.sweep, caches, clock, logger })
+      extension.join(this.#cache.participant)
+    }
+    if (options.wake !== undefined) wake.join(options.wake.open({ clock, logger }))
+  }
+
+  /** A fresh entity manager, for reads outside a unit of work. */
+  fork(): EntityManager {
+    this.#refuseWhenClosed()
+    return this.orm.em.fork({ disableContextResolution: true })
+  }
+
+  /**
+   * Runs work in one transaction: its rows and its recorded events commit together, or none of them do.
+   *
+   * @throws what the work throws, after rolling back; `UNIT_RETRIES_EXHAUSTED`; `COMMIT_OUTCOME_UNKNOWN`; `CLOSED`.
+   */
+  async unitOfWork<Result>(work: Work<Result, DataAccessUnit>, options: UnitOfWorkOptions = {}): Promise<Result> {
+    // A unit that close() waits for may still divide its own transaction.
+    if (!this.#runner.inside) this.#refuseWhenClosed()
+    const run = (unit: UnitOfWorkContext) => {
+      const cached = ((what: never) => this.#requireCache().cached(what, { em: unit.em })) as unknown as Cache['cached']
+      return work({ ...unit, cached })
+    }
+    return this.#track(this.#runner.run(run, options))
+  }
+
+  /**
+   * The cached reads of an entity that has a policy, or of a cached query. Results are detached and yours to change; with
+   * `{ em }` they are managed by it. The lookups by unique properties are known from the policy: `data.cached(userCache)`.
+   *
+   * @throws DataAccessError `CACHE_CHOICE_REQUIRED`, `CACHE_POLICY_MISSING`, `CLOSED`.
+   */
+  readonly cached: Cache['cached'] = ((what: never, options?: { em?: EntityManager }) => {
+    this.#refuseWhenClosed()
+    return this.#requireCache().cached(what, options)
+  }) as unknown as Cache['cached']
+
+  /** Brings the tables up to date, ours and the modules'. Safe to call from several processes at once. */
+  async migrate(options: MigrateOptions = {}): Promise<string[]> {
+    this.#refuseWhenClosed()
+    return this.#track(migrate(this.orm, this.#extension.migrations(this.dialect), options))
+  }
+
+  /** The names of the migrations that have not run on this database, in order. Changes nothing. */
+  async pendingMigrations(): Promise<string[]> {
+    this.#refuseWhenClosed()
+    return pendingMigrations(this.orm, this.#extension.migrations(this.dialect))
+  }
+
+  /** Asks the database and the cache whether they answer, for at most 2 s; never rejects. */
+  async health(): Promise<DataAccessHealth> {
+    const cache = this.#cache
+    const [database, cacheReport] = await Promise.all([
+      measureHealth(() => askDatabase(this.orm), healthTimeoutMs),
+      cache === undefined ? undefined : measureHealth(async () => void (await cache.ping()), healthTimeoutMs),
+    ])
+    // Without the cache reads go to the database: slower, and still right.
+    return { ok: database.ok, database, ...(cacheReport === undefined ? {} : { cache: cacheReport }) }
+  }
+
+  /** The live figures of the connection pool, and those of the caches. */
+  async stats(): Promise<DataAccessStats> {
+    this.#refuseWhenClosed()
+    const pool = await poolFigures(this.orm, this.#extension.guard.use)
+    return { pool, ...(this.#cache === undefined ? {} : { cache: this.#cache.stats() }) }
+  }
+
+  /**
+   * Stops the relay, waits for running units of work, at most 10 s, then closes what this data access opened. From then on everything throws
+   * `CLOSED`. Your own ORM stays open. A second call waits for the first.
+   */
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  async #close(): Promise<void> {
+    await this.#atMost(closeDeadlineMs, Promise.allSettled([this.outbox.stop({ deadline: closeDeadlineMs }), ...this.#running]))
+    await Promise.all([this.#cache?.close(), this.#extension.wake.channel?.close()])
+    if (!this.#owned) return
+    // Before the pool ends, or a query in between would make a new one. A unit that still runs keeps its connection.
+    this.#extension.guard.close()
+    await this.#atMost(poolEndMs, this.orm.close(true))
+  }
+
+  async #atMost(ms: number, promise: Promise<unknown>): Promise<void> {
+    const deadline = new AbortController()
+    const wait = this.#clock.wait(ms, deadline.signal).catch(() => {})
+    await Promise.race([promise, wait]).finally(() => deadline.abort())
+  }
+
+  #requireCache(): Cache {
+    if (this.#cache === undefined) throw cacheChoiceRequired()
+    return this.#cache
+  }
+
+  async #track<Result>(promise: Promise<Result>): Promise<Result> {
+    this.#running.add(promise)
+    try {
+      return await promise
+    } finally {
+      this.#running.delete(promise)
+    }
+  }
+
+  #refuseWhenClosed(): void {
+    if (this.#closing === undefined) return
+    throw new DataAccessError('CLOSED', 'This data access was closed; create a new one')
+  }
+}
+
+/** The unit of work of a data access: with its cached reads, which inside a transaction read its own writes. */
+export interface DataAccessUnit extends UnitOfWorkContext {
+  readonly cached: Cache['cached']
+}
+
+/** Whether database and cache answer. */
+export interface DataAccessHealth {
+  /** Whether the database does; the cache may be away. */
+  readonly ok: boolean
+  readonly database: HealthReport
+  /** Absent when no cache was chosen. */
+  readonly cache?: HealthReport
+}
+
+/** Live figures. */
+export interface DataAccessStats {
+  readonly pool: PoolFigures
+  /** Absent when no cache was chosen. */
+  readonly cache?: CacheStats
+}
+
+function chooseCache(dialect: Dialect, cache: CacheChoice | false | undefined): CacheChoice | undefined {
+  if (cache === false) return noCache()
+  if (cache === undefined) return dialect === 'sqlite' ? memoryCache() : undefined
+  if (dialect === 'postgresql' && !cache.sharedByProcesses) throw cacheChoiceRequired()
+  return cache
+}

@@ -1,0 +1,26 @@
+import { DataAccessError } from '../errors.ts'
+
+/** The part of a `pg` client that is needed here. */
+interface PgClient {
+  query(...args: unknown[]): unknown
+}
+
+/**
+ * Makes a client reject a `commit` that PostgreSQL turned into a rollback. In a transaction where a statement failed, and
+ * whose error somebody caught, the server answers a commit with `ROLLBACK` and no error: everything would be lost in silence.
+ */
+export function refuseAbortedCommit(client: PgClient): void {
+  const query = client.query.bind(client)
+  client.query = (...args) => {
+    const outcome = query(...args)
+    return args[0] === 'commit' && outcome instanceof Promise ? outcome.then(requireCommit) : outcome
+  }
+}
+
+function requireCommit<Result>(result: Result): Result {
+  if ((result as { command?: unknown }).command !== 'ROLLBACK') return result
+  throw new DataAccessError(
+    'TRANSACTION_ABORTED',
+    'PostgreSQL rolled a transaction back instead of committing it, since a statement in it had failed and its error was caught; nothing was saved. Let the error through, or run what may fail in a nested unit of work',
+  )
+}

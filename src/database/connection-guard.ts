@@ -1,0 +1,176 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
+import type { Connection, MikroORM } from '@mikro-orm/core'
+import { DataAccessError } from '../errors.ts'
+import { explainPoolTimeout, unifyDriverError } from './driver-errors.ts'
+import { returnLostConnections } from './lost-connections.ts'
+import { dialectOf } from './sql.ts'
+
+/** The parts of MikroORM's SQL connection that every statement passes through. */
+interface SqlConnection extends Connection {
+  getClient(): unknown
+  begin(options?: { ctx?: TransactionState }): Promise<TransactionState>
+  commit(transaction: TransactionState, ...rest: unknown[]): Promise<void>
+  rollback(transaction: TransactionState, ...rest: unknown[]): Promise<void>
+  transactional<Result>(callback: (transaction: TransactionState) => Promise<Result>, options?: object): Promise<Result>
+}
+
+/** What Kysely's transaction tells of itself. */
+interface TransactionState {
+  readonly isCommitted: boolean
+  readonly isRolledBack: boolean
+  readonly savepointName?: string
+}
+
+/** How busy a SQLite database is: it has one connection, which a transaction holds. */
+export interface ConnectionUse {
+  readonly transactions: number
+  readonly waiting: number
+}
+
+/**
+ * Stands before an ORM's connection and refuses what would go wrong in silence: a query after close, for which MikroORM
+ * would reconnect with default options; a query in a savepoint whose root transaction is over, which would run on its own or
+ * in somebody else's transaction; and on SQLite a query through another fork inside a transaction, which would wait for the
+ * one connection for ever.
+ */
+export class ConnectionGuard {
+  /** The transaction in whose callback the caller stands. MikroORM's own context already names the fork about to begin. */
+  readonly #surrounding = new AsyncLocalStorage<TransactionState>()
+  /** The root of each savepoint: Kysely gives a savepoint a state of its own, which does not hear of the root's end. */
+  readonly #roots = new WeakMap<TransactionState, TransactionState>()
+  /** Roots whose rollback has begun: what is sent now runs behind it. */
+  readonly #rollingBack = new WeakSet<TransactionState>()
+  #closed = false
+  #transactions = 0
+  #waiting = 0
+
+  constructor(orm: MikroORM) {
+    const connection = orm.driver.getConnection('write') as SqlConnection
+    const single = dialectOf(orm) === 'sqlite'
+    this.#wrap(connection, single)
+    const { driver } = orm
+    const { convertException } = driver
+    driver.convertException = (error) => unifyDriverError(error, convertException.call(driver, error))
+  }
+
+  /** From now on every statement throws `CLOSED`. */
+  close(): void {
+    this.#closed = true
+  }
+
+  get use(): ConnectionUse {
+    return { transactions: this.#transactions, waiting: this.#waiting }
+  }
+
+  #wrap(connection: SqlConnection, single: boolean): void {
+    const { execute, getClient, begin, commit, rollback, connect, transactional } = connection
+    connection.connect = async (...args) => {
+      this.#refuseWhenClosed()
+      if (!single) {
+        // Before the first client connects: only those that the pool makes from here on are watched.
+        await connect.call(connection, { skipOnConnect: true })
+        await watchPool(connection)
+      }
+      return connect.apply(connection, args)
+    }
+    connection.getClient = () => {
+      this.#refuseWhenClosed()
+      if (single) this.#refuseOtherFork()
+      return getClient.call(connection)
+    }
+    connection.execute = async (...args: Parameters<Connection['execute']>) => {
+      this.#refuseWhenClosed()
+      const transaction = args[3] as TransactionState | undefined
+      if (transaction !== undefined) this.#refuseEnded(transaction)
+      else if (single) this.#refuseOtherFork()
+      try {
+        return (await execute.apply(connection, args)) as never
+      } catch (error) {
+        throw explainPoolTimeout(error)
+      }
+    }
+    connection.begin = async (options) => {
+      this.#refuseWhenClosed()
+      if (options?.ctx !== undefined) {
+        this.#refuseEnded(options.ctx)
+        const savepoint = await begin.call(connection, options)
+        this.#roots.set(savepoint, this.#rootOf(options.ctx))
+        return savepoint
+      }
+      if (single) this.#refuseOtherFork()
+      this.#waiting++
+      try {
+        const transaction = await begin.call(connection, options)
+        this.#transactions++
+        return transaction
+      } catch (error) {
+        throw explainPoolTimeout(error)
+      } finally {
+        this.#waiting--
+      }
+    }
+    connection.transactional = (callback, options) =>
+      transactional.call(
+        connection,
+        (transaction: TransactionState) => this.#surrounding.run(transaction, () => callback(transaction)),
+        options,
+      ) as never
+    const ending =
+      (end: SqlConnection['commit']) =>
+      async (transaction: TransactionState, ...rest: unknown[]) => {
+        const open = !transaction.isCommitted && !transaction.isRolledBack
+        try {
+          await end.call(connection, transaction, ...rest)
+        } finally {
+          const root = transaction.savepointName === undefined
+          if (root && open && (transaction.isCommitted || transaction.isRolledBack)) this.#transactions--
+        }
+      }
+    const [commitOpen, rollbackOpen] = [ending(commit), ending(rollback)]
+    connection.commit = async (transaction, ...rest) => {
+      if (this.#rootOf(transaction) !== transaction) this.#refuseEnded(transaction)
+      await commitOpen(transaction, ...rest)
+    }
+    connection.rollback = async (transaction, ...rest) => {
+      if (this.#rootOf(transaction) === transaction) this.#rollingBack.add(transaction)
+      else if (this.#ended(transaction)) return
+      await rollbackOpen(transaction, ...rest)
+    }
+  }
+
+  #rootOf(transaction: TransactionState): TransactionState {
+    return this.#roots.get(transaction) ?? transaction
+  }
+
+  #ended(transaction: TransactionState): boolean {
+    const root = this.#rootOf(transaction)
+    return root.isCommitted || root.isRolledBack || (root !== transaction && this.#rollingBack.has(root))
+  }
+
+  #refuseEnded(transaction: TransactionState): void {
+    if (!this.#ended(transaction)) return
+    throw new DataAccessError(
+      'TRANSACTION_ENDED',
+      'A query was to run in a transaction that is over; await all work inside the transaction before it ends',
+    )
+  }
+
+  #refuseWhenClosed(): void {
+    if (!this.#closed) return
+    throw new DataAccessError('CLOSED', 'This data access was closed, so its database cannot be used; create a new one')
+  }
+
+  #refuseOtherFork(): void {
+    const transaction = this.#surrounding.getStore()
+    if (transaction === undefined || this.#ended(transaction)) return
+    throw new DataAccessError(
+      'TRANSACTION_FORK',
+      'A query went through another fork inside a transaction; SQLite has one connection, so it would wait for ever. Use the `em` of the unit of work',
+    )
+  }
+}
+
+/** A pool behind a dialect of the application's own cannot be watched, and needs no less to work. */
+async function watchPool(connection: Connection): Promise<void> {
+  await returnLostConnections(connection).catch(() => {})
+}

@@ -1,0 +1,53 @@
+import { DataAccessError } from '../errors.ts'
+import type { Dialect } from './sql.ts'
+
+/** Where a database is, read from its URL. */
+export interface DatabaseAddress {
+  readonly dialect: Dialect
+  /** For SQLite a file's path or `:memory:`; for PostgreSQL the URL as given. */
+  readonly target: string
+  /** Safe to print: the password is masked. */
+  readonly printable: string
+}
+
+const accepted = 'postgres://user@host:5432/name, postgresql://…, sqlite:path/to/file.db, file:path/to/file.db, or :memory:'
+
+/**
+ * Reads a database URL. Without one the database is SQLite in memory.
+ *
+ * @throws DataAccessError `DATABASE_URL_INVALID` for a scheme it does not know or a URL that cannot be parsed.
+ */
+export function parseDatabaseUrl(url: string | undefined): DatabaseAddress {
+  if (url === undefined || url === ':memory:' || /^(sqlite|file):(\/\/)?:memory:$/.test(url)) {
+    return { dialect: 'sqlite', target: ':memory:', printable: 'SQLite in memory' }
+  }
+  const scheme = /^([a-z][a-z0-9+.-]*):/i.exec(url)?.[1]?.toLowerCase()
+  if (scheme === 'sqlite' || scheme === 'file') return sqliteFile(url)
+  if ((scheme === 'postgres' || scheme === 'postgresql') && namesDatabase(url)) {
+    return { dialect: 'postgresql', target: url, printable: maskPassword(url) }
+  }
+  const what =
+    url === ''
+      ? 'is empty'
+      : `is ${maskPassword(url)}, whose ${scheme === undefined ? 'scheme is missing' : `scheme or form is not known`}`
+  throw new DataAccessError('DATABASE_URL_INVALID', `The database URL ${what}; give ${accepted}`)
+}
+
+/** MikroORM would take a name from elsewhere; a URL without one is more likely a mistake. */
+function namesDatabase(url: string): boolean {
+  return URL.canParse(url) && new URL(url).pathname.length > 1
+}
+
+function sqliteFile(url: string): DatabaseAddress {
+  // sqlite:relative.db, sqlite:/absolute.db, sqlite:///absolute.db and sqlite://relative.db are all in use.
+  const path = decodeURIComponent(url.replace(/^(sqlite|file):(\/\/(?=\/))?(\/\/)?/i, ''))
+  if (path === '' || path.includes('?')) {
+    throw new DataAccessError('DATABASE_URL_INVALID', `The database URL ${url} names no plain file; give ${accepted}`)
+  }
+  return { dialect: 'sqlite', target: path, printable: `SQLite file ${path}` }
+}
+
+/** Replaces the password of a URL by `***`, also in one that cannot be parsed. */
+export function maskPassword(url: string): string {
+  return url.replace(/^([a-z][a-z0-9+.-]*:\/\/[^:/@]*):.*@/i, '$1:***@').replace(/([?&]password=)[^&]*/gi, '$1***')
+}

@@ -1,0 +1,26 @@
+import { CheckConstraintViolationException, type DriverException } from '@mikro-orm/core'
+import { DataAccessError } from '../errors.ts'
+
+/** What `pg`'s pool says when nobody gave a connection back in time; it has no code. */
+const poolTimeout = 'timeout exceeded when trying to connect'
+
+/** SQLSTATE 22001, string_data_right_truncation: PostgreSQL's word for what is a failed check on SQLite. */
+const tooLong = '22001'
+
+/** Says why a caller got no connection from the pool; any other error is returned as it is. */
+export function explainPoolTimeout(error: unknown): unknown {
+  if (!(error instanceof Error && error.message.includes(poolTimeout))) return error
+  return new DataAccessError(
+    'POOL_EXHAUSTED',
+    'No connection of the pool became free in time. Make transactions shorter, use the `em` of a unit of work for all that is inside it, or raise database.pool.max',
+    { cause: error },
+  )
+}
+
+/** Makes of an error that MikroORM has converted what both dialects give alike: our own as it is, a too long text as a failed check. */
+export function unifyDriverError(original: Error, converted: DriverException): DriverException {
+  if (original instanceof DataAccessError) return original as unknown as DriverException
+  return converted.code === tooLong && !(converted instanceof CheckConstraintViolationException)
+    ? new CheckConstraintViolationException(original)
+    : converted
+}

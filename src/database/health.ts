@@ -1,0 +1,35 @@
+import type { MikroORM } from '@mikro-orm/core'
+
+/** Whether a server answers, and how fast. */
+export interface HealthReport {
+  readonly ok: boolean
+  /** Milliseconds from the question to the answer, or to giving up. */
+  readonly latencyMs: number
+  /** Why it is not well; never holds a password. */
+  readonly error?: string
+}
+
+/** Asks a question and times it, giving up after `timeoutMs`; never rejects. */
+export async function measureHealth(ask: () => Promise<void>, timeoutMs: number): Promise<HealthReport> {
+  const start = performance.now()
+  const timeout = AbortSignal.timeout(timeoutMs)
+  try {
+    await Promise.race([
+      ask(),
+      new Promise((_, reject) => {
+        timeout.addEventListener('abort', () => reject(new Error(`no answer within ${timeoutMs} ms`)), { once: true })
+      }),
+    ])
+    return { ok: true, latencyMs: performance.now() - start }
+  } catch (error) {
+    return { ok: false, latencyMs: performance.now() - start, error: error instanceof Error ? error.message : String(error) }
+  }
+}
+
+/** Asks the database for `select 1`: a lazy pool connects to a dead host without a word. */
+export async function askDatabase(orm: MikroORM): Promise<void> {
+  const connection = orm.driver.getConnection('write')
+  await connection.ensureConnection()
+  const answer = await connection.checkConnection()
+  if (!answer.ok) throw answer.error ?? new Error(answer.reason)
+}

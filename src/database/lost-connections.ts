@@ -1,0 +1,44 @@
+import type { Connection } from '@mikro-orm/core'
+import { refuseAbortedCommit } from './aborted-commit.ts'
+
+/** The parts of `pg`'s pool and clients that are needed here. */
+interface PgPool {
+  on(event: 'connect', listener: (client: PgClient) => void): void
+}
+interface PgClient {
+  query(...args: unknown[]): unknown
+  once(event: 'end', listener: () => void): void
+}
+type Release = (error?: unknown) => void
+
+/** Pools that are watched already. */
+const watched = new WeakSet<object>()
+
+/**
+ * Gives a connection that ended while somebody held it back to its pool. A transaction whose `begin` or `rollback` fails
+ * keeps its connection for ever (Kysely 0.29): each connection lost in a transaction would make the pool one smaller, until
+ * nobody gets one.
+ */
+export async function returnLostConnections(connection: Connection): Promise<void> {
+  const pool = (await connection.getNativeClient()) as PgPool
+  if (watched.has(pool)) return
+  watched.add(pool)
+  pool.on('connect', (client) => {
+    refuseAbortedCommit(client)
+    let release: Release = () => {}
+    // The pool sets a new function at each checkout; the holder may call it after we have.
+    Object.defineProperty(client, 'release', {
+      configurable: true,
+      get: () => release,
+      set: (next: Release) => {
+        let released = false
+        release = (error) => {
+          if (released) return
+          released = true
+          next(error)
+        }
+      },
+    })
+    client.once('end', () => release(new Error('The connection has ended')))
+  })
+}

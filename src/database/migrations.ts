@@ -1,0 +1,96 @@
+import type { EntityManager, MigrationObject, MigrationsOptions, MikroORM, Transaction } from '@mikro-orm/core'
+import { type Migration, MigrationRunner, MigrationStorage } from '@mikro-orm/migrations'
+import { DataAccessError } from '../errors.ts'
+import { migrationMissing } from './migration-missing.ts'
+import { type MigrateOptions, planMigrations } from './migration-plan.ts'
+import { dialectOf, runSql } from './sql.ts'
+
+/**
+ * One migration: a permanent name, unique across modules, and a class that extends `Migration` of `@mikro-orm/migrations`.
+ * A list of these also fits MikroORM's own option `migrations.migrationsList`.
+ */
+export type MigrationDefinition = MigrationObject
+
+/** The advisory lock that migrating processes queue on: any number will do, as long as it stays. */
+const migrationLock = 4_026_100_817
+
+/**
+ * Runs migrations in one transaction: all of them, or none. Processes that migrate one database at once queue up, and the
+ * later ones find nothing left to do. Order is that of the list; what ran is kept in MikroORM's own table, so its command line
+ * sees the same state. Resolves to the names of the migrations that ran, in order.
+ *
+ * Errors: `MIGRATION_FAILED` names the migration that failed, with the database's error as its cause; `OPTION_INVALID`.
+ */
+export async function migrate(
+  orm: MikroORM,
+  definitions: readonly MigrationDefinition[],
+  options: MigrateOptions = {},
+): Promise<string[]> {
+  const em = orm.em.fork({ disableContextResolution: true })
+  const settings = migrationSettings(em)
+  const direction = options.direction ?? 'up'
+  return em.getConnection('write').transactional(async (transaction) => {
+    em.setTransactionContext(transaction)
+    await lockMigrations(em)
+    const driver = em.getDriver() as unknown as ConstructorParameters<typeof MigrationRunner>[0]
+    const runner = new MigrationRunner(driver, settings, orm.config)
+    const storage = new MigrationStorage(driver, settings)
+    runner.setMasterMigration(transaction)
+    storage.setMasterMigration(transaction)
+    const plan = planMigrations(definitions, new Set(await storage.executed()), options)
+    for (const { name, class: MigrationClass } of plan) {
+      const migration = new MigrationClass(driver, orm.config) as Migration
+      const log = (inner?: Transaction) =>
+        direction === 'up' ? storage.logMigration({ name }, inner) : storage.unlogMigration({ name }, inner)
+      try {
+        refuseOutsideTransaction(migration)
+        await runner.run(migration, direction, log)
+      } catch (cause) {
+        throw failed(name, direction, cause)
+      }
+    }
+    return plan.map(({ name }) => name)
+  })
+}
+
+/** Resolves to the names of the migrations of the list that have not run on this database, in order. Changes nothing. */
+export async function pendingMigrations(orm: MikroORM, definitions: readonly MigrationDefinition[]): Promise<string[]> {
+  const em = orm.em.fork({ disableContextResolution: true })
+  const table = em.getPlatform().quoteIdentifier(migrationSettings(em).tableName ?? '')
+  const executed = await runSql<{ name: string }>(em, `select name from ${table}`).catch((error: unknown) => {
+    // Without MikroORM's table nothing has ever run.
+    if (migrationMissing(error) === undefined) throw error
+    return []
+  })
+  return planMigrations(definitions, new Set(executed.map(({ name }) => name.replace(/\.[jt]s$/, '')))).map(({ name }) => name)
+}
+
+/** The application's settings for the table of migrations; the rest is ours: one transaction, and no file is read or written. */
+function migrationSettings(em: EntityManager): MigrationsOptions {
+  return { ...em.config.get('migrations'), transactional: true, allOrNothing: true, disableForeignKeys: false, snapshot: false }
+}
+
+/** Waits until no other process migrates this database, for the rest of the transaction. */
+async function lockMigrations(em: EntityManager): Promise<void> {
+  if (dialectOf(em) === 'postgresql') {
+    await runSql(em, 'select pg_advisory_xact_lock(?)', [migrationLock])
+    return
+  }
+  // SQLite begins as a reader, and a reader whose data has changed meanwhile cannot become a writer: write first.
+  await runSql(em, 'create table data_access_migration_lock (id integer)')
+  await runSql(em, 'drop table data_access_migration_lock')
+}
+
+function refuseOutsideTransaction(migration: Migration): void {
+  if (migration.isTransactional()) return
+  throw new Error('isTransactional() is false, and this migrator runs everything in one transaction. Run it by itself')
+}
+
+function failed(name: string, direction: 'up' | 'down', cause: unknown): DataAccessError {
+  const reason = cause instanceof Error ? cause.message : String(cause)
+  return new DataAccessError(
+    'MIGRATION_FAILED',
+    `Migration "${name}" failed (${direction}) and nothing was changed: ${reason}. Correct it and migrate again`,
+    { cause, context: { migration: name, direction } },
+  )
+}

@@ -1,0 +1,36 @@
+import { type EntityManager, MikroORM } from '@mikro-orm/core'
+import { DataAccessError } from '../errors.ts'
+
+/** The SQL dialects that this library speaks, with one behaviour. */
+export type Dialect = 'postgresql' | 'sqlite'
+
+/**
+ * Runs one statement in the entity manager's own transaction, if it is in one, on the primary. Placeholders are `?`.
+ * Resolves to the rows as the driver gives them: timestamptz as strings on PostgreSQL and epoch milliseconds on SQLite.
+ */
+export async function runSql<Row extends object>(
+  em: EntityManager,
+  sql: string,
+  params: readonly unknown[] = [],
+): Promise<Row[]> {
+  const connection = em.getConnection('write')
+  return (await connection.execute(sql, [...params], 'all', em.getTransactionContext())) as unknown as Row[]
+}
+
+/**
+ * The dialect that an entity manager or an ORM speaks, told by the driver's class or one that it extends.
+ *
+ * @throws DataAccessError `OPTION_INVALID` for a database that is neither.
+ */
+export function dialectOf(source: EntityManager | MikroORM): Dialect {
+  const driver = source instanceof MikroORM ? source.driver : source.getDriver()
+  for (let prototype: unknown = driver; prototype; prototype = Object.getPrototypeOf(prototype)) {
+    const name = (prototype as object).constructor?.name ?? ''
+    if (name.startsWith('PostgreSql')) return 'postgresql'
+    if (name.includes('Sqlite') || name.includes('SQLite')) return 'sqlite'
+  }
+  throw new DataAccessError(
+    'OPTION_INVALID',
+    `The driver ${driver.constructor.name} speaks neither PostgreSQL nor SQLite; use @mikro-orm/postgresql or @mikro-orm/sqlite`,
+  )
+}

@@ -1,0 +1,192 @@
+import type {
+  ChangeSet,
+  EntityManager,
+  EventSubscriber,
+  FlushEventArgs,
+  Transaction,
+  TransactionEventArgs,
+} from '@mikro-orm/core'
+import { DataAccessError } from '../errors.ts'
+import { CommitScope, type ScopeLayer } from '../kernel/commit-scope.ts'
+
+/** A part that takes part in every root commit: the outbox writes its events, the cache its invalidations. */
+export interface CommitParticipant {
+  readonly name: string
+  /**
+   * A flush has written these changes inside the scope's transaction, which is still open. Called once per flush, after its
+   * SQL, with generated keys present. A throw fails the flush.
+   */
+  flushed?(flush: { em: EntityManager; changeSets: readonly ChangeSet<object>[]; scope: CommitScope }): void
+  /** The root transaction is about to commit; `em` is in it. A throw rolls it back. Never called for a savepoint. */
+  beforeCommit?(commit: { em: EntityManager; scope: CommitScope }): Promise<void>
+  /**
+   * The root transaction has committed. Never called for a savepoint or a rollback. Participants run one after the other in
+   * the order of registration and are awaited; what they throw is reported and cannot undo or reject the commit.
+   */
+  afterCommit?(commit: { em: EntityManager; scope: CommitScope }): Promise<void>
+  /**
+   * The root transaction's commit failed, which after a lost connection leaves open whether it took place. Called before the
+   * rollback; what it throws is reported.
+   */
+  commitFailed?(commit: { em: EntityManager; scope: CommitScope }): Promise<void>
+}
+
+/** Told of an error that a participant threw after the commit, when nobody is left to catch it. */
+export type ReportError = (error: unknown, participant: string) => void
+
+/**
+ * The one subscriber that this library registers with MikroORM. It turns MikroORM's transaction events, which fire for
+ * savepoints as for root transactions, into the few moments that participants need, each for the root transaction alone.
+ */
+export class TransactionSubscriber implements EventSubscriber {
+  readonly #participants: CommitParticipant[]
+  readonly #report: ReportError
+  readonly #scopes = new WeakMap<Transaction, CommitScope>()
+  readonly #layers = new WeakMap<Transaction, ScopeLayer>()
+  /** The transaction in which an entity manager is about to open a savepoint: start events do not name the parent. */
+  readonly #parents = new WeakMap<EntityManager, Transaction>()
+
+  constructor(participants: readonly CommitParticipant[], report: ReportError) {
+    this.#participants = [...participants]
+    this.#report = report
+  }
+
+  /** Adds a participant before those that are there. */
+  join(participant: CommitParticipant): void {
+    this.#participants.unshift(participant)
+  }
+
+  /**
+   * What to register with MikroORM around the app's own subscribers: the part that hears of a commit stands before them, so
+   * that none that throws can keep the news from us; the part that writes last in the transaction stands behind them.
+   */
+  around(subscribers: readonly EventSubscriber[]): EventSubscriber[] {
+    return [
+      {
+        beforeTransactionStart: (args) => this.beforeTransactionStart(args),
+        afterTransactionStart: (args) => this.afterTransactionStart(args),
+        afterTransactionCommit: (args) => this.afterTransactionCommit(args),
+        onFlush: (args) => this.onFlush(args),
+        beforeTransactionRollback: (args) => this.beforeTransactionRollback(args),
+        afterTransactionRollback: (args) => this.afterTransactionRollback(args),
+      },
+      ...subscribers,
+      {
+        afterFlush: (args) => this.afterFlush(args),
+        beforeTransactionCommit: (args) => this.beforeTransactionCommit(args),
+      },
+    ]
+  }
+
+  /** The scope of the root transaction that this entity manager is in, if it is in one that this subscriber saw begin. */
+  scopeOf(em: EntityManager): CommitScope | undefined {
+    const transaction = em.getTransactionContext()
+    return transaction === undefined ? undefined : this.#scopes.get(transaction as object)
+  }
+
+  beforeTransactionStart({ em, transaction }: TransactionEventArgs): void {
+    if (transaction === undefined) this.#parents.delete(em)
+    else this.#parents.set(em, transaction as object)
+  }
+
+  afterTransactionStart({ em, transaction }: TransactionEventArgs): void {
+    if (!isSavepoint(transaction)) {
+      const opened = new CommitScope()
+      this.#scopes.set(transaction as object, opened)
+      this.#layers.set(transaction as object, opened.layer)
+      return
+    }
+    const parent = this.#parents.get(em)
+    const scope = parent === undefined ? undefined : this.#scopes.get(parent)
+    if (scope === undefined) return
+    this.#layers.set(transaction as object, scope.openSavepoint(transaction.savepointName))
+    this.#scopes.set(transaction as object, scope)
+  }
+
+  /** What an outer entity manager writes while a unit's savepoint is open would go with it when that rolls back. */
+  onFlush({ em, uow }: FlushEventArgs): void {
+    const transaction = em.getTransactionContext() as object | undefined
+    const layer = transaction === undefined ? undefined : this.#layers.get(transaction)
+    if (layer === undefined || this.scopeOf(em)?.unitAbove(layer) !== true) return
+    if (uow.getChangeSets().length === 0 && uow.getCollectionUpdates().length === 0) return
+    // MikroORM forgets what a failed flush was to write, so the transaction must not commit even if this is caught.
+    layer.fault = new DataAccessError(
+      'TRANSACTION_FORK',
+      'An outer `em` was to write while a nested unit of work was open, which could roll that back; await the nested unit first, or use its `em`',
+    )
+    throw layer.fault
+  }
+
+  /** Inside an explicit transaction the flush ends here; an implicit flush has already committed. */
+  afterFlush({ em, uow }: FlushEventArgs): void {
+    const scope = this.scopeOf(em)
+    if (scope !== undefined) this.#flushed(em, uow.getChangeSets(), scope)
+  }
+
+  async beforeTransactionCommit({ em, uow, transaction }: TransactionEventArgs): Promise<void> {
+    const scope = this.#scopes.get(transaction as object)
+    if (scope === undefined) return
+    // Only an implicit flush still has its change sets here; an explicit one was reported by afterFlush and cleared them.
+    this.#flushed(em, uow?.getChangeSets() ?? [], scope)
+    this.#refuseEnd(transaction as object, scope)
+    if (isSavepoint(transaction)) return
+    scope.phase = 'closing'
+    for (const participant of this.#participants) await participant.beforeCommit?.({ em, scope })
+    scope.phase = 'committing'
+  }
+
+  async afterTransactionCommit({ em, transaction }: TransactionEventArgs): Promise<void> {
+    const scope = this.#scopes.get(transaction as object)
+    if (scope === undefined) return
+    if (isSavepoint(transaction)) {
+      scope.releaseSavepoint(transaction.savepointName)
+      return
+    }
+    scope.phase = 'committed'
+    scope.over = true
+    await this.#tell('afterCommit', em, scope)
+  }
+
+  async beforeTransactionRollback({ em, transaction }: TransactionEventArgs): Promise<void> {
+    const scope = this.#scopes.get(transaction as object)
+    if (scope?.phase === 'committing' && !isSavepoint(transaction)) await this.#tell('commitFailed', em, scope)
+  }
+
+  afterTransactionRollback({ transaction }: TransactionEventArgs): void {
+    const scope = this.#scopes.get(transaction as object)
+    if (scope === undefined) return
+    if (isSavepoint(transaction)) scope.rollbackSavepoint(transaction.savepointName)
+    else scope.over = true
+  }
+
+  /** A unit of work alone ends its transaction, and a transaction waits for the units inside it. */
+  #refuseEnd(transaction: object, scope: CommitScope): void {
+    const layer = this.#layers.get(transaction)
+    if (layer === undefined) return
+    if (layer.fault !== undefined) throw layer.fault
+    if (layer.unit !== 'running' && !scope.unitAbove(layer)) return
+    throw new DataAccessError(
+      'TRANSACTION_ENDED',
+      'A transaction was to commit while a unit of work in it was still running, which would have lost what that does next; await all units inside, and leave the commit to the outermost',
+    )
+  }
+
+  async #tell(news: 'afterCommit' | 'commitFailed', em: EntityManager, scope: CommitScope): Promise<void> {
+    for (const participant of this.#participants) {
+      try {
+        await participant[news]?.({ em, scope })
+      } catch (error) {
+        this.#report(error, participant.name)
+      }
+    }
+  }
+
+  #flushed(em: EntityManager, changeSets: readonly ChangeSet<object>[], scope: CommitScope): void {
+    if (changeSets.length === 0) return
+    for (const participant of this.#participants) participant.flushed?.({ em, changeSets, scope })
+  }
+}
+
+function isSavepoint(transaction: Transaction | undefined): transaction is { readonly savepointName: string } {
+  return transaction !== undefined && 'savepointName' in (transaction as object)
+}

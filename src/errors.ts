@@ -1,0 +1,83 @@
+/**
+ * Permanent error codes. A code never changes its meaning and is never reused; `docs/errors.md` lists each with its cure.
+ * Sorted by the part that throws it.
+ */
+export const ErrorCodes = [
+  // data access and connection
+  'OPTION_INVALID',
+  'DATABASE_URL_INVALID',
+  'DATABASE_UNREACHABLE',
+  'POOL_EXHAUSTED',
+  'DRIVER_MISSING',
+  'MIGRATION_MISSING',
+  'MIGRATION_FAILED',
+  'ENTITY_UNKNOWN',
+  'ENTITY_NOT_FOUND',
+  'ID_INVALID',
+  'CLOSED',
+  'TRANSACTION_FORK',
+  // unit of work
+  'RECORD_OUTSIDE_UNIT',
+  'UNIT_RETRIES_EXHAUSTED',
+  'COMMIT_OUTCOME_UNKNOWN',
+  'TRANSACTION_ENDED',
+  'TRANSACTION_ABORTED',
+  // domain events
+  'EVENT_DEFINITION_INVALID',
+  'EVENT_PAYLOAD_REFUSED',
+  'EVENT_PAYLOAD_NOT_JSON',
+  'EVENT_SCHEMA_ASYNC',
+  'EVENT_AGGREGATE_INVALID',
+  // outbox
+  'RELAY_ALREADY_RUNNING',
+  'RELAY_PUBLISHER_MISMATCH',
+  'RELAY_CRASHED',
+  'PUBLISHER_FAILED',
+  'PUBLISHER_TIMEOUT',
+  'PUBLISHER_INVALID_OUTCOME',
+  'OUTBOX_LEASE_LOST',
+  // queries
+  'N_PLUS_ONE',
+  'PAGE_CURSOR_INVALID',
+  // cache and Redis
+  'CACHE_CHOICE_REQUIRED',
+  'CACHE_POLICY_MISSING',
+  'REDIS_URL_INVALID',
+  'REDIS_UNAVAILABLE',
+  'REDIS_COMMAND_FAILED',
+] as const
+
+/** One of the permanent codes in {@link ErrorCodes}. */
+export type ErrorCode = (typeof ErrorCodes)[number]
+
+/** Options of a {@link DataAccessError}. */
+export interface DataAccessErrorOptions {
+  /** What this error followed from. */
+  readonly cause?: unknown
+  /** The facts of the case, safe to log: never a secret, passwords in URLs already masked. */
+  readonly context?: Readonly<Record<string, unknown>>
+}
+
+/**
+ * The one error class of this library. Its message says what happened, to which thing, and what to do now; its
+ * {@link DataAccessError.code} is permanent and is what a program should test.
+ */
+export class DataAccessError extends Error {
+  override readonly name = 'DataAccessError'
+  readonly code: ErrorCode
+  readonly context: Readonly<Record<string, unknown>>
+
+  constructor(code: ErrorCode, message: string, options: DataAccessErrorOptions = {}) {
+    super(`${message} (${code})`, options.cause === undefined ? undefined : { cause: options.cause })
+    this.code = code
+    this.context = options.context ?? {}
+  }
+}
+
+/** Tells whether an error, or anything in its chain of causes, is ours and carries this code. */
+export function hasErrorCode(error: unknown, code: ErrorCode): boolean {
+  for (let current = error, depth = 0; current instanceof Error && depth < 16; current = current.cause, depth++) {
+    if (current instanceof DataAccessError && current.code === code) return true
+  }
+  return false
+}

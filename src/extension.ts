@@ -1,0 +1,127 @@
+import type { EntityName, MikroORM } from '@mikro-orm/core'
+import { cacheTables } from './cache/tables.ts'
+import { ConnectionGuard } from './database/connection-guard.ts'
+import { watchQueries } from './database/query-watch.ts'
+import type { Dialect } from './database/sql.ts'
+import { type CommitParticipant, TransactionSubscriber } from './database/transaction-subscriber.ts'
+import { DataAccessError } from './errors.ts'
+import { consoleLogger, type Logger } from './kernel/logger.ts'
+import type { DataModule } from './module.ts'
+import type { DomainEventDefinition } from './outbox/define-event.ts'
+import { EventRecorder } from './outbox/recorder.ts'
+import { outboxTables } from './outbox/tables.ts'
+import { Wake } from './outbox/wake.ts'
+import { CommitHookRunner } from './unit-of-work/commit-hooks.ts'
+
+/** The name under which an ORM's configuration holds our extension. */
+const extensionKey = '@innovateai/data-access'
+
+/** What {@link dataAccess} takes. */
+export interface DataAccessExtensionOptions {
+  readonly modules?: readonly DataModule[]
+  /** Where warnings and errors go. Default: standard error. */
+  readonly logger?: Logger
+}
+
+/** What `extensions` of `MikroORM.init()` takes. */
+export interface MikroOrmExtension {
+  /** Called by MikroORM before it discovers the entities. */
+  register(orm: MikroORM): void
+}
+
+/**
+ * Makes an extension for the `extensions` of your own `MikroORM.init()`: it adds our entities and the modules' to yours and
+ * watches transactions. Your subscribers, migrations and schema commands stay as they are; our tables come by
+ * `data.migrate()`, or by merging our lists of migrations into yours.
+ */
+export function dataAccess(options: DataAccessExtensionOptions = {}): MikroOrmExtension {
+  return new DataAccessExtension(options)
+}
+
+/** Our part inside an ORM, made by {@link dataAccess}. */
+export class DataAccessExtension implements MikroOrmExtension {
+  readonly modules: readonly DataModule[]
+  readonly logger: Logger
+  readonly events: ReadonlyMap<string, DomainEventDefinition>
+  readonly subscriber: TransactionSubscriber
+  readonly wake = new Wake()
+  #guard: ConnectionGuard | undefined
+  #adopted = false
+
+  constructor({ modules = [], logger = consoleLogger }: DataAccessExtensionOptions) {
+    this.modules = modules
+    this.logger = logger
+    this.events = collectEvents(modules)
+    this.subscriber = new TransactionSubscriber(
+      [new EventRecorder(() => this.wake.ring()), new CommitHookRunner(logger)],
+      (error, participant) => logger.error(`The ${participant} failed after a commit; the commit stands`, { error }),
+    )
+  }
+
+  /** Finds the extension in an ORM. */
+  static of(orm: MikroORM): DataAccessExtension {
+    const found: unknown = orm.config.getExtension(extensionKey)
+    if (found instanceof DataAccessExtension) return found
+    throw new DataAccessError(
+      'OPTION_INVALID',
+      'createDataAccess was given an ORM without our extension; add `extensions: [dataAccess({ modules })]` to its MikroORM.init()',
+    )
+  }
+
+  /** Our entities and the modules'. */
+  get entities(): EntityName[] {
+    return [...outboxTables.entities, ...cacheTables.entities, ...this.modules.flatMap((module) => module.entities)]
+  }
+
+  register(orm: MikroORM): void {
+    const { config } = orm
+    config.registerExtension(extensionKey, () => this)
+    config.set('entities', [...new Set([...config.get('entities'), ...(this.entities as never[])])])
+    config.set('subscribers', this.subscriber.around(config.get('subscribers') as never[]))
+    // Our tables come by our migrations: the app's schema commands must neither create nor drop them.
+    const generator = config.get('schemaGenerator')
+    const ours = [...outboxTables.names, ...cacheTables.names]
+    config.set('schemaGenerator', { ...generator, skipTables: [...(generator.skipTables ?? []), ...ours] })
+    this.#guard = new ConnectionGuard(orm)
+    watchQueries(orm)
+  }
+
+  get guard(): ConnectionGuard {
+    if (this.#guard !== undefined) return this.#guard
+    throw new DataAccessError('OPTION_INVALID', 'The data access extension was not registered with an ORM yet')
+  }
+
+  /** Lets another part hear of commits, before those that are there. */
+  join(participant: CommitParticipant): void {
+    this.subscriber.join(participant)
+  }
+
+  /** Marks this extension as in use; a second data access on one ORM would start a second cache. */
+  adopt(): this {
+    if (this.#adopted) {
+      throw new DataAccessError(
+        'OPTION_INVALID',
+        'createDataAccess was called twice for one ORM; use the data access of the first call',
+      )
+    }
+    this.#adopted = true
+    return this
+  }
+
+  /** All migrations of a dialect in order: ours, then each module's. */
+  migrations(dialect: Dialect) {
+    const ours = [...outboxTables.migrations[dialect], ...cacheTables.migrations[dialect]]
+    return [...ours, ...this.modules.flatMap((module) => module.migrations?.[dialect] ?? [])]
+  }
+}
+
+function collectEvents(modules: readonly DataModule[]): ReadonlyMap<string, DomainEventDefinition> {
+  const events = new Map<string, DomainEventDefinition>()
+  for (const event of modules.flatMap((module) => module.events ?? [])) {
+    if (events.has(event.type) && events.get(event.type) !== event) {
+      throw new DataAccessError('EVENT_DEFINITION_INVALID', `Two modules define the event ${event.type}; give one another type`)
+    }
+    events.set(event.type, event)
+  }
+  return events
+}

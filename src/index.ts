@@ -1,0 +1,55 @@
+export type { CacheChoice, CacheSurroundings } from './cache/cache-choice.ts'
+export type { CacheStore } from './cache/cache-store.ts'
+export {
+  type CachedQuery,
+  type CachedQueryOptions,
+  cachedQuery,
+  type Dependency,
+  type DependencyShape,
+  dep,
+} from './cache/cached-query.ts'
+export type { CacheFigures } from './cache/figures.ts'
+export type { InvalidationFigures } from './cache/invalidation.ts'
+export { type CachePolicy, type CachePolicyOptions, cachePolicy, type Lifetime } from './cache/policy.ts'
+export {
+  type AdoptOptions,
+  type CacheOption,
+  createDataAccess,
+  type DataAccess,
+  type DataAccessHealth,
+  type DataAccessOptions,
+  type DataAccessStats,
+  type DataAccessUnit,
+  type WakeOption,
+} from './data-access.ts'
+export type { DatabaseOptions, PoolOptions } from './database/connection.ts'
+export { idCheck, idProps, timestampProps } from './database/entity-props.ts'
+export type { HealthReport } from './database/health.ts'
+export type { MigrateOptions } from './database/migration-plan.ts'
+export type { NPlusOneSuspect } from './database/n-plus-one.ts'
+export type { PoolFigures } from './database/pool-figures.ts'
+export { type QueryScope, type QueryScopeOptions, type QueryShape, withQueries } from './database/query-scope.ts'
+export type { ExecutedQuery } from './database/query-watch.ts'
+export type { Dialect } from './database/sql.ts'
+export { DataAccessError, type DataAccessErrorOptions, type ErrorCode, ErrorCodes, hasErrorCode } from './errors.ts'
+export { type DataAccessExtensionOptions, dataAccess, type MikroOrmExtension } from './extension.ts'
+export { consoleLogger, type LogContext, type Logger, silentLogger } from './kernel/logger.ts'
+export type { DataModule } from './module.ts'
+export {
+  type AggregateClass,
+  type DomainEventDefinition,
+  type DomainEventOptions,
+  defineEvent,
+  type PayloadCodec,
+} from './outbox/define-event.ts'
+export type { Outbox } from './outbox/outbox.ts'
+export type { RecordEvent, RecordedEvent, RecordOptions } from './outbox/recorded-event.ts'
+export type { WakeChoice } from './outbox/wake.ts'
+export type { CachedQueryReads } from './repository/cached-query-reads.ts'
+export type { Cache, CacheStats } from './repository/cached-reads.ts'
+export type { CachedReads, CachedRepository, UniqueCandidate, UniqueLookups } from './repository/cached-repository.ts'
+export { DataRepository, type GetManyOptions, type GetOptions } from './repository/data-repository.ts'
+export type { Page, PageOptions } from './repository/page.ts'
+export type { CommitHook } from './unit-of-work/commit-hooks.ts'
+export type { UnitRetryOptions } from './unit-of-work/retry.ts'
+export type { UnitOfWorkContext, UnitOfWorkOptions, Work } from './unit-of-work/unit-of-work.ts'

@@ -1,0 +1,21 @@
+/** Facts that go with a log line; never a secret. */
+export type LogContext = Readonly<Record<string, unknown>>
+
+/** Where this library's few log lines go. Any logger with these four methods fits. */
+export interface Logger {
+  debug(message: string, context?: LogContext): void
+  info(message: string, context?: LogContext): void
+  warn(message: string, context?: LogContext): void
+  error(message: string, context?: LogContext): void
+}
+
+/** Writes warnings and errors to standard error and drops the rest: the default. */
+export const consoleLogger: Logger = {
+  debug: () => {},
+  info: () => {},
+  warn: (message, context) => console.warn(message, ...(context === undefined ? [] : [context])),
+  error: (message, context) => console.error(message, ...(context === undefined ? [] : [context])),
+}
+
+/** Writes nothing. */
+export const silentLogger: Logger = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }

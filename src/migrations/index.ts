@@ -1,0 +1,7 @@
+export { assessmentTables } from '../assessment/assessment-module.ts'
+export { assessmentMigrationsPostgresql } from '../assessment/migrations-postgresql.ts'
+export { assessmentMigrationsSqlite } from '../assessment/migrations-sqlite.ts'
+export { cacheTables } from '../cache/tables.ts'
+export type { MigrationDefinition } from '../database/migrations.ts'
+export type { DomainEvent } from '../outbox/domain-event.ts'
+export { outboxTables } from '../outbox/tables.ts'

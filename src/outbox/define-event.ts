@@ -1,0 +1,75 @@
+import type { StandardSchemaV1 } from '@standard-schema/spec'
+import { DataAccessError } from '../errors.ts'
+
+/** Lengths of the columns that hold an event's names, in characters. */
+export const eventLengths = { type: 100, aggregateType: 100, aggregateId: 36, orderingKey: 255 } as const
+
+/** The class of an aggregate, as `em.create` takes it. */
+// biome-ignore lint/suspicious/noExplicitAny: a constructor's parameters are contravariant; only `any` admits every class.
+export type AggregateClass<T extends object> = abstract new (...args: any[]) => T
+
+/** Turns a payload into what JSON can carry, and back, for values such as BigInt that it cannot. */
+export interface PayloadCodec<Payload> {
+  encode(payload: Payload): unknown
+  decode(json: unknown): unknown
+}
+
+/** What {@link defineEvent} takes. */
+export interface DomainEventOptions<Schema extends StandardSchemaV1, Aggregate extends object> {
+  /** The event's permanent name, at most 100 characters. */
+  readonly type: string
+  /** The kind of thing the event is about: its entity class, or a name of at most 100 characters. */
+  readonly aggregate: AggregateClass<Aggregate> | string
+  /** Any Standard Schema (zod, valibot, arktype …) that validates synchronously and accepts its own output. */
+  readonly payload: Schema
+  /** Stored with each event, for readers that know several shapes. Default 1. */
+  readonly version?: number
+  /** For payloads that JSON cannot carry as they are. */
+  readonly codec?: PayloadCodec<StandardSchemaV1.InferOutput<Schema>>
+}
+
+/** A typed kind of domain event; made by {@link defineEvent}. */
+export interface DomainEventDefinition<Schema extends StandardSchemaV1 = StandardSchemaV1, Aggregate extends object = object> {
+  readonly type: string
+  readonly aggregateType: string
+  /** The aggregate's class, when the event was defined with one. */
+  readonly aggregate: AggregateClass<Aggregate> | undefined
+  readonly payload: Schema
+  readonly version: number
+  // biome-ignore lint/suspicious/noExplicitAny: a codec is contravariant in its payload; definitions of all payloads share one list.
+  readonly codec: PayloadCodec<any> | undefined
+}
+
+/**
+ * Defines a kind of domain event. The payload is validated when an event is recorded and again when it is read, with the
+ * same schema; stored is the JSON of the schema's output.
+ *
+ * @throws DataAccessError `EVENT_DEFINITION_INVALID` for an empty or too long name, or something that is no Standard Schema.
+ */
+export function defineEvent<Schema extends StandardSchemaV1, Aggregate extends object = object>(
+  options: DomainEventOptions<Schema, Aggregate>,
+): DomainEventDefinition<Schema, Aggregate> {
+  const { type, aggregate, payload, version = 1, codec } = options
+  const aggregateType = typeof aggregate === 'string' ? aggregate : aggregate.name
+  requireName('type', type, eventLengths.type, type)
+  requireName('aggregate', aggregateType, eventLengths.aggregateType, type)
+  if (typeof payload?.['~standard']?.validate !== 'function') {
+    throw new DataAccessError(
+      'EVENT_DEFINITION_INVALID',
+      `Event ${type}: its payload must be a Standard Schema, such as z.object({ … }) of zod or v.object({ … }) of valibot`,
+    )
+  }
+  if (!Number.isInteger(version) || version < 1) {
+    throw new DataAccessError('EVENT_DEFINITION_INVALID', `Event ${type}: version must be a whole number from 1, not ${version}`)
+  }
+  const aggregateClass = typeof aggregate === 'string' ? undefined : aggregate
+  return Object.freeze({ type, aggregateType, aggregate: aggregateClass, payload, version, codec })
+}
+
+function requireName(option: string, value: unknown, limit: number, type: unknown): void {
+  if (typeof value === 'string' && value.length > 0 && value.length <= limit) return
+  throw new DataAccessError(
+    'EVENT_DEFINITION_INVALID',
+    `Event ${String(type)}: ${option} must have 1 to ${limit} characters, not ${typeof value === 'string' ? value.length : typeof value}`,
+  )
+}

@@ -1,0 +1,168 @@
+import { DataAccessError } from '../errors.ts'
+import type { Clock } from '../kernel/clock.ts'
+import type { SettledEvent } from './batch-settler.ts'
+import type { BucketLeases } from './bucket-leases.ts'
+import { FetchPlan } from './fetch-plan.ts'
+import { type EventDefinitions, type EventInHand, toHand } from './held-event.ts'
+import type { OutboxStore, StoredEvent } from './outbox-store.ts'
+import { permanent } from './publisher.ts'
+import type { RelaySettings } from './relay-options.ts'
+import type { SettlementStore } from './settlement-store.ts'
+import { Watermark } from './watermark.ts'
+import { laneOf } from './waves.ts'
+
+/** How often the keys held by dead letters, and the watermark, are brought up to date, in ms. */
+const syncEveryMs = 1000
+
+/** After so many crashes with this event alone in hand it is a dead letter. */
+const crashLimit = 3
+
+/** What an {@link EventReader} works with. */
+export interface EventReaderParts {
+  readonly store: OutboxStore
+  readonly settlements: SettlementStore
+  readonly settings: RelaySettings
+  readonly definitions: EventDefinitions
+  readonly clock: Clock
+  readonly leases: BucketLeases
+}
+
+/** Events to publish, in order, and whether more can be read at once. */
+export interface Reading {
+  readonly hands: readonly EventInHand[]
+  readonly more: boolean
+}
+
+/** Reads what is due from the buckets that are leased, and knows which keys must wait. */
+export class EventReader {
+  readonly #parts: EventReaderParts
+  readonly #plan: FetchPlan
+  readonly #watermark = new Watermark()
+  #syncAt = 0
+  #epochs: ReadonlyMap<number, number> = new Map()
+  #ahead: Promise<Reading | undefined> | undefined
+  #stale = false
+
+  constructor(parts: EventReaderParts) {
+    this.#parts = parts
+    this.#plan = new FetchPlan(parts.settings.batchSize)
+  }
+
+  /** Milliseconds until the next parked event is due; `Infinity` when none is known. */
+  get dueInMs(): number {
+    return Math.max(0, this.#plan.parked.nextDue() - this.#parts.clock.now())
+  }
+
+  /** The buckets that the last reading looked at. */
+  get buckets(): number[] {
+    return [...this.#epochs.keys()]
+  }
+
+  /** Reads the next events: what was read ahead, else the parked heads whose time has come and a fetch. */
+  async next(): Promise<Reading> {
+    let ahead = await this.#ahead
+    this.#ahead = undefined
+    if (this.#stale) {
+      // What is dropped unread must be read again: forget how far the plan believes to be.
+      this.#plan.rescan()
+      this.#stale = false
+      ahead = undefined
+    }
+    await this.#prepare()
+    if (ahead !== undefined) {
+      const hands = this.#stillOurs(ahead.hands)
+      // What was lost may be ours again under another epoch.
+      return { hands, more: ahead.more || hands.length < ahead.hands.length }
+    }
+    const heads = await this.#dueHeads()
+    const reading = await this.#fetch([])
+    return { hands: this.#stillOurs([...heads, ...reading.hands]), more: reading.more || heads.length > 0 }
+  }
+
+  /**
+   * Narrows a reading to what may be published together: a single event while the publisher is being probed, and a single one
+   * that was in hand when a relay crashed, so that the one that kills is found.
+   */
+  async choose(hands: readonly EventInHand[], probing: boolean): Promise<readonly EventInHand[]> {
+    const suspect = hands.find(({ row }) => row.suspect)
+    if (suspect === undefined) return probing ? hands.slice(0, 1) : hands
+    const first = hands.find((hand) => laneOf(hand) === laneOf(suspect)) as EventInHand
+    if (!first.row.suspect || first.row.attempts === 0) return [first]
+    const crashes = await this.#parts.settlements.crashesOf(first.id)
+    if (crashes < crashLimit && first.row.attempts < this.#parts.settings.retry.attempts) return [first]
+    const fault = new DataAccessError(
+      'RELAY_CRASHED',
+      `Event ${first.id} of type ${first.row.type} was alone in hand when ${crashes} relays crashed, so it is published no more. Find out why the publisher ends the process, then redrive it`,
+      { context: { event: first.id, crashes } },
+    )
+    return [{ ...first, event: undefined, fault: permanent(fault) }]
+  }
+
+  /** Begins to read on behind a batch that is being marked, unless some key waits. */
+  readAhead(batch: readonly EventInHand[]): void {
+    if (this.#plan.parked.size > 0) return
+    // An error here is met again by the reading that follows.
+    this.#ahead = this.#fetch(batch).catch(() => undefined)
+  }
+
+  /** Learns what became of a batch: parks the keys that must wait, and lets go on those that waited for it. */
+  settled(settled: readonly SettledEvent[], untried: readonly EventInHand[]): void {
+    const now = this.#parts.clock.now()
+    for (const { hand, settlement } of settled) {
+      if (settlement.kind === 'retry') this.#plan.parkHead(hand.row, now + settlement.delayMs)
+      else if (settlement.kind === 'dead-letter' && settlement.blocksKey) this.#plan.block(hand.row)
+      else if (settlement.kind !== 'pause') this.#plan.free(laneOf(hand))
+    }
+    if (untried.length > 0 || settled.some(({ settlement }) => settlement.kind === 'pause')) this.reset()
+  }
+
+  /** Forgets what was read and not published, and how far was read. */
+  reset(): void {
+    this.#stale = true
+  }
+
+  /** Brings up to date whose events may be read, before any of them is. */
+  async #prepare(): Promise<void> {
+    const { leases, settlements, store, clock } = this.#parts
+    this.#epochs = new Map(leases.buckets.map((bucket) => [bucket, leases.epochOf(bucket) as number]))
+    const gained = this.#plan.own(this.#epochs)
+    if (!gained && clock.now() < this.#syncAt) return
+    this.#syncAt = clock.now() + syncEveryMs
+    this.#plan.syncBlocked(await settlements.blockedKeys())
+    if (this.#plan.parked.size > 0) await store.sampleSequence(this.#watermark)
+  }
+
+  async #dueHeads(): Promise<EventInHand[]> {
+    const { store, clock, settings } = this.#parts
+    const due = this.#plan.parked.due(clock.now(), settings.batchSize)
+    if (due.length === 0) return []
+    const rows = new Map((await store.fetchByIds(due.map(({ id }) => id))).map((row) => [row.id, row]))
+    const heads: StoredEvent[] = []
+    for (const { lane, id } of due) {
+      const row = rows.get(id)
+      if (row === undefined) this.#plan.free(lane)
+      else if (row.waitMs > 0) this.#plan.parkHead(row, clock.now() + row.waitMs)
+      else heads.push(row)
+    }
+    return this.#toHands(heads)
+  }
+
+  async #fetch(inHand: readonly EventInHand[]): Promise<Reading> {
+    const { store, clock } = this.#parts
+    const request = this.#plan.request(inHand, clock.now())
+    const rows = await store.fetch(request)
+    const { ready, more } = this.#plan.take(rows, request, clock.now(), this.#watermark.value)
+    return { hands: this.#toHands(ready), more }
+  }
+
+  #toHands(rows: readonly StoredEvent[]): EventInHand[] {
+    return rows.flatMap((row) => {
+      const epoch = this.#epochs.get(row.bucket)
+      return epoch === undefined ? [] : [toHand(row, epoch, this.#parts.definitions)]
+    })
+  }
+
+  #stillOurs(hands: readonly EventInHand[]): EventInHand[] {
+    return hands.filter(({ row, epoch }) => this.#epochs.get(row.bucket) === epoch)
+  }
+}

@@ -1,0 +1,49 @@
+import type { DomainEventDefinition } from './define-event.ts'
+import type { StoredEvent } from './outbox-store.ts'
+import { decodePayload } from './payload.ts'
+import { type OutboxEvent, permanent } from './publisher.ts'
+
+/** An event in the relay's hand: the row, its fence, and what the publisher gets, if the row can be read. */
+export interface EventInHand {
+  readonly id: string
+  readonly orderingKey: string | null
+  readonly row: StoredEvent
+  readonly epoch: number
+  /** Absent when the row cannot be decoded. */
+  readonly event: OutboxEvent | undefined
+  /** Why it cannot. */
+  readonly fault: Error | undefined
+}
+
+/** The definitions by event type with which payloads are read. */
+export type EventDefinitions = ReadonlyMap<string, DomainEventDefinition>
+
+/** Reads a row: with the event's definition when there is one, else as plain JSON. A row that cannot be read is a dead letter. */
+export function toHand(row: StoredEvent, epoch: number, definitions: EventDefinitions): EventInHand {
+  const base = { id: row.id, orderingKey: row.orderingKey, row, epoch }
+  try {
+    return { ...base, event: toOutboxEvent(row, definitions), fault: undefined }
+  } catch (error) {
+    return { ...base, event: undefined, fault: permanent(error) }
+  }
+}
+
+function toOutboxEvent(row: StoredEvent, definitions: EventDefinitions): OutboxEvent {
+  const definition = definitions.get(row.type)
+  // A row of another version was valid by another schema; its consumers know its shape.
+  const known = definition !== undefined && definition.version === row.schemaVersion
+  return {
+    id: row.id,
+    type: row.type,
+    aggregateType: row.aggregateType,
+    aggregateId: row.aggregateId,
+    payload: known ? decodePayload(definition, row.payloadJson) : (JSON.parse(row.payloadJson) as unknown),
+    payloadJson: row.payloadJson,
+    orderingKey: row.orderingKey,
+    sequence: row.sequence,
+    schemaVersion: row.schemaVersion,
+    headers: JSON.parse(row.headersJson) as Record<string, string>,
+    createdAt: row.createdAt,
+    attempt: row.attempts + 1,
+  }
+}

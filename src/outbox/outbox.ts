@@ -1,0 +1,99 @@
+import type { MikroORM } from '@mikro-orm/core'
+import { DataAccessError } from '../errors.ts'
+import type { Clock } from '../kernel/clock.ts'
+import type { Logger } from '../kernel/logger.ts'
+import { DeadLetters } from './dead-letters.ts'
+import { type DoctorFinding, examine } from './doctor.ts'
+import type { DoctorOptions } from './doctor-check.ts'
+import type { EventDefinitions } from './held-event.ts'
+import { type OutboxStats, readOutboxStats } from './outbox-stats.ts'
+import { OutboxStore } from './outbox-store.ts'
+import { Relay } from './relay.ts'
+import type { RelayOptions } from './relay-options.ts'
+import { pruneBatch, pruneFailures, prunePublished } from './retention.ts'
+import type { Wake } from './wake.ts'
+
+/** What an {@link Outbox} works with. */
+export interface OutboxParts {
+  readonly orm: MikroORM
+  /** Rung after each commit that stored events. */
+  readonly wake: Wake
+  /** The registered events, by type; payloads of others are read as plain JSON. */
+  readonly definitions: EventDefinitions
+  readonly clock: Clock
+  readonly logger: Logger
+}
+
+/** The stored domain events and what moves them on: `data.outbox`. */
+export class Outbox {
+  readonly #parts: OutboxParts
+  readonly #store: OutboxStore
+  /** Events that left the outbox unpublished. */
+  readonly deadLetters: DeadLetters
+  #running: Relay | undefined
+
+  /** @internal */
+  constructor(parts: OutboxParts) {
+    this.#parts = parts
+    this.#store = new OutboxStore(parts.orm)
+    this.deadLetters = new DeadLetters(this.#store, () => parts.wake.ring())
+  }
+
+  /**
+   * Makes a relay; nothing runs before its `start()` or `drain()`. One at a time may run on a data access; any number may run
+   * in other processes, all with a publisher of the same name.
+   *
+   * @throws DataAccessError `OPTION_INVALID`.
+   */
+  relay(options: RelayOptions): Relay {
+    return new Relay({ ...this.#parts, store: this.#store, enter: (relay) => this.#enter(relay) }, options)
+  }
+
+  /** Reads backlog, lag, blocked keys, dead letters and relays. */
+  stats(): Promise<OutboxStats> {
+    return readOutboxStats(this.#store)
+  }
+
+  /**
+   * Looks for what makes an outbox slow or stuck, and says what to do about it: one finding for each check, also for those that
+   * are well. Takes at most `timeoutMs`, changes nothing, never rejects.
+   */
+  doctor(options?: DoctorOptions): Promise<DoctorFinding[]> {
+    const { orm, wake, clock } = this.#parts
+    return examine({ orm, store: this.#store, wake, clock }, options)
+  }
+
+  /**
+   * Deletes events that were published longer ago than `keepMs` milliseconds, in small transactions; resolves to how many. The
+   * failures of events that are no longer pending go too. A relay with `retention: { keepMs }` does it by itself.
+   */
+  async prune({ keepMs }: { readonly keepMs: number }): Promise<number> {
+    if (!(keepMs >= 0)) throw new DataAccessError('OPTION_INVALID', `prune: keepMs is ${keepMs}; give 0 or more milliseconds`)
+    let sum = 0
+    let pruned: number
+    do {
+      pruned = await prunePublished(this.#store, keepMs)
+      sum += pruned
+    } while (pruned === pruneBatch)
+    while ((await pruneFailures(this.#store)) === pruneBatch);
+    return sum
+  }
+
+  /** Stops the relay that runs, if one does; for `data.close()`. */
+  async stop(options?: { readonly deadline?: number }): Promise<void> {
+    await this.#running?.stop(options)
+  }
+
+  #enter(relay: Relay): () => void {
+    if (this.#running !== undefined) {
+      throw new DataAccessError(
+        'RELAY_ALREADY_RUNNING',
+        `Relay ${this.#running.status().name} already runs on this data access; stop it first, or start the other in another process`,
+      )
+    }
+    this.#running = relay
+    return () => {
+      if (this.#running === relay) this.#running = undefined
+    }
+  }
+}

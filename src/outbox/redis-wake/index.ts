@@ -1,0 +1,1 @@
+export { type RedisWakeOptions, redisWake } from './redis-wake.ts'

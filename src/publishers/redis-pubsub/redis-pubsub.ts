@@ -1,0 +1,88 @@
+import { DataAccessError, hasErrorCode } from '../../errors.ts'
+import { type OutboxEvent, type Outcome, outcomeOfError, type Publisher } from '../../outbox/publisher.ts'
+import { RedisConnection, type RedisOptions } from '../../redis/redis-connection.ts'
+import { isRedisReply, tellsServerState } from '../../redis/redis-reply.ts'
+import { toMessage } from './message.ts'
+
+/** How {@link redisPubSub} publishes. */
+export interface RedisPubSubOptions extends Omit<RedisOptions, 'timeoutMs'> {
+  /** The channel of every event, or a function that names one. Default `domain-events.<type>`. */
+  readonly channel?: string | ((event: OutboxEvent) => string)
+  /** Milliseconds to wait for the answers to one wave; 1 … 60,000, default 2000. Keep it below the relay's `publishTimeout`. */
+  readonly timeoutMs?: number
+}
+
+const defaultTimeoutMs = 2000
+
+/**
+ * Publishes events on Redis channels, one JSON message each (see {@link PubSubMessage}). **Atomic?** No. **Ordered?** The
+ * messages of a channel arrive in the order of publishing. **Idempotent?** No: a repetition has the same `id`. Redis
+ * acknowledges a message whether or not anybody is subscribed, and keeps none: what nobody hears is gone. Where that is not
+ * enough, publish to a stream or a queue.
+ *
+ * @throws DataAccessError `OPTION_INVALID`, `REDIS_URL_INVALID`.
+ */
+export function redisPubSub(options: RedisPubSubOptions): Publisher {
+  return new RedisPubSubPublisher(options)
+}
+
+class RedisPubSubPublisher implements Publisher {
+  readonly name = 'redis-pubsub'
+  readonly #redis: RedisConnection
+  readonly #channelOf: (event: OutboxEvent) => string
+
+  constructor({ channel, timeoutMs = defaultTimeoutMs, url, client }: RedisPubSubOptions) {
+    this.#redis = new RedisConnection({ url, client, timeoutMs })
+    this.#channelOf = typeof channel === 'function' ? channel : ({ type }) => channel ?? `domain-events.${type}`
+  }
+
+  async publish(events: readonly OutboxEvent[], { signal }: { readonly signal: AbortSignal }): Promise<readonly Outcome[]> {
+    if (events.length === 0) return []
+    signal.throwIfAborted()
+    const outcomes: (Outcome | undefined)[] = events.map((event) => this.#refusal(event))
+    const open = events.filter((_, index) => outcomes[index] === undefined)
+    const answers = await this.#send(open)
+    let next = 0
+    return outcomes.map((outcome) => outcome ?? (answers[next++] as Outcome))
+  }
+
+  async close(): Promise<void> {
+    await this.#redis.close()
+  }
+
+  /** A channel function that fails for an event fails for this event alone. */
+  #refusal(event: OutboxEvent): Outcome | undefined {
+    try {
+      const channel = this.#channelOf(event)
+      if (typeof channel === 'string' && channel !== '') return undefined
+      const error = new DataAccessError('OPTION_INVALID', `redisPubSub: channel named no channel for event type ${event.type}`)
+      return { status: 'retryable', error }
+    } catch (error) {
+      return outcomeOfError(error)
+    }
+  }
+
+  async #send(events: readonly OutboxEvent[]): Promise<Outcome[]> {
+    if (events.length === 0) return []
+    try {
+      const answers = await this.#redis.run('PUBLISH', async (client) => {
+        const pipeline = client.pipeline()
+        for (const event of events) pipeline.publish(this.#channelOf(event), toMessage(event))
+        return pipeline.exec()
+      })
+      // The pipeline resolves also when commands in it failed: each answer is read.
+      return events.map((_, index) => outcomeOf(answers?.[index]))
+    } catch (error) {
+      const away = hasErrorCode(error, 'REDIS_UNAVAILABLE')
+      return events.map(() => ({ status: away ? 'unavailable' : 'retryable', error }))
+    }
+  }
+}
+
+function outcomeOf(answer: readonly [Error | null, unknown] | undefined): Outcome {
+  const error = answer === undefined ? new Error('Redis gave no answer to this command') : answer[0]
+  if (error === null) return { status: 'published' }
+  // What is no reply is the end of the connection.
+  const away = !isRedisReply(error) || tellsServerState(error.message)
+  return { status: away ? 'unavailable' : 'retryable', error }
+}

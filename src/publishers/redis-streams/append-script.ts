@@ -1,0 +1,76 @@
+import type { OutboxEvent } from '../../outbox/publisher.ts'
+import type { RedisClient } from '../../redis/redis-client.ts'
+import { RedisScript } from '../../redis/redis-script.ts'
+import { toStreamEntry } from './stream-entry.ts'
+
+/** How much a stream remembers, and keeps. */
+export interface StreamBounds {
+  readonly windowMs: number
+  readonly maxIds: number
+  /** 0: without limit. */
+  readonly maxLength: number
+}
+
+/**
+ * KEYS: stream, remembered ids. ARGV: window in ms, most ids, most entries, fields per entry, then each entry's names and
+ * values, its id first. Answers one text per entry: its place in the stream, '' for a repetition, or `-` and the error. An id
+ * is remembered before its entry is added and forgotten when that fails; what it cannot write at all is the error of the whole.
+ */
+const appendScript = new RedisScript(`
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local forgotten = redis.pcall('ZREMRANGEBYSCORE', KEYS[2], '-inf', now - ARGV[1])
+if type(forgotten) == 'table' and forgotten.err then return forgotten end
+local answers = {}
+local width = ARGV[4] * 2
+for first = 5, #ARGV, width do
+  local id = ARGV[first + 1]
+  local answer = redis.pcall('ZADD', KEYS[2], 'NX', now, id)
+  if answer == 0 then
+    answer = ''
+  elseif answer == 1 then
+    if ARGV[3] == '0' then
+      answer = redis.pcall('XADD', KEYS[1], '*', unpack(ARGV, first, first + width - 1))
+    else
+      answer = redis.pcall('XADD', KEYS[1], 'MAXLEN', '~', ARGV[3], '*', unpack(ARGV, first, first + width - 1))
+    end
+    if type(answer) == 'table' then redis.call('ZREM', KEYS[2], id) end
+  end
+  if type(answer) == 'table' then answer = '-' .. answer.err end
+  answers[#answers + 1] = answer
+end
+redis.call('ZREMRANGEBYRANK', KEYS[2], 0, -1 - ARGV[2])
+redis.call('PEXPIRE', KEYS[2], ARGV[1])
+return answers`)
+
+/**
+ * Appends events to one stream in one round trip, in their order, without those whose ids it remembers. Resolves to the error
+ * of each, `undefined` for those that are in the stream.
+ *
+ * @throws what the connection throws; the reply of Redis when it refuses all of them.
+ */
+export async function appendToStream(
+  client: RedisClient,
+  stream: string,
+  events: readonly OutboxEvent[],
+  { windowMs, maxIds, maxLength }: StreamBounds,
+): Promise<(string | undefined)[]> {
+  const entries = events.map((event) => Object.entries(toStreamEntry(event)).flat())
+  const fields = (entries[0]?.length ?? 0) / 2
+  const answers = await appendScript.run(
+    client,
+    [stream, rememberedIdsKey(stream)],
+    [windowMs, maxIds, maxLength, fields, ...entries.flat()],
+  )
+  const texts: readonly unknown[] = Array.isArray(answers) ? answers : []
+  return events.map((_, index) => {
+    const text = texts[index]
+    if (typeof text !== 'string') return 'Redis gave no answer for this event'
+    return text.startsWith('-') ? text.slice(1).replace(/^-/, '') : undefined
+  })
+}
+
+/** The key of a stream's remembered ids, in the hash slot of the stream. */
+function rememberedIdsKey(stream: string): string {
+  return /^[^{]*\{[^}]+\}/.test(stream) ? `${stream}:published` : `{${stream}}:published`
+}

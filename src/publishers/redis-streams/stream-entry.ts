@@ -1,0 +1,34 @@
+import type { OutboxEvent } from '../../outbox/publisher.ts'
+
+/** The fields of a stream's entry, in this order. Values are text. */
+export interface StreamEntry {
+  /** The event's id: the same in every repetition. */
+  readonly id: string
+  readonly type: string
+  readonly aggregateType: string
+  readonly aggregateId: string
+  /** Decimal digits. Orders the events of one key. */
+  readonly sequence: string
+  readonly schemaVersion: string
+  /** ISO 8601, in UTC. */
+  readonly createdAt: string
+  /** A JSON object of strings. */
+  readonly headers: string
+  /** The JSON that was stored. */
+  readonly payload: string
+}
+
+/** An event as the fields of an entry. */
+export function toStreamEntry(event: OutboxEvent): StreamEntry {
+  return {
+    id: event.id,
+    type: event.type,
+    aggregateType: event.aggregateType,
+    aggregateId: event.aggregateId,
+    sequence: String(event.sequence),
+    schemaVersion: String(event.schemaVersion),
+    createdAt: event.createdAt.toISOString(),
+    headers: JSON.stringify(event.headers),
+    payload: event.payloadJson,
+  }
+}

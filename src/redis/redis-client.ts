@@ -1,0 +1,59 @@
+import type { Cluster, Redis } from 'ioredis'
+import { DataAccessError } from '../errors.ts'
+import type { Logger } from '../kernel/logger.ts'
+
+/** An ioredis client, of one server or of a cluster. */
+export type RedisClient = Redis | Cluster
+
+const longestRetryMs = 1000
+
+/**
+ * Makes an ioredis client with this library's rules: nothing queues while the server is away, nothing is sent twice, and it
+ * reconnects for ever, at least once a second.
+ *
+ * @throws DataAccessError `DRIVER_MISSING` when ioredis is not installed.
+ */
+export async function makeRedisClient(url: string): Promise<RedisClient> {
+  const { Redis } = await loadIoredis()
+  return new Redis(url, {
+    lazyConnect: true,
+    // A command sent later than its caller waits is of no use, and an old one sent twice can do harm.
+    enableOfflineQueue: false,
+    autoResendUnfulfilledCommands: false,
+    maxRetriesPerRequest: 0,
+    connectTimeout: 2000,
+    retryStrategy: (times: number) => Math.min(25 * 2 ** times, longestRetryMs),
+    // After a failover the old primary answers READONLY: the name leads to the new one.
+    reconnectOnError: (error: Error) => error.message.startsWith('READONLY'),
+  })
+}
+
+/**
+ * Ends a connection that seems to stand, and opens a new one: one whose other end is gone may look open for minutes, also before
+ * it was ever ready, since the timeout for connecting ends with the handshake of TCP.
+ */
+export function reconnect(client: RedisClient): void {
+  if (client.status === 'ready' || client.status === 'connect') client.disconnect(true)
+}
+
+/** Loads ioredis, or rejects with `DRIVER_MISSING`. */
+export async function loadIoredis(): Promise<Pick<typeof import('ioredis'), 'Redis'>> {
+  return import('ioredis').catch((cause: unknown) => {
+    throw new DataAccessError('DRIVER_MISSING', 'The package ioredis is not installed; run: npm install ioredis', { cause })
+  })
+}
+
+/**
+ * Warns of settings of a caller's own client that hurt outside this library. Here they do no harm: we ask the client for
+ * nothing while it is not connected, and wait for no answer longer than our own timeout.
+ */
+export function warnOfClientSettings(client: RedisClient, logger: Logger): void {
+  const options: { enableOfflineQueue?: unknown; maxRetriesPerRequest?: unknown; commandTimeout?: unknown } =
+    'redisOptions' in client.options ? { ...client.options.redisOptions, ...client.options } : client.options
+  const risky = [
+    ...(options.enableOfflineQueue === false ? [] : ['enableOfflineQueue: true lets commands wait while Redis is away']),
+    ...(options.commandTimeout === undefined ? ['without commandTimeout a command to a stalled Redis waits for ever'] : []),
+  ]
+  if (risky.length === 0) return
+  logger.warn('The ioredis client that was given has settings that are risky for your own commands', { settings: risky })
+}

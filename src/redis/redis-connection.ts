@@ -1,0 +1,194 @@
+import { DataAccessError } from '../errors.ts'
+import { CircuitBreaker, type CircuitState } from '../kernel/circuit-breaker.ts'
+import { type Clock, monotonicClock } from '../kernel/clock.ts'
+import { consoleLogger, type Logger } from '../kernel/logger.ts'
+import { makeRedisClient, type RedisClient, reconnect, warnOfClientSettings } from './redis-client.ts'
+import { isRedisReply } from './redis-reply.ts'
+import { checkRedisUrl, maskRedisPassword } from './redis-url.ts'
+
+/** Which Redis to use: a URL, or the caller's own ioredis client, which is then never closed here. */
+export interface RedisOptions {
+  /** `redis://` or `rediss://`. */
+  readonly url?: string | undefined
+  /** A connected ioredis client, or a cluster, with whatever settings it has. */
+  readonly client?: RedisClient | undefined
+  /** Milliseconds to wait for an answer; 1 … 60,000, default 50. */
+  readonly timeoutMs?: number | undefined
+}
+
+/** What a {@link RedisConnection} works with. */
+export interface RedisSurroundings {
+  readonly clock?: Clock
+  readonly logger?: Logger
+}
+
+const defaultTimeoutMs = 50
+const breakerRule = { failures: 3, openMs: 500 }
+
+/**
+ * One connection to Redis whose every command ends within a bounded time: with its answer, with `REDIS_UNAVAILABLE` when no
+ * answer came or none is to be expected, or with `REDIS_COMMAND_FAILED` when Redis refused. Safe for concurrent use.
+ */
+export class RedisConnection {
+  /** Safe to print: the password is masked. */
+  readonly address: string
+  readonly #options: RedisOptions
+  readonly #timeoutMs: number
+  readonly #logger: Logger
+  readonly #breaker: CircuitBreaker
+  #client: Promise<RedisClient> | undefined
+  #ready: Promise<void> | undefined
+  #lastError: Error | undefined
+  #closed = false
+
+  constructor(options: RedisOptions, { clock = monotonicClock, logger = consoleLogger }: RedisSurroundings = {}) {
+    this.#timeoutMs = options.timeoutMs ?? defaultTimeoutMs
+    if (!(this.#timeoutMs >= 1 && this.#timeoutMs <= 60_000)) {
+      throw new DataAccessError('OPTION_INVALID', `timeoutMs of Redis is ${this.#timeoutMs}; give 1 to 60000 milliseconds`)
+    }
+    if ((options.url === undefined) === (options.client === undefined)) {
+      throw new DataAccessError('OPTION_INVALID', 'Redis needs either url or client: give exactly one of them')
+    }
+    this.address = options.url === undefined ? 'the given ioredis client' : maskRedisPassword(checkRedisUrl(options.url))
+    this.#options = options
+    this.#logger = logger
+    this.#breaker = new CircuitBreaker(breakerRule, clock)
+    if (options.client !== undefined) warnOfClientSettings(options.client, logger)
+  }
+
+  get circuit(): CircuitState {
+    return this.#breaker.state
+  }
+
+  /** Begins to connect and returns at once. Commands connect by themselves; this only saves the first one the wait. */
+  connect(): void {
+    this.#open().then(
+      (client) => startConnecting(client),
+      // Every command meets the same error, but a caller that can do without Redis may keep it to itself.
+      (error: Error) => this.#logger.error(error.message),
+    )
+  }
+
+  /**
+   * Runs commands and waits for their answer.
+   *
+   * @param what names the commands in errors.
+   * @param timeoutMs bounds the wait for connection and answer together.
+   */
+  async run<T>(what: string, command: (client: RedisClient) => Promise<T>, timeoutMs: number = this.#timeoutMs): Promise<T> {
+    if (this.#closed) throw new DataAccessError('CLOSED', `${what} came after the Redis connection was closed`)
+    const client = await this.#open()
+    const admission = this.#breaker.admit()
+    if (admission === 'refused') throw this.#unavailable(what, 'gave no answer lately and is left alone for a moment')
+    let timer: NodeJS.Timeout | undefined
+    const expiry = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(new Silence(`gave no answer within ${timeoutMs} ms`)), timeoutMs)
+    })
+    try {
+      if (client.status !== 'ready') await Promise.race([this.#whenReady(client), expiry])
+      const answer = await Promise.race([command(client), expiry])
+      this.#breaker.succeeded()
+      return answer
+    } catch (error) {
+      if (isRedisReply(error)) {
+        this.#breaker.succeeded()
+        throw this.#refused(what, error)
+      }
+      this.#breaker.failed(admission)
+      if (admission === 'probe' && this.#options.client === undefined) reconnect(client)
+      throw this.#unavailable(what, error instanceof Silence ? error.message : 'is not connected', error)
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  /** Measures one round trip, in milliseconds. */
+  async ping(): Promise<number> {
+    const startedAt = performance.now()
+    await this.run('PING', (client) => client.ping())
+    return performance.now() - startedAt
+  }
+
+  /** Ends the connection after the commands already sent; leaves a client that was given alone. May be called twice. */
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    if (this.#options.client !== undefined) return
+    const client = await this.#client?.catch(() => undefined)
+    if (client === undefined) return
+    if (client.status === 'ready') {
+      const goodbye = client.quit().catch(() => undefined)
+      const timer = setTimeout(() => client.disconnect(), this.#timeoutMs)
+      await goodbye
+      clearTimeout(timer)
+    }
+    client.disconnect()
+  }
+
+  /** One wait for all commands that came while it connects. */
+  #whenReady(client: RedisClient): Promise<void> {
+    this.#ready ??= whenReady(client).finally(() => {
+      this.#ready = undefined
+    })
+    return this.#ready
+  }
+
+  #open(): Promise<RedisClient> {
+    this.#client ??= this.#make()
+    return this.#client
+  }
+
+  async #make(): Promise<RedisClient> {
+    if (this.#options.client !== undefined) return this.#options.client
+    const client = await makeRedisClient(this.#options.url as string)
+    // Without a listener ioredis prints every failed attempt.
+    client.on('error', (error: Error) => {
+      if (this.#lastError === undefined) this.#logger.warn(`Redis at ${this.address} is away`, { cause: error.message })
+      this.#lastError = error
+    })
+    client.on('ready', () => {
+      if (this.#lastError !== undefined) this.#logger.info(`Redis at ${this.address} is back`)
+      this.#lastError = undefined
+    })
+    return client
+  }
+
+  #unavailable(what: string, why: string, cause?: unknown): DataAccessError {
+    return new DataAccessError('REDIS_UNAVAILABLE', `Redis at ${this.address} ${why}, so ${what} was given up`, {
+      cause: cause instanceof Silence ? this.#lastError : (cause ?? this.#lastError),
+      context: { address: this.address, command: what, circuit: this.circuit },
+    })
+  }
+
+  #refused(what: string, reply: Error): DataAccessError {
+    return new DataAccessError('REDIS_COMMAND_FAILED', `Redis at ${this.address} refused ${what}: ${reply.message}`, {
+      cause: reply,
+      context: { address: this.address, command: what, reply: reply.message.split(' ', 1)[0] },
+    })
+  }
+}
+
+/** No answer came: not an error of Redis, but ours. */
+class Silence extends Error {}
+
+function startConnecting(client: RedisClient): void {
+  if (client.status === 'wait') client.connect().catch(() => undefined) // the error event tells it
+}
+
+/** Resolves once a client that is connecting for the first time is ready; rejects at once when it is known to be away. */
+function whenReady(client: RedisClient): Promise<void> {
+  startConnecting(client)
+  const { status } = client
+  if (status !== 'connecting' && status !== 'connect') return Promise.reject(new Error(`The client is ${status}`))
+  return new Promise((resolve, reject) => {
+    const settle = (end: () => void) => () => {
+      client.off('ready', ready)
+      client.off('close', gone)
+      end()
+    }
+    const ready = settle(resolve)
+    const gone = settle(() => reject(new Error('The connection was closed')))
+    client.on('ready', ready)
+    client.on('close', gone)
+  })
+}

@@ -1,0 +1,45 @@
+import type { Logger } from '../kernel/logger.ts'
+import { makeRedisClient, type RedisClient, reconnect } from './redis-client.ts'
+import type { RedisOptions } from './redis-connection.ts'
+
+/** Hears one channel over a connection of its own, for as long as it takes: it comes back after every loss. */
+export class RedisSubscription {
+  readonly #client: Promise<RedisClient | undefined>
+  #closed = false
+
+  /** Begins to connect and returns at once. @param onMessage must not throw. */
+  constructor(options: RedisOptions, channel: string, onMessage: (text: string) => void, logger: Logger) {
+    this.#client = this.#open(options, channel, onMessage).catch((error: unknown) => {
+      logger.error(`The channel ${channel} of Redis cannot be heard`, { error })
+      return undefined
+    })
+  }
+
+  /** Connects anew: a connection whose other end is gone may look open for minutes. */
+  async reconnect(): Promise<void> {
+    const client = await this.#client
+    if (!this.#closed && client !== undefined) reconnect(client)
+  }
+
+  /** Ends the connection at once. May be called twice. */
+  async close(): Promise<void> {
+    this.#closed = true
+    const client = await this.#client
+    client?.disconnect()
+  }
+
+  async #open({ url, client: given }: RedisOptions, channel: string, onMessage: (text: string) => void): Promise<RedisClient> {
+    // A connection that hears can do nothing else, so a caller's own client is left alone and copied.
+    const client = given === undefined ? await makeRedisClient(url as string) : copyOf(given)
+    client.on('error', () => undefined) // the sending side tells it
+    client.on('message', (_channel: string, text: string) => onMessage(text))
+    client.on('ready', () => void client.subscribe(channel).catch(() => undefined))
+    if (client.status === 'wait' && !this.#closed) client.connect().catch(() => undefined)
+    return client
+  }
+}
+
+// Two calls, since the two kinds take different arguments.
+function copyOf(client: RedisClient): RedisClient {
+  return 'nodes' in client ? client.duplicate() : client.duplicate()
+}

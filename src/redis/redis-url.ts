@@ -1,0 +1,24 @@
+import { DataAccessError } from '../errors.ts'
+
+const accepted = 'redis://user:password@host:6379/0, or rediss:// for TLS'
+
+/**
+ * Checks a Redis URL and returns it as it was given.
+ *
+ * @throws DataAccessError `REDIS_URL_INVALID` for another scheme, a URL that cannot be parsed, or a database that is no number.
+ */
+export function checkRedisUrl(url: string): string {
+  const refuse = (why: string) =>
+    new DataAccessError('REDIS_URL_INVALID', `The Redis URL ${maskRedisPassword(url)} ${why}; give ${accepted}`)
+  if (!URL.canParse(url)) throw refuse('cannot be parsed')
+  const { protocol, hostname, pathname } = new URL(url)
+  if (protocol !== 'redis:' && protocol !== 'rediss:') throw refuse(`has the scheme ${protocol}`)
+  if (hostname === '') throw refuse('names no host')
+  if (!/^(\/\d*)?$/.test(pathname)) throw refuse(`names the database ${pathname.slice(1)}, which is no number`)
+  return url
+}
+
+/** Replaces the password of a URL by `***`, also in one that cannot be parsed. */
+export function maskRedisPassword(url: string): string {
+  return url.replace(/^([a-z][a-z0-9+.-]*:\/\/[^:/@]*):.*@/i, '$1:***@').replace(/([?&]password=)[^&]*/gi, '$1***')
+}

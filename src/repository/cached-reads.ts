@@ -1,0 +1,169 @@
+import type { EntityClass, EntityManager, MikroORM } from '@mikro-orm/core'
+import { watchBulkWrites } from '../cache/bulk-writes.ts'
+import type { CacheChoice } from '../cache/cache-choice.ts'
+import type { CacheStore } from '../cache/cache-store.ts'
+import type { CachedQuery } from '../cache/cached-query.ts'
+import { WatchedChanges } from '../cache/change-keys.ts'
+import type { CacheFigures } from '../cache/figures.ts'
+import { Invalidation, type InvalidationFigures } from '../cache/invalidation.ts'
+import { InvalidationLog } from '../cache/invalidation-log.ts'
+import type { CachePolicy } from '../cache/policy.ts'
+import { ReadThrough } from '../cache/read-through.ts'
+import type { CommitParticipant } from '../database/transaction-subscriber.ts'
+import { DataAccessError } from '../errors.ts'
+import { type Clock, monotonicClock } from '../kernel/clock.ts'
+import type { CommitScope } from '../kernel/commit-scope.ts'
+import { consoleLogger, type Logger } from '../kernel/logger.ts'
+import { CachedQueryReads, CachedQuerySource } from './cached-query-reads.ts'
+import { type CachedReads, type CachedRepository, cachedRepositoryClass } from './cached-repository.ts'
+import { CachedRows } from './cached-rows.ts'
+import { DetachedEntities } from './detached-entities.ts'
+
+/** What {@link openCache} takes. */
+export interface OpenCacheOptions {
+  readonly orm: MikroORM
+  readonly store: CacheStore
+  /** The root transaction that an entity manager is in. */
+  readonly scopeOf: (em: EntityManager) => CommitScope | undefined
+  /** Given for a store that processes share: see {@link CacheChoice}. */
+  readonly sweep?: CacheChoice['sweep']
+  /** The policies and queries of all modules: every process that writes must know them all. */
+  readonly caches: readonly (CachePolicy<never> | CachedQuery<never>)[]
+  readonly clock?: Clock
+  readonly logger?: Logger
+}
+
+/** What all caches of one data access have done. */
+export interface CacheStats {
+  /** The name of the store. */
+  readonly store: string
+  /** By the entity's or the query's name. */
+  readonly caches: Readonly<Record<string, CacheFigures>>
+  readonly invalidations: InvalidationFigures
+}
+
+/** Puts the cached reads of one data access together. Let {@link Cache.participant} hear of its commits. */
+export function openCache(options: OpenCacheOptions): Cache {
+  return new Cache(options)
+}
+
+/** The cached reads of one data access, made by {@link openCache}. */
+export class Cache {
+  readonly participant: CommitParticipant
+  readonly #orm: MikroORM
+  readonly #detached: DetachedEntities
+  readonly #store: CacheStore
+  readonly #reads: ReadThrough
+  readonly #invalidation: Invalidation
+  readonly #rows = new Map<string, CachedRows>()
+  readonly #repositories = new Map<CachedRows, typeof CachedReads>()
+  readonly #queries = new Map<CachedQuery, CachedQuerySource<never, unknown>>()
+
+  /** @internal */
+  constructor({ orm, store, scopeOf, sweep, caches, clock = monotonicClock, logger = consoleLogger }: OpenCacheOptions) {
+    const changes = new WatchedChanges()
+    this.#orm = orm
+    this.#detached = new DetachedEntities(orm)
+    this.#store = store
+    this.#reads = new ReadThrough({ store, clock, settled: () => this.#invalidation.settled() })
+    this.#invalidation = new Invalidation({
+      ...{ store, logger, scopeOf, keys: changes, fence: (keys) => this.#reads.fence(keys) },
+      sweep: sweep === undefined ? undefined : { log: new InvalidationLog(orm, sweep.space), everyMs: sweep.everyMs },
+    })
+    this.participant = this.#invalidation
+    orm.em.getEventManager().registerSubscriber(changes)
+    watchBulkWrites(orm, (write) => this.#invalidation.wroteInBulk(write))
+    for (const cache of caches) {
+      if (cache.kind === 'policy') this.#addPolicy(cache as CachePolicy, changes)
+      else this.#addQuery(cache as CachedQuery, changes)
+    }
+  }
+
+  /** The cached repository of an entity that has a policy, or the reads of a cached query. */
+  cached<Entity extends object, Unique extends string>(
+    policy: CachePolicy<Entity, Unique>,
+    options?: { readonly em?: EntityManager | undefined },
+  ): CachedRepository<Entity, Unique>
+  cached<Params, Result>(
+    query: CachedQuery<Params, Result>,
+    options?: { readonly em?: EntityManager | undefined },
+  ): CachedQueryReads<Params, Result>
+  cached<Entity extends object>(
+    entity: EntityClass<Entity>,
+    options?: { readonly em?: EntityManager | undefined },
+  ): CachedRepository<Entity>
+  cached(what: unknown, { em }: { readonly em?: EntityManager | undefined } = {}): unknown {
+    if (isQuery(what)) {
+      const source = this.#queries.get(what)
+      if (source !== undefined) return new CachedQueryReads(this.#orm, source, em)
+      throw missing(`The cached query ${what.name} is`, what.name)
+    }
+    const entity = (isPolicy(what) ? what.entity : what) as EntityClass<object>
+    const rows = this.#rowsOf(this.#orm.getMetadata().get(entity).root.className)
+    const Reads = this.#repositories.get(rows) as typeof CachedReads
+    return new Reads(this.#orm, rows, this.#invalidation, em)
+  }
+
+  /** Measures one round trip to the store, in milliseconds. */
+  ping(): Promise<number> {
+    return this.#store.ping()
+  }
+
+  stats(): CacheStats {
+    const figures = [...this.#rows].map(([name, { figures }]) => [name, figures.read()] as const)
+    const queries = [...this.#queries].map(([{ name }, { figures }]) => [name, figures.read()] as const)
+    return {
+      store: this.#store.name,
+      caches: Object.fromEntries([...figures, ...queries]),
+      invalidations: this.#invalidation.figures(),
+    }
+  }
+
+  /** Ends the sweeps and closes the store, before the ORM is closed. May be called twice. */
+  async close(): Promise<void> {
+    await this.#invalidation.close()
+    await this.#store.close()
+  }
+
+  #addPolicy(policy: CachePolicy, changes: WatchedChanges): void {
+    const rows = new CachedRows(this.#orm, policy, this.#reads, this.#detached)
+    if (this.#rows.has(rows.entity)) {
+      throw new DataAccessError('OPTION_INVALID', `${rows.entity} has two cache policies; keep one of them`)
+    }
+    this.#rows.set(rows.entity, rows)
+    this.#repositories.set(rows, cachedRepositoryClass(rows))
+    changes.watchRows(rows.meta.root, policy.uniques)
+  }
+
+  #addQuery(query: CachedQuery, changes: WatchedChanges): void {
+    if ([...this.#queries.keys()].some(({ name }) => name === query.name)) {
+      throw new DataAccessError('OPTION_INVALID', `Two cached queries are named ${query.name}; give one another name`)
+    }
+    const source = new CachedQuerySource(this.#orm, query, this.#reads, (entity) => this.#rowsOf(entity))
+    this.#queries.set(query, source)
+    for (const { entity, properties } of query.shapes) {
+      changes.watchShape(this.#orm.getMetadata().get(entity).root, properties)
+    }
+  }
+
+  #rowsOf(entity: string): CachedRows {
+    const rows = this.#rows.get(entity)
+    if (rows !== undefined) return rows
+    throw missing(`${entity} has no cache policy`, `cachePolicy(${entity}, { ttl: 60_000 })`)
+  }
+}
+
+function missing(what: string, cure: string): DataAccessError {
+  return new DataAccessError(
+    'CACHE_POLICY_MISSING',
+    `${what} not among the caches of any module; add ${cure} to the caches of one`,
+  )
+}
+
+function isQuery(value: unknown): value is CachedQuery {
+  return typeof value === 'object' && value !== null && 'kind' in value && value.kind === 'query'
+}
+
+function isPolicy(value: unknown): value is CachePolicy {
+  return typeof value === 'object' && value !== null && 'kind' in value && value.kind === 'policy'
+}

@@ -1,0 +1,123 @@
+import type { EntityManager, MikroORM, Primary } from '@mikro-orm/core'
+import type { CacheFigures } from '../cache/figures.ts'
+import type { Invalidation } from '../cache/invalidation.ts'
+import { wholeEntityStamp } from '../cache/key.ts'
+import { DataAccessError } from '../errors.ts'
+import { type CachedContext, cachedContext } from './cached-context.ts'
+import type { CachedRows, Row } from './cached-rows.ts'
+
+/** The properties of an entity that can be unique: texts and numbers. */
+export type UniqueCandidate<Entity> = {
+  [Key in keyof Entity & string]: Entity[Key] extends string | number | bigint | null | undefined ? Key : never
+}[keyof Entity & string]
+
+/** One lookup for each unique property: `byEmail(mail)` for `email`. */
+export type UniqueLookups<Entity, Unique extends string> = {
+  readonly [Key in Unique & keyof Entity as `by${Capitalize<Key & string>}`]: (value: Entity[Key]) => Promise<Entity | null>
+}
+
+/**
+ * Reads one entity's rows through the cache. Without `{ em }` the results are detached: yours to change, and tracked by
+ * nobody. With `{ em }` they belong to that entity manager, as those of its own `find` do.
+ */
+export type CachedRepository<Entity extends object, Unique extends string = UniqueCandidate<Entity>> = CachedReads<Entity> &
+  UniqueLookups<Entity, Unique>
+
+/** The part of a {@link CachedRepository} that all entities have. */
+export class CachedReads<Entity extends object> {
+  readonly #orm: MikroORM
+  readonly #rows: CachedRows
+  readonly #invalidation: Invalidation
+  readonly #em: EntityManager | undefined
+
+  constructor(orm: MikroORM, rows: CachedRows, invalidation: Invalidation, em: EntityManager | undefined) {
+    this.#orm = orm
+    this.#rows = rows
+    this.#invalidation = invalidation
+    this.#em = em
+  }
+
+  /** The entity with this id, or null. */
+  async get(id: Primary<Entity>): Promise<Entity | null> {
+    return (await this.getMany([id]))[0] ?? null
+  }
+
+  /** The entity with this id; rejects with `ENTITY_NOT_FOUND` if there is none. */
+  async getOrFail(id: Primary<Entity>): Promise<Entity> {
+    const entity = await this.get(id)
+    if (entity !== null) return entity
+    const { className } = this.#rows.meta
+    throw new DataAccessError('ENTITY_NOT_FOUND', `There is no ${className} with the id ${String(id)}`, {
+      context: { entity: className, id },
+    })
+  }
+
+  /** The entities with these ids in their order, null where there is none: one round trip, and one query for what is missing. */
+  async getMany(ids: readonly Primary<Entity>[]): Promise<(Entity | null)[]> {
+    const context = this.#context()
+    if (context.bypass) return this.#findMany(context, ids)
+    const rows = await this.#rows.byIds(ids)
+    return rows.map((row) => this.#hydrate(context, row))
+  }
+
+  /** Expires one row everywhere, at once: for writes that this library does not see. */
+  async invalidate(id: Primary<Entity>): Promise<void> {
+    if (this.#rows.couldBeId(id)) await this.#invalidation.expire(new Set([this.#rows.keyOf(id)]))
+  }
+
+  /** Expires all rows of the entity and all query results that depend on it: for bulk writes. */
+  async invalidateAll(): Promise<void> {
+    await this.#invalidation.expire(new Set([wholeEntityStamp(this.#rows.entity)]))
+  }
+
+  /** What this cache has done in this process. */
+  stats(): CacheFigures {
+    return this.#rows.figures.read()
+  }
+
+  /** @internal Reads by a unique property; the lookups lead here. */
+  async byUnique(property: string, value: unknown): Promise<Entity | null> {
+    if (!this.#rows.policy.uniques.includes(property)) {
+      const { className } = this.#rows.meta
+      const cure = `list it: cachePolicy(${className}, { uniques: ['${property}'] })`
+      throw new DataAccessError('CACHE_POLICY_MISSING', `${className} is not cached by ${property}; ${cure}`)
+    }
+    const context = this.#context()
+    if (!context.bypass) return this.#hydrate(context, await this.#rows.byUnique(property, value))
+    this.#rows.figures.bypasses += 1
+    return (await context.em.findOne(this.#rows.meta.class, { [property]: value } as never)) as Entity | null
+  }
+
+  #context(): CachedContext {
+    return cachedContext(this.#orm, this.#rows.meta, this.#em)
+  }
+
+  #hydrate({ owner }: CachedContext, row: Row | undefined): Entity | null {
+    return row === undefined ? null : (this.#rows.hydrate(owner, row) as Entity)
+  }
+
+  async #findMany({ em }: CachedContext, all: readonly Primary<Entity>[]): Promise<(Entity | null)[]> {
+    const { meta, figures } = this.#rows
+    const ids = all.filter((id) => this.#rows.couldBeId(id))
+    figures.bypasses += ids.length
+    const id = meta.primaryKeys[0] as string
+    const entities = await em.find(meta.class, { [id]: ids.length === 1 ? ids[0] : { $in: ids } } as never)
+    const byKey = new Map(entities.map((entity) => [this.#rows.keyOf((entity as Record<string, unknown>)[id]), entity]))
+    const found = (each: Primary<Entity>) => byKey.get(this.#rows.keyOf(each)) ?? null
+    return all.map((each) => (this.#rows.couldBeId(each) ? found(each) : null) as Entity | null)
+  }
+}
+
+/** Makes the class of an entity's cached repository: with a lookup for each property that can be unique. */
+export function cachedRepositoryClass(rows: CachedRows): typeof CachedReads {
+  class EntityReads extends CachedReads<object> {}
+  for (const { name, kind } of rows.meta.props) {
+    if (kind !== 'scalar') continue
+    Object.defineProperty(EntityReads.prototype, `by${name.charAt(0).toUpperCase()}${name.slice(1)}`, {
+      value(this: EntityReads, value: unknown) {
+        return this.byUnique(name, value)
+      },
+    })
+  }
+  return EntityReads as typeof CachedReads
+}

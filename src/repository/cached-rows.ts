@@ -1,0 +1,167 @@
+import type { EntityManager, EntityMetadata, EntityProperty, MikroORM } from '@mikro-orm/core'
+import { decode, encode, NotCacheable } from '../cache/codec.ts'
+import { FigureCounter, negativePayload } from '../cache/figures.ts'
+import { databaseValue, rowKey, schemaVersion, uniqueKey, wholeEntityStamp } from '../cache/key.ts'
+import { type CachePolicy, jitteredTtl } from '../cache/policy.ts'
+import type { Loaded, ReadRequest, ReadThrough } from '../cache/read-through.ts'
+import { isUuid, Uuid } from '../database/uuid.ts'
+import { DataAccessError } from '../errors.ts'
+import type { DetachedEntities } from './detached-entities.ts'
+
+/** A row as the driver gives it, keyed by property. */
+export type Row = Readonly<Record<string, unknown>>
+
+/**
+ * Reads the rows of one entity through the cache. What is kept is the driver's row, not the entity: hydrated anew for each
+ * reader it has every type that the database gave, and a result that somebody changes reaches nobody else.
+ */
+export class CachedRows {
+  readonly meta: EntityMetadata
+  readonly policy: CachePolicy
+  readonly figures = new FigureCounter()
+  readonly #detached: DetachedEntities
+  readonly #orm: MikroORM
+  readonly #reads: ReadThrough
+  readonly #version: string
+  readonly #stamps: readonly string[]
+  readonly #idName: string
+
+  constructor(orm: MikroORM, policy: CachePolicy, reads: ReadThrough, detached: DetachedEntities) {
+    this.#detached = detached
+    this.meta = orm.getMetadata().get(policy.entity)
+    this.policy = policy
+    this.#orm = orm
+    this.#reads = reads
+    this.#version = schemaVersion(this.meta)
+    this.#stamps = [wholeEntityStamp(this.entity)]
+    this.#idName = checkPolicy(this.meta, policy)
+  }
+
+  /** The name under which the rows are kept: subclasses of one table share it. */
+  get entity(): string {
+    return this.meta.root.className
+  }
+
+  keyOf(id: unknown): string {
+    return rowKey(this.entity, this.#databaseValue(this.#idName, id))
+  }
+
+  /** False for what cannot be an id at all, such as a malformed uuid: it has no row. */
+  couldBeId(id: unknown): boolean {
+    return !(propertyOf(this.meta, this.#idName)?.customType instanceof Uuid) || isUuid(id)
+  }
+
+  /** The rows of these ids, in order; `undefined` where there is none. */
+  async byIds(all: readonly unknown[]): Promise<(Row | undefined)[]> {
+    const ids = all.filter((id) => this.couldBeId(id))
+    if (ids.length < all.length) {
+      const rows = await this.byIds(ids)
+      return all.map((id) => (this.couldBeId(id) ? rows.shift() : undefined))
+    }
+    if (ids.length === 0) return []
+    const requests = ids.map((id) => this.#request(this.keyOf(id)))
+    const load = (missing: readonly ReadRequest[]) =>
+      this.#loadRows(missing, new Map(requests.map(({ key }, index) => [key, ids[index]])))
+    try {
+      const payloads = await this.#reads.read(requests, load, this.figures)
+      return payloads.map(toRow)
+    } catch (error) {
+      if (!(error instanceof NotCacheable)) throw error
+      this.figures.bypasses += ids.length
+      return Promise.all(ids.map((id) => this.#findOne(this.#idName, id)))
+    }
+  }
+
+  /** The row whose unique property has this value. Its id is kept under the value; the row is kept once, under its id. */
+  async byUnique(property: string, value: unknown): Promise<Row | undefined> {
+    if (value === null || value === undefined) return undefined
+    const request = this.#request(uniqueKey(this.entity, property, this.#databaseValue(property, value)))
+    let loaded: Row | undefined
+    const load = async (): Promise<readonly Loaded[]> => {
+      loaded = await this.#findOne(property, value)
+      return [this.#loaded(loaded?.[this.#idName], loaded === undefined || this.#matches(loaded, property, value))]
+    }
+    const pointer = (await this.#reads.read([request], load, this.figures))[0] as string
+    if (loaded !== undefined || pointer === negativePayload) return loaded
+    const [row] = await this.byIds([decode(pointer)])
+    // Between the two reads, or by a write outside this library, the value may have moved to another row.
+    return row !== undefined && this.#matches(row, property, value) ? row : this.#findOne(property, value)
+  }
+
+  /** Makes an entity of a row: detached, or managed. One that the entity manager holds already is never moved backwards. */
+  hydrate(em: EntityManager | undefined, row: Row): object {
+    if (em === undefined) return this.#detached.create(this.meta.class, row as never, { convertCustomTypes: true })
+    return em.merge(this.meta.class, row as never, { convertCustomTypes: true, disableContextResolution: true })
+  }
+
+  async #loadRows(missing: readonly ReadRequest[], idOf: ReadonlyMap<string, unknown>): Promise<readonly Loaded[]> {
+    const ids = [...new Map(missing.map(({ key }) => [key, idOf.get(key)])).values()]
+    const rows = await this.#find({ [this.#idName]: ids.length === 1 ? ids[0] : { $in: ids } })
+    const byKey = new Map(rows.map((row) => [rowKey(this.entity, row[this.#idName]), row]))
+    const matched = ids.filter((id) => byKey.has(this.keyOf(id))).length
+    return Promise.all(
+      missing.map(async ({ key }) => {
+        const row = byKey.get(key)
+        if (row !== undefined || matched === rows.length) return this.#loaded(row, true)
+        // The database sees two spellings of an id as one, and its changes expire the other spelling: keep nothing for this one.
+        return this.#loaded(ids.length === 1 ? rows[0] : await this.#findOne(this.#idName, idOf.get(key)), false)
+      }),
+    )
+  }
+
+  async #findOne(property: string, value: unknown): Promise<Row | undefined> {
+    return (await this.#find({ [property]: value }))[0]
+  }
+
+  /** Reads from the primary: a replica may lag behind the invalidation that made this a miss. */
+  async #find(where: object): Promise<readonly Row[]> {
+    const rows = await this.#orm.em.getDriver().find(this.meta.class, where as never, { connectionType: 'write' })
+    return rows as readonly Row[]
+  }
+
+  #request(key: string): ReadRequest {
+    return { key, stamps: this.#stamps, version: this.#version, keepMs: this.policy.lifetime.ttl }
+  }
+
+  #loaded(found: unknown, keep: boolean): Loaded {
+    const negative = found === undefined
+    return { payload: negative ? negativePayload : encode(found), ttlMs: keep ? jitteredTtl(this.policy.lifetime, negative) : 0 }
+  }
+
+  #matches(row: Row, property: string, value: unknown): boolean {
+    return String(row[property]) === String(this.#databaseValue(property, value))
+  }
+
+  #databaseValue(property: string, value: unknown): unknown {
+    return databaseValue(propertyOf(this.meta, property) as EntityProperty, value, this.#orm.em.getPlatform())
+  }
+}
+
+function toRow(payload: string): Row | undefined {
+  return payload === negativePayload ? undefined : (decode(payload) as Row)
+}
+
+/** The name of the primary key, which must be one plain column. */
+function checkPolicy(meta: EntityMetadata, { uniques }: CachePolicy): string {
+  const id = meta.primaryKeys[0] as string | undefined
+  if (id === undefined || meta.compositePK || propertyOf(meta, id)?.kind !== 'scalar') {
+    throw new DataAccessError(
+      'OPTION_INVALID',
+      `${meta.className} cannot be cached by id: its primary key is not one plain property`,
+    )
+  }
+  for (const name of uniques) {
+    const property = propertyOf(meta, name)
+    const unique = property?.unique !== undefined || meta.uniques.some(({ properties }) => [properties].flat().join() === name)
+    if (property?.kind === 'scalar' && unique) continue
+    throw new DataAccessError(
+      'OPTION_INVALID',
+      `The cache policy of ${meta.className} lists ${name}, which is no unique property of it`,
+    )
+  }
+  return id
+}
+
+function propertyOf(meta: EntityMetadata, name: string): EntityProperty | undefined {
+  return (meta.properties as Readonly<Record<string, EntityProperty | undefined>>)[name]
+}

@@ -1,0 +1,115 @@
+import {
+  EntityRepository,
+  type FilterQuery,
+  type FindOneOptions,
+  type FindOptions,
+  type Loaded,
+  type Primary,
+  UuidType,
+} from '@mikro-orm/core'
+import { isUuid, Uuid } from '../database/uuid.ts'
+import { DataAccessError } from '../errors.ts'
+import { findPage, type Page, type PageOptions } from './page.ts'
+
+/** MikroORM's options of `findOne()`. An id needs no index hint. */
+export type GetOptions<Entity, Hint extends string = never> = Omit<FindOneOptions<Entity, Hint>, 'using'>
+
+/** MikroORM's options of `find()`. Ids need no index hint. */
+export type GetManyOptions<Entity, Hint extends string = never> = Omit<FindOptions<Entity, Hint>, 'using'>
+
+/**
+ * A MikroORM repository with a few verbs more. Extend it for an entity's own queries, and name it to the entity:
+ *
+ * ```ts
+ * export class BookRepository extends DataRepository<Book> {}
+ * export class Book extends BookSchema.class {
+ *   declare [EntityRepositoryType]?: BookRepository
+ * }
+ * BookSchema.setClass(Book)
+ * BookSchema.setCustomRepository(() => BookRepository)
+ * ```
+ *
+ * It reads through the entity manager it came from: its transaction, its identity map, its filters.
+ */
+export class DataRepository<Entity extends object> extends EntityRepository<Entity> {
+  /**
+   * Resolves to the entity of an id, or to null. What cannot be an id at all, such as a malformed uuid, has no entity either:
+   * null, without a query, on both dialects. An entity that the entity manager holds already takes no query.
+   */
+  async getById<Hint extends string = never>(
+    id: Primary<Entity>,
+    options: GetOptions<Entity, Hint> = {},
+  ): Promise<Loaded<Entity, Hint> | null> {
+    return this.#canBeId(id) ? this.findOne<Hint, never, never, never>(id as FilterQuery<Entity>, options) : null
+  }
+
+  /**
+   * Resolves to the entity of an id.
+   *
+   * @throws DataAccessError `ENTITY_NOT_FOUND`, which names the entity and the id.
+   */
+  async getOrFail<Hint extends string = never>(
+    id: Primary<Entity>,
+    options: GetOptions<Entity, Hint> = {},
+  ): Promise<Loaded<Entity, Hint>> {
+    const found = await this.getById(id, options)
+    if (found !== null) return found
+    const entity = this.getEntityName()
+    throw new DataAccessError('ENTITY_NOT_FOUND', `There is no ${entity} with the id ${describeId(id)}`, {
+      context: { entity, id },
+    })
+  }
+
+  /**
+   * Resolves to the entities of these ids, place by place: in the order of the ids, an id given twice twice, and null where
+   * there is none. One query, or none for no id.
+   */
+  async getMany<Hint extends string = never>(
+    ids: readonly Primary<Entity>[],
+    options: GetManyOptions<Entity, Hint> = {},
+  ): Promise<(Loaded<Entity, Hint> | null)[]> {
+    const wanted = [...new Set(ids)].filter((id) => this.#canBeId(id))
+    if (wanted.length === 0) return ids.map(() => null)
+    const found = await this.find<Hint, never, never, never>({ [this.#key]: { $in: wanted } } as FilterQuery<Entity>, options)
+    const byId = new Map(found.map((entity) => [(entity as Entity)[this.#key as keyof Entity] as unknown, entity]))
+    return ids.map((id) => byId.get(id) ?? null)
+  }
+
+  /** Tells whether at least one entity matches. Reads one key and makes no entity managed. */
+  async exists(where: FilterQuery<Entity>): Promise<boolean> {
+    const options = { fields: [this.#key], disableIdentityMap: true, populate: [] } as unknown as GetOptions<Entity>
+    return (await this.findOne<never, never, never, never>(where, options)) !== null
+  }
+
+  /**
+   * Resolves to one page of what matches, in a stable order, and to the cursor of the next page. It reads by key and not by
+   * offset: a deep page costs as much as the first one, and rows that come or go meanwhile neither repeat nor hide others.
+   *
+   * @throws DataAccessError `PAGE_CURSOR_INVALID` for a cursor that is damaged, or was made for another entity or order;
+   * `OPTION_INVALID`.
+   */
+  page<Hint extends string = never>(options: PageOptions<Entity, Hint> = {}): Promise<Page<Loaded<Entity, Hint>>> {
+    return findPage(this.em, this.entityName, options)
+  }
+
+  /** The one property of the primary key. */
+  get #key(): string {
+    const { primaryKeys, className } = this.em.getMetadata().get(this.entityName)
+    const [key, ...more] = primaryKeys
+    if (key !== undefined && more.length === 0) return key
+    throw new DataAccessError('OPTION_INVALID', `${className} has a key of several properties; use find() with conditions`)
+  }
+
+  #canBeId(id: unknown): boolean {
+    if (id === undefined || id === null) return false
+    const { primaryKeys, properties } = this.em.getMetadata().get(this.entityName)
+    const type = primaryKeys.length === 1 ? properties[primaryKeys[0] as keyof typeof properties]?.customType : undefined
+    if (type instanceof Uuid) return isUuid(id)
+    // A column of MikroORM's own uuid type takes upper case as well, on PostgreSQL.
+    return type instanceof UuidType ? isUuid(typeof id === 'string' ? id.toLowerCase() : id) : true
+  }
+}
+
+function describeId(id: unknown): string {
+  return typeof id === 'string' ? `"${id.slice(0, 64)}"` : JSON.stringify(id)
+}

@@ -1,0 +1,59 @@
+import type { EntityManager, EntityName, FilterQuery, FindByCursorOptions, Loaded, QueryOrderMap } from '@mikro-orm/core'
+import { DataAccessError } from '../errors.ts'
+import { openCursor, sealCursor } from './page-cursor.ts'
+
+/** The most entities on a page: more belong in a stream. */
+const largestPage = 1000
+
+/** What to read a page of. */
+export interface PageOptions<Entity extends object, Hint extends string = never> {
+  /** How many entities at most, from 1 to 1000. Default 50. */
+  readonly first?: number
+  /** The `nextCursor` of the page before. Default: from the start. */
+  readonly after?: string | null | undefined
+  /** Default: by primary key. The primary key is added at the end where it is missing, so that the order is total. */
+  readonly orderBy?: QueryOrderMap<Entity> | readonly QueryOrderMap<Entity>[]
+  readonly where?: FilterQuery<Entity>
+  /** Relations to load with the entities. */
+  readonly populate?: FindByCursorOptions<Entity, Hint>['populate']
+}
+
+/** One page of entities. */
+export interface Page<Item> {
+  readonly items: readonly Item[]
+  /** Opaque, and safe in a URL: pass it as `after` to get the next page. Null when this page is the last one. */
+  readonly nextCursor: string | null
+}
+
+/** Reads one page by key. */
+export async function findPage<Entity extends object, Hint extends string = never>(
+  em: EntityManager,
+  entityName: EntityName<Entity>,
+  { first = 50, after, orderBy = [], where, populate }: PageOptions<Entity, Hint>,
+): Promise<Page<Loaded<Entity, Hint>>> {
+  if (!Number.isInteger(first) || first < 1 || first > largestPage) {
+    throw new DataAccessError('OPTION_INVALID', `page: first must be a whole number from 1 to ${largestPage}, not ${first}`)
+  }
+  const order = totalOrder([orderBy].flat() as QueryOrderMap<Entity>[], em.getMetadata().get(entityName).primaryKeys)
+  // What a cursor is bound to: the same one under another order would silently skip entities.
+  const purpose = JSON.stringify([em.getMetadata().get(entityName).className, order])
+  const cursor = await em.findByCursor<Entity, Hint, never, never, false, never>(entityName, {
+    first,
+    orderBy: order,
+    includeCount: false,
+    ...(after === undefined || after === null ? {} : { after: openCursor(after, purpose) }),
+    ...(where === undefined ? {} : { where }),
+    ...(populate === undefined ? {} : { populate }),
+  } as never)
+  const { items, endCursor, hasNextPage } = cursor
+  return { items, nextCursor: hasNextPage && endCursor !== null ? sealCursor(endCursor, purpose) : null }
+}
+
+function totalOrder<Entity extends object>(
+  order: readonly QueryOrderMap<Entity>[],
+  primaryKeys: readonly string[],
+): QueryOrderMap<Entity>[] {
+  const named = new Set(order.flatMap((part) => Object.keys(part)))
+  const missing = primaryKeys.filter((key) => !named.has(key))
+  return [...order, ...missing.map((key) => ({ [key]: 'asc' }) as QueryOrderMap<Entity>)]
+}

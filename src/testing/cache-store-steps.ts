@@ -1,0 +1,61 @@
+import assert from 'node:assert/strict'
+import { randomUUID } from 'node:crypto'
+import type { CacheStore, EntryRequest, Fill, Found } from '../cache/cache-store.ts'
+
+/** Longer than any case takes. */
+export const leaseMs = 2_000
+/** How long entries are kept unless a case is about their end. */
+export const keepMs = 60_000
+
+/** A new entry with so many stamps of its own. */
+export function request(stamps = 0): EntryRequest {
+  const key = randomUUID()
+  return { key: `entry:${key}`, stamps: Array.from({ length: stamps }, (_, i) => `stamp:${i}:${key}`), version: 'v1' }
+}
+
+/** Asks for the lease of an entry. */
+export async function lease(store: CacheStore, entry: EntryRequest, seen?: string, ms = leaseMs) {
+  const token = randomUUID()
+  const [stamps] = await store.acquire([{ ...entry, token, seen, keepMs }], ms)
+  return stamps === undefined ? undefined : { token, stamps }
+}
+
+/** Takes the lease of an entry, which must be free. */
+export async function leased(store: CacheStore, entry: EntryRequest, seen?: string, ms = leaseMs) {
+  const granted = await lease(store, entry, seen, ms)
+  assert.ok(granted !== undefined, 'the lease is granted')
+  return granted
+}
+
+/** Stores an entry under a lease, or gives the lease back without a payload. */
+export async function fill(
+  store: CacheStore,
+  entry: EntryRequest,
+  proof: Pick<Fill, 'token' | 'stamps'>,
+  payload?: string,
+  ttlMs = keepMs,
+) {
+  return (await store.fill([{ key: entry.key, version: entry.version, ...proof, payload, ttlMs }]))[0]
+}
+
+/** Stores an entry, which must be free. */
+export async function filled(store: CacheStore, entry: EntryRequest, payload: string, ttlMs = keepMs): Promise<void> {
+  assert.equal(await fill(store, entry, await leased(store, entry), payload, ttlMs), true)
+}
+
+/** Looks one entry up. */
+export async function look(store: CacheStore, entry: EntryRequest): Promise<Found> {
+  return (await store.read([entry]))[0] as Found
+}
+
+/** The mark of an unusable entry. */
+export async function seenOf(store: CacheStore, entry: EntryRequest): Promise<string | undefined> {
+  const found = await look(store, entry)
+  assert.equal(found.state, 'absent')
+  return found.state === 'absent' ? found.seen : undefined
+}
+
+/** A hit with this payload. */
+export const hit = (payload: string): Found => ({ state: 'hit', payload })
+/** Nothing is there. */
+export const absent: Found = { state: 'absent', seen: undefined }

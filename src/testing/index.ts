@@ -1,0 +1,13 @@
+export type { CacheStore } from '../cache/cache-store.ts'
+export type { Clock } from '../kernel/clock.ts'
+export type { OutboxEvent, Outcome, PublishContext, Publisher, PublishFault } from '../outbox/publisher.ts'
+export { type CacheStoreCase, type CacheStoreContext, cacheStoreContract } from './cache-store-contract.ts'
+export { ManualClock } from './manual-clock.ts'
+export { MemoryPublisher } from './memory-publisher.ts'
+export {
+  contractEvent,
+  type DeliveredEvent,
+  type PublisherCase,
+  type PublisherContext,
+  publisherContract,
+} from './publisher-contract.ts'

@@ -1,0 +1,94 @@
+import type { EntityManager } from '@mikro-orm/core'
+import { DataAccessError } from '../errors.ts'
+import { type CommitScope, Journal, type ScopeLayer } from '../kernel/commit-scope.ts'
+import { makeEvent, type RecordEvent } from '../outbox/recorded-event.ts'
+import { recordedEvents } from '../outbox/recorder.ts'
+import { commitHooks } from './commit-hooks.ts'
+import type { UnitOfWorkContext } from './unit-of-work.ts'
+
+/** Events that `record()` refused: whoever caught the error, the unit in which it happened does not commit. */
+const refusals = new Journal<unknown>('refused events')
+
+/** What a unit of work stands in. */
+export interface UnitSurroundings {
+  readonly joined: EntityManager
+  readonly parent: ActiveUnit | undefined
+  readonly attempt: number
+  readonly outside: ActiveUnit['outside']
+}
+
+/** One unit of work while its callback runs. */
+export class ActiveUnit {
+  readonly em: EntityManager
+  /** The entity manager that this unit joined, or was forked from. */
+  readonly joined: EntityManager
+  readonly parent: ActiveUnit | undefined
+  readonly attempt: number
+  /** Runs a function in the async context in which the outermost unit was called. */
+  readonly outside: <Result>(run: () => Result) => Result
+  readonly context: UnitOfWorkContext
+  readonly #scope: CommitScope
+  /** Events go to the layer of the unit that recorded them, also while a savepoint of another is open. */
+  readonly #layer: ScopeLayer
+  #active = true
+
+  constructor(em: EntityManager, scope: CommitScope, { joined, parent, attempt, outside }: UnitSurroundings) {
+    this.em = em
+    this.joined = joined
+    this.parent = parent
+    this.attempt = attempt
+    this.outside = outside
+    this.#scope = scope
+    this.#layer = scope.layer
+    this.#layer.unit = 'running'
+    this.context = {
+      em,
+      attempt,
+      record: (event, aggregate, payload, options) => this.#record(event, aggregate, payload, options),
+      afterCommit: (hook) => {
+        this.#requireActive('afterCommit')
+        scope.append(commitHooks, () => outside(hook), this.#layer)
+      },
+    }
+  }
+
+  get active(): boolean {
+    return this.#active
+  }
+
+  /** Whether the root transaction is over, as far as it was heard of. */
+  get over(): boolean {
+    return this.#scope.over
+  }
+
+  end(): void {
+    this.#active = false
+    this.#layer.unit = 'ending'
+  }
+
+  /** Throws the first refusal that this unit still holds. */
+  throwRefusal(): void {
+    const refused = this.#scope.read(refusals, this.#layer)
+    if (refused.length > 0) throw refused[0]
+  }
+
+  readonly #record: RecordEvent = (event, aggregate, payload, options = {}) => {
+    this.#requireActive('record')
+    try {
+      const recorded = makeEvent(event, aggregate, payload, options)
+      this.#scope.append(recordedEvents, recorded, this.#layer)
+      return recorded
+    } catch (error) {
+      this.#scope.append(refusals, error, this.#layer)
+      throw error
+    }
+  }
+
+  #requireActive(verb: string): void {
+    if (this.#active && this.#scope.phase === 'open' && !this.#scope.over) return
+    throw new DataAccessError(
+      'RECORD_OUTSIDE_UNIT',
+      `${verb}() was called after its unit of work had ended, so nothing would be stored; await all work inside the unit`,
+    )
+  }
+}

@@ -1,0 +1,104 @@
+import { Collection, type EntityManager, type EntityProperty, helper } from '@mikro-orm/core'
+
+/** One managed entity as it stood when a savepoint was opened. */
+interface EntityState {
+  readonly entity: Record<string, unknown>
+  /** False for a reference, of which only the key is known. */
+  readonly initialized: boolean
+  /** The row as last written or read, in the driver's form. */
+  readonly data: object | undefined
+  /** The properties that were not loaded. */
+  readonly absent: readonly string[]
+  /** Items of each to-many relation; undefined where they were not loaded. */
+  readonly collections: ReadonlyMap<string, readonly object[] | undefined>
+}
+
+/**
+ * The entities of an entity manager as the database knows them when a savepoint is opened. MikroORM takes what a savepoint
+ * wrote for saved, also after its rollback: the next flush would leave out, or write, the wrong rows.
+ */
+export class EntitySnapshot {
+  readonly #em: EntityManager
+  readonly #states: readonly EntityState[]
+
+  /** Flushes first, so that what was changed before the savepoint is written before it, and outlives its rollback. */
+  static async take(em: EntityManager): Promise<EntitySnapshot> {
+    await em.flush()
+    return new EntitySnapshot(em)
+  }
+
+  private constructor(em: EntityManager) {
+    this.#em = em
+    this.#states = [...em.getUnitOfWork(false).getIdentityMap()].flatMap((entity: object) => {
+      const { __originalEntityData: data, __initialized: initialized } = helper(entity)
+      return data === undefined && initialized ? [] : [stateOf(entity as Record<string, unknown>, initialized, data)]
+    })
+  }
+
+  /** Puts every entity and its loaded collections back; for use after the savepoint was rolled back. */
+  async restore(): Promise<void> {
+    const unitOfWork = this.#em.getUnitOfWork(false)
+    const known = new Set<object>(this.#states.map(({ entity }) => entity))
+    for (const { entity } of this.#states) {
+      // A delete took it out, although the row is still there.
+      if (unitOfWork.getIdentityMap().getByEntity?.(entity) === undefined) unitOfWork.getIdentityMap().store(entity)
+    }
+    for (const { entity, initialized, data, absent, collections } of this.#states) {
+      const wrapped = helper(entity)
+      Object.assign(wrapped, { __em: this.#em })
+      if (initialized) {
+        this.#em.merge(wrapped.__meta.class, data as never, { refresh: true, convertCustomTypes: true, cascade: false })
+      } else Object.assign(wrapped, { __initialized: false, __originalEntityData: data })
+      for (const name of absent) unload(entity, name)
+      for (const [name, items] of collections) putBack(entity, name, items)
+    }
+    unitOfWork.clearActionsQueue()
+    unitOfWork.getOrphanRemoveStack().clear()
+    // A lazy relation loads through its owner's entity manager, this one, even when it is followed inside the savepoint.
+    for (const entity of [...unitOfWork.getIdentityMap()]) {
+      if (!known.has(entity) && helper(entity).__initialized) await this.#reload(entity)
+    }
+  }
+
+  async #reload(entity: object): Promise<void> {
+    try {
+      await this.#em.refresh(entity)
+    } catch {
+      // The transaction is lost, and the caller is about to hear why.
+      this.#em.getUnitOfWork(false).unsetIdentity(entity)
+    }
+  }
+}
+
+function stateOf(entity: Record<string, unknown>, initialized: boolean, data: object | undefined): EntityState {
+  const properties = Object.values(helper(entity).__meta.properties) as EntityProperty[]
+  const absent: string[] = []
+  const collections = new Map<string, readonly object[] | undefined>()
+  for (const { name, kind, primary, embedded, getter } of properties) {
+    const value = embedded === undefined && getter !== true ? entity[name] : null
+    if (kind === '1:m' || kind === 'm:n') {
+      const collection = value as Collection<object> | undefined
+      collections.set(name, collection?.isInitialized() === true ? collection.getItems(false) : undefined)
+    } else if (value === undefined && primary !== true) absent.push(name)
+  }
+  return { entity, initialized, data: data === undefined ? undefined : { ...data }, absent, collections }
+}
+
+/** What a savepoint loaded it may have changed as well: it is read anew when it is asked for. */
+function unload(entity: Record<string, unknown>, name: string): void {
+  const wrapped = helper(entity)
+  if (entity[name] !== undefined) entity[name] = undefined
+  delete wrapped.__data[name]
+  wrapped.__loadedProperties.delete(name)
+}
+
+function putBack(entity: Record<string, unknown>, name: string, items: readonly object[] | undefined): void {
+  const collection = entity[name] as Collection<object> | undefined
+  if (items !== undefined) collection?.hydrate([...items], true)
+  else if (
+    collection !== undefined &&
+    (collection.isInitialized() || collection.isDirty() || collection.getItems(false).length > 0)
+  ) {
+    Collection.create(entity as object, name as never, undefined, false)
+  }
+}

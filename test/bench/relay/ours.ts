@@ -1,0 +1,32 @@
+import { createDataAccess } from '@innovateai/data-access'
+import type { Outcome, Publisher } from '@innovateai/data-access/outbox'
+import { Redis } from 'ioredis'
+import { addAll, compete, fillOutbox } from '../contestant.ts'
+
+const retention = process.env.RETENTION === 'delete' ? 'delete' : 'keep'
+
+await compete(async ({ databaseUrl, redisUrl, stream, events, batch }) => {
+  const data = await createDataAccess({ database: { url: databaseUrl, pool: { max: 4 } } })
+  await fillOutbox(databaseUrl, events)
+  const redis = new Redis(redisUrl)
+  const published: Outcome = { status: 'published' }
+  const publisher: Publisher = {
+    name: 'bench',
+    publish: async (wave) => {
+      await addAll(
+        redis,
+        stream,
+        wave.map(({ id, payloadJson }) => ({ id, payload: payloadJson })),
+      )
+      return wave.map(() => published)
+    },
+  }
+  const relay = data.outbox.relay({ publisher, batchSize: batch, retention })
+  return {
+    drain: async () => void (await relay.drain()),
+    close: async () => {
+      await data.close()
+      await redis.quit()
+    },
+  }
+})

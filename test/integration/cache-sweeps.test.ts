@@ -1,0 +1,176 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import { afterEach, beforeEach, describe, expect, inject, it } from 'vitest'
+import { assessment, User, userCache } from '../../src/assessment/index.ts'
+import { redisCache } from '../../src/cache/redis/redis-cache.ts'
+import { createDataAccess, type DataAccess } from '../../src/data-access.ts'
+import { runSql } from '../../src/database/sql.ts'
+import { silentLogger } from '../../src/kernel/logger.ts'
+import { type CacheProcess, startCacheProcess } from '../support/cache-process.ts'
+import { dialects, openTestDatabase, type TestDatabase, type TestDialect } from '../support/databases.ts'
+import { openTestRedis, type TestRedis } from '../support/redis.ts'
+import { openProxy } from '../support/tcp-proxy.ts'
+
+// The ttl is a minute: what is fresh after seconds was swept.
+const sweeping = { interval: 20, timeout: 10_000 }
+
+describe.each(dialects)('invalidations that a process on %s did not get to do', (dialect: TestDialect) => {
+  let database: TestDatabase
+  let redis: TestRedis
+  let here: DataAccess
+  const opened: { close(): Promise<unknown> }[] = []
+  const processes: CacheProcess[] = []
+
+  const open = async (url = database.url, redisUrl = redis.url) => {
+    const cache = redisCache({ url: redisUrl, prefix: redis.prefix, timeoutMs: 5000 })
+    const data = await createDataAccess({ modules: [assessment], database: { url }, cache, logger: silentLogger })
+    opened.push(data)
+    return data
+  }
+  const start = async (redisUrl = redis.url) => {
+    const child = await startCacheProcess({ url: database.url, redisUrl, prefix: redis.prefix })
+    processes.push(child)
+    return child
+  }
+  beforeEach(async () => {
+    database = await openTestDatabase(dialect)
+    redis = await openTestRedis()
+    here = await open()
+    await here.migrate()
+  })
+  afterEach(async () => {
+    for (const child of processes.splice(0)) await child.kill()
+    for (const each of opened.splice(0)) await each.close()
+    await redis.close()
+    await database.close()
+  })
+
+  const cachedUser = async () => {
+    const user = await here.unitOfWork(async ({ em }) => em.create(User, { email: 'alex@innovateai.dev', name: 'old' }))
+    await here.cached(userCache).get(user.id)
+    return user.id
+  }
+  const nameOf = async (data: DataAccess, id: string) => (await data.cached(userCache).get(id))?.name
+  const rows = async () => (await runSql(here.fork(), 'select id from cache_invalidations')).length
+  const swept = async (data: DataAccess) => (await data.stats()).cache?.invalidations.swept
+  const noRows = () => expect.poll(rows, sweeping).toBe(0)
+
+  it('are done by any other within the interval when it is killed between commit and invalidation', async () => {
+    const id = await cachedUser()
+    const [doomed, other] = [await start(), await start()]
+    expect(await doomed.tell({ verb: 'rename and die at the commit', id, name: 'new' })).toBe('SIGKILL')
+    expect((await here.fork().findOneOrFail(User, id)).name).toBe('new')
+    await expect.poll(() => nameOf(here, id), sweeping).toBe('new')
+    expect(await other.tell({ verb: 'read', id })).toEqual({ name: 'new' })
+    await noRows()
+  })
+
+  it('are done by another process when Redis does not answer it', async () => {
+    const id = await cachedUser()
+    const url = new URL(redis.url)
+    const proxy = await openProxy(Number(url.port))
+    opened.push(proxy)
+    url.port = String(proxy.port)
+    const away = await start(url.href)
+    await away.tell({ verb: 'read', id })
+    proxy.stall()
+    expect(await away.tell({ verb: 'rename', id, name: 'new' })).toEqual({ done: 'rename' })
+    await expect.poll(() => nameOf(here, id), sweeping).toBe('new')
+    await expect.poll(() => swept(here), sweeping).toBe(1)
+    await noRows()
+  })
+
+  it('leave no row behind once they are acknowledged, also when the data access closes at once', async () => {
+    const id = await cachedUser()
+    await noRows()
+    await here.unitOfWork(async ({ em }) => {
+      ;(await em.findOneOrFail(User, id)).name = 'new'
+      await here.unitOfWork(async (inner) => {
+        ;(await inner.em.findOneOrFail(User, id)).name = 'newer'
+      })
+    })
+    expect(await swept(here)).toBe(0)
+    await here.close()
+    here = await open()
+    expect(await rows()).toBe(0)
+  })
+
+  it('are written as few keys for many rows, and those of another application are left alone', async () => {
+    await here.unitOfWork(async ({ em }) => {
+      for (let index = 0; index < 600; index++) em.create(User, { email: `${index}@innovateai.dev`, name: 'many' })
+      await em.flush()
+      em.getEventManager().registerSubscriber({
+        beforeTransactionCommit: async () => {
+          const [row] = await runSql<{ keys: string }>(em, 'select keys from cache_invalidations')
+          expect(JSON.parse(row?.keys ?? '')).toEqual(['User#*'])
+        },
+      })
+    })
+    await noRows()
+    const foreign = `insert into cache_invalidations (id, space, keys, created_at) values (?, 'another', '[]', ${
+      dialect === 'sqlite' ? 0 : "'2000-01-01'"
+    })`
+    await runSql(here.fork(), foreign, [crypto.randomUUID()])
+    await delay(1200) // longer than the interval: the caches of another application are not ours to sweep
+    expect(await rows()).toBe(1)
+  })
+
+  it('neither wait for running transactions nor disturb them', async () => {
+    const id = await cachedUser()
+    await noRows()
+    const other = await open()
+    const old = dialect === 'sqlite' ? 0 : "'2000-01-01'"
+    const insert = `insert into cache_invalidations (id, space, keys, created_at) values (?, ?, '["User:${id}"]', ${old})`
+    await runSql(here.fork(), insert, [crypto.randomUUID(), redis.prefix])
+    const startedAt = performance.now()
+    await other.unitOfWork(async ({ em }) => {
+      ;(await em.findOneOrFail(User, id)).name = 'new'
+      await em.flush() // holds the write lock of SQLite
+      await expect.poll(() => swept(here), sweeping).toBeGreaterThan(0)
+    })
+    expect(performance.now() - startedAt).toBeLessThan(4500) // less than SQLite's busy timeout of 5 s
+    expect((await here.fork().findOneOrFail(User, id)).name).toBe('new')
+    await noRows()
+  })
+})
+
+describe('a commit whose outcome is unknown', () => {
+  it('expires what it changed when it takes place after all, and the cache was filled in between', async () => {
+    const database = await openTestDatabase('postgresql')
+    const redis = await openTestRedis()
+    const open = (url: string) =>
+      createDataAccess({
+        ...{ modules: [assessment], database: { url }, logger: silentLogger },
+        cache: redisCache({ url: inject('redisUrl'), prefix: redis.prefix, timeoutMs: 5000 }),
+      })
+    const direct = await open(database.url)
+    await direct.migrate()
+    const run = (sql: string) => runSql(direct.fork(), sql)
+    await run(
+      'create function slow_commit() returns trigger language plpgsql as $$ begin perform pg_sleep(2); return null; end $$',
+    )
+    await run(
+      "create constraint trigger slow_commit after update on users deferrable initially deferred for each row when (new.name = 'new') execute function slow_commit()",
+    )
+    const { id } = await direct.unitOfWork(async ({ em }) => em.create(User, { email: 'alex@innovateai.dev', name: 'old' }))
+    const url = new URL(database.url)
+    const proxy = await openProxy(Number(url.port))
+    url.port = String(proxy.port)
+    const data = await open(url.href)
+    const unit = data.unitOfWork(async ({ em }) => {
+      ;(await em.findOneOrFail(User, id)).name = 'new'
+      em.getEventManager().registerSubscriber({
+        beforeTransactionCommit: async () => void delay(300).then(() => proxy.cut()),
+      })
+    })
+    await expect(unit).rejects.toMatchObject({ code: 'COMMIT_OUTCOME_UNKNOWN' })
+    // The server is still at it, and readers fill the cache with what is committed so far.
+    expect((await direct.cached(userCache).get(id))?.name).toBe('old')
+    expect((await direct.cached(userCache).get(id))?.name).toBe('old')
+    expect(direct.cached(userCache).stats().hits).toBe(1)
+    await expect.poll(async () => (await direct.cached(userCache).get(id))?.name, sweeping).toBe('new')
+    await Promise.all([data.close(), direct.close()])
+    await proxy.close()
+    await redis.close()
+    await database.close()
+  })
+})

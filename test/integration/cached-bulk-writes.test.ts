@@ -1,0 +1,92 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { inRootContext } from '../../src/kernel/root-context.ts'
+import { DataRepository } from '../../src/repository/data-repository.ts'
+import { Author, Book, countBooks, latestBook } from '../support/cache-entities.ts'
+import { type CacheGround, cacheCombinations, openCacheGround } from '../support/cache-ground.ts'
+
+describe.each(cacheCombinations)('bulk writes and cached reads on $dialect with the $store store', ({ dialect, store }) => {
+  let ground: CacheGround
+  beforeAll(async () => {
+    ground = await openCacheGround(dialect, store)
+  })
+  afterAll(() => ground.close())
+
+  const cachedName = async (id: string) => (await ground.cache.cached(Author).get(id))?.name
+
+  test('an update expires what it changed once its promise has resolved', async () => {
+    const { id } = await ground.author({ name: 'old' })
+    expect(await cachedName(id)).toBe('old')
+    await ground.fork().nativeUpdate(Author, { id }, { name: 'new' })
+    expect(await cachedName(id)).toBe('new')
+  })
+
+  test('an update through a repository expires too', async () => {
+    const { id } = await ground.author({ name: 'old' })
+    await cachedName(id)
+    const authors = new DataRepository<Author>(ground.fork(), Author)
+    await authors.nativeUpdate({ id }, { name: 'new' })
+    expect(await cachedName(id)).toBe('new')
+  })
+
+  test('an update in a transaction expires after the commit, and not after a rollback', async () => {
+    const { id } = await ground.author({ name: 'old' })
+    await cachedName(id)
+    const { hits } = ground.cache.cached(Author).stats()
+    const rolledBack = ground.fork().transactional(async (em) => {
+      await em.nativeUpdate(Author, { id }, { name: 'never' })
+      throw new Error('rolled back')
+    })
+    await expect(rolledBack).rejects.toThrow('rolled back')
+    expect(await cachedName(id)).toBe('old')
+    expect(ground.cache.cached(Author).stats().hits).toBe(hits + 1)
+    await ground.fork().transactional(async (em) => {
+      await em.nativeUpdate(Author, { id }, { name: 'new' })
+      await em.transactional((inner) => inner.nativeUpdate(Author, { id }, { followers: 7n }))
+      if (dialect === 'postgresql') expect(await inRootContext(() => cachedName(id))).toBe('old')
+    })
+    expect(await cachedName(id)).toBe('new')
+    expect((await ground.cache.cached(Author).get(id))?.followers).toBe(7n)
+  })
+
+  test('inserts end the knowledge that there is nothing', async () => {
+    const author = await ground.author()
+    const ids = Array.from({ length: 4 }, () => crypto.randomUUID()) as [string, string, string, string]
+    const em = ground.fork()
+    const row = (id: string, edition: number) => ({ id, author: author.id, title: 'Bulk', edition })
+    const writes = [
+      () => em.insertMany(Book, [row(ids[0], 1)] as never),
+      () => em.insert(Book, row(ids[1], 2) as never),
+      () => em.upsert(Book, row(ids[2], 3) as never),
+      () => em.upsertMany(Book, [row(ids[3], 4)] as never),
+      () => em.upsert(Book, row(ids[0], 5) as never),
+    ]
+    for (const [index, write] of writes.entries()) {
+      const before = await ground.cache.cached(countBooks).get({})
+      await ground.cache.cached(latestBook).get({ authorId: author.id })
+      const id = ids[index % 4] as string
+      const known = await ground.cache.cached(Book).get(id)
+      await write()
+      expect((await ground.cache.cached(Book).get(id))?.edition).toBe(index + 1)
+      expect((await ground.cache.cached(latestBook).get({ authorId: author.id }))?.edition).toBe(index + 1)
+      expect((await ground.cache.cached(countBooks).get({})).books).toBe(before.books + (known === null ? 1 : 0))
+    }
+  })
+
+  test('new entities given to insertMany expire too', async () => {
+    const author = await ground.author()
+    await ground.cache.cached(latestBook).get({ authorId: author.id })
+    const em = ground.fork()
+    await em.insertMany([em.create(Book, { author: author.id, title: 'One', edition: 9 }, { persist: false })])
+    expect((await ground.cache.cached(latestBook).get({ authorId: author.id }))?.edition).toBe(9)
+  })
+
+  test('a delete expires its rows and those that the database deletes with them', async () => {
+    const author = await ground.author()
+    const book = await ground.book(author, 1)
+    await cachedName(author.id)
+    await ground.cache.cached(Book).get(book.id)
+    await ground.fork().nativeDelete(Author, { id: author.id })
+    expect(await ground.cache.cached(Author).get(author.id)).toBeNull()
+    expect(await ground.cache.cached(Book).get(book.id)).toBeNull()
+  })
+})

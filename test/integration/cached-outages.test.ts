@@ -1,0 +1,179 @@
+import { Redis } from 'ioredis'
+import { afterEach, describe, expect, inject, test, vi } from 'vitest'
+import { Author, latestBook } from '../support/cache-entities.ts'
+import { type CacheGround, type CacheGroundOptions, openCacheGround } from '../support/cache-ground.ts'
+import { dialects } from '../support/databases.ts'
+import { parkNextLoad } from '../support/parked-load.ts'
+import { openProxy, type TcpProxy } from '../support/tcp-proxy.ts'
+
+// 50 ms for each command and 100 ms for an invalidation, with tenfold slack for slow machines.
+const readBoundMs = 10 * 3 * 50
+const commitBoundMs = 10 * 100
+
+describe.each(dialects)('cached reads on %s while Redis is in trouble', (dialect) => {
+  const opened: { close(): Promise<unknown> }[] = []
+  afterEach(async () => {
+    for (const each of opened.splice(0).reverse()) await each.close()
+  })
+
+  const openGround = async (options: CacheGroundOptions = {}) => {
+    const ground = await openCacheGround(dialect, 'redis', { timeoutMs: 50, ...options })
+    opened.push(ground)
+    return ground
+  }
+  const openProxied = async () => {
+    const url = new URL(inject('redisUrl'))
+    const proxy = await openProxy(Number(url.port))
+    opened.push(proxy)
+    url.port = String(proxy.port)
+    return { proxy, url: url.href }
+  }
+  const rename = async (ground: CacheGround, id: string, name: string) => {
+    const em = ground.fork()
+    ;(await em.findOneOrFail(Author, id)).name = name
+    await em.flush()
+  }
+  const timed = async <T>(work: Promise<T>) => {
+    const startedAt = performance.now()
+    return { result: await work, ms: performance.now() - startedAt }
+  }
+  const inService = (ground: CacheGround, id: string) =>
+    vi.waitFor(
+      async () => {
+        const { hits } = ground.cache.cached(Author).stats()
+        await ground.cache.cached(Author).get(id)
+        expect(ground.cache.cached(Author).stats().hits).toBe(hits + 1)
+      },
+      { timeout: 15_000, interval: 20 },
+    )
+
+  const troubles: readonly { name: string; begin(proxy: TcpProxy): Promise<void>; end(proxy: TcpProxy): Promise<void> }[] = [
+    { name: 'refuses connections', begin: (proxy) => proxy.refuse(), end: (proxy) => proxy.accept() },
+    { name: 'is stalled', begin: async (proxy) => proxy.stall(), end: async (proxy) => proxy.resume() },
+  ]
+
+  test.each(troubles)('a Redis that $name at the start leaves reads and commits bounded', async ({ begin, end }) => {
+    const { proxy, url } = await openProxied()
+    await begin(proxy)
+    const ground = await openGround({ redisUrl: url })
+    const { result: author, ms } = await timed(ground.author({ name: 'old' }))
+    expect(ms).toBeLessThan(commitBoundMs)
+    for (let i = 0; i < 5; i++) {
+      const read = await timed(ground.cache.cached(Author).get(author.id))
+      expect(read.result?.name).toBe('old')
+      expect(read.ms).toBeLessThan(readBoundMs)
+    }
+    await end(proxy)
+    await inService(ground, author.id)
+  })
+
+  test.each(troubles)(
+    'what changes while Redis $name is swept before this process reads from Redis again',
+    async ({ begin, end }) => {
+      const { proxy, url } = await openProxied()
+      const ground = await openGround({ redisUrl: url })
+      const author = await ground.author({ name: 'old' })
+      await inService(ground, author.id)
+      expect(await ground.cache.cached(latestBook).get({ authorId: author.id })).toBeNull()
+
+      await begin(proxy)
+      expect((await timed(rename(ground, author.id, 'new'))).ms).toBeLessThan(commitBoundMs)
+      await ground.book(author, 3)
+      expect(ground.cache.stats().invalidations).toMatchObject({ waiting: expect.any(Number) })
+      expect(ground.cache.stats().invalidations.unacknowledged).toBeGreaterThan(0)
+      const read = await timed(ground.cache.cached(Author).get(author.id))
+      expect(read.result?.name).toBe('new')
+      expect(read.ms).toBeLessThan(readBoundMs)
+
+      await end(proxy)
+      await vi.waitFor(
+        async () => {
+          expect((await ground.cache.cached(Author).get(author.id))?.name).toBe('new')
+          expect((await ground.cache.cached(latestBook).get({ authorId: author.id }))?.edition).toBe(3)
+          expect(ground.cache.stats().invalidations.waiting).toBe(0)
+        },
+        { timeout: 15_000, interval: 5 },
+      )
+      await inService(ground, author.id)
+      expect((await ground.cache.cached(Author).get(author.id))?.name).toBe('new')
+    },
+  )
+
+  test('a loader overtaken by a commit that Redis did not hear of keeps nothing for other processes', async () => {
+    const { proxy, url } = await openProxied()
+    const ground = await openGround({ redisUrl: url })
+    const author = await ground.author({ name: 'old' })
+    await vi.waitFor(() => ground.cache.ping(), { timeout: 15_000 })
+    const load = parkNextLoad(ground.orm)
+    const slow = ground.cache.cached(Author).get(author.id)
+    await load.parked
+    await proxy.refuse()
+    await rename(ground, author.id, 'new')
+    expect(ground.cache.stats().invalidations.waiting).toBeGreaterThan(0)
+    await proxy.accept()
+    await vi.waitFor(() => ground.cache.ping(), { timeout: 15_000 })
+    load.resume()
+    expect((await slow)?.name).toBe('old')
+    const other = await ground.openOther()
+    expect((await other.cache.cached(Author).get(author.id))?.name).toBe('new')
+    expect(ground.cache.cached(Author).stats().refusedFills).toBe(1)
+  })
+
+  test('many readers during an outage share loads, and none gets what was before it', async () => {
+    const { proxy, url } = await openProxied()
+    await proxy.refuse()
+    const ground = await openGround({ redisUrl: url })
+    const author = await ground.author({ name: 'old' })
+    const authors = ground.cache.cached(Author)
+    const { loads } = authors.stats()
+    await Promise.all(Array.from({ length: 100 }, () => authors.get(author.id)))
+    expect(authors.stats().loads - loads).toBeLessThan(10)
+    const load = parkNextLoad(ground.orm)
+    const slow = authors.get(author.id)
+    await load.parked
+    await rename(ground, author.id, 'new')
+    expect((await authors.get(author.id))?.name).toBe('new')
+    load.resume()
+    expect((await slow)?.name).toBe('old')
+  })
+
+  test.each(['READONLY You can not write against a read only replica.', 'OOM command not allowed when used memory > maxmemory.'])(
+    'a Redis that answers writes with "%s" makes misses, and what changed expires once it takes writes again',
+    async (message) => {
+      const client = new Redis(inject('redisUrl'), { enableReadyCheck: false })
+      opened.push({ close: async () => client.disconnect() })
+      const writes = new Set(['eval', 'evalsha', 'unlink', 'del'])
+      let faulty = false
+      const { sendCommand } = client
+      client.sendCommand = (command, stream) => {
+        if (!faulty || !writes.has(command.name)) return sendCommand.call(client, command, stream)
+        command.reject(Object.assign(new Error(message), { name: 'ReplyError' }))
+        return command.promise
+      }
+      const ground = await openGround({ redisClient: client, timeoutMs: 5000 })
+      const author = await ground.author({ name: 'old' })
+      await inService(ground, author.id)
+      faulty = true
+      await rename(ground, author.id, 'new')
+      expect((await ground.cache.cached(Author).get(author.id))?.name).toBe('new')
+      expect(ground.cache.stats().invalidations.waiting).toBeGreaterThan(0)
+      faulty = false
+      expect((await ground.cache.cached(Author).get(author.id))?.name).toBe('new')
+      expect(ground.cache.stats().invalidations.waiting).toBe(0)
+      await inService(ground, author.id)
+    },
+  )
+
+  test('a key that holds another type is answered from the database', async () => {
+    const ground = await openGround({ timeoutMs: 5000 })
+    const author = await ground.author()
+    const client = new Redis(inject('redisUrl'))
+    opened.push({ close: async () => client.disconnect() })
+    await client.rpush(`${ground.prefix}Author:${author.id}`, 'no entry')
+    const authors = ground.cache.cached(Author)
+    expect(await authors.get(author.id)).toMatchObject({ id: author.id })
+    expect(authors.stats().errors).toBeGreaterThan(0)
+    await rename(ground, author.id, 'new') // the invalidation deletes it
+    await inService(ground, author.id)
+  })
+})

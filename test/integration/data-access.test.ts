@@ -1,0 +1,275 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { CheckConstraintViolationException } from '@mikro-orm/core'
+import { describe, expect, inject, it } from 'vitest'
+import { AIRScore, assessment, latestScore, User, userCache } from '../../src/assessment/index.ts'
+import { memoryCache } from '../../src/cache/cache-choice.ts'
+import { createDataAccess } from '../../src/data-access.ts'
+import { DomainEvent } from '../../src/outbox/domain-event.ts'
+import { dialects, openTestDatabase } from '../support/databases.ts'
+import { MemoryLogger } from '../support/memory-logger.ts'
+import { Note, NoteTagged, notes } from '../support/notes-module.ts'
+
+const score = {
+  occupationCode: '15-1252',
+  airScore: 87.5,
+  vrScore: 80,
+  hrScore: 70,
+  synergyScore: 90,
+  ciLower: 60,
+  ciUpper: 95,
+  parameterVersion: 'v1.2',
+}
+
+describe.each(dialects)('a data access on %s', (dialect) => {
+  const open = async (options: Parameters<typeof createDataAccess>[0] = {}) => {
+    const database = await openTestDatabase(dialect)
+    const data = await createDataAccess({ modules: [assessment], database: { url: database.url }, ...options })
+    const close = async () => {
+      await data.close()
+      await database.close()
+    }
+    return { data, close }
+  }
+
+  it('has only our own tables without modules', async () => {
+    const { data, close } = await open({ modules: [] })
+    await data.migrate()
+    const tables =
+      dialect === 'sqlite'
+        ? "select name from sqlite_master where type = 'table' and name not like 'sqlite%' order by name"
+        : "select tablename as name from pg_tables where schemaname = 'public' order by tablename"
+    const rows = (await data.fork().getConnection().execute(tables)) as { name: string }[]
+    const names = rows.map(({ name }) => name).filter((name) => name !== 'mikro_orm_migrations')
+    expect(names).toEqual(names.filter((name) => /^(domain_events|outbox_\w+|cache_\w+)$/.test(name)))
+    expect(names).toContain('domain_events')
+    await close()
+  })
+
+  it('runs the tour of a user, its score, the caches and the relay', async () => {
+    const { data, close } = await open({ cache: dialect === 'sqlite' ? memoryCache() : memoryCache({ singleProcess: true }) })
+    await data.migrate()
+    const user = await data.unitOfWork(async ({ em, record }) => {
+      const created = em.create(User, { email: 'alex@innovateai.dev', name: 'Alex' })
+      record(NoteTagged, created.id, { welcome: true })
+      return created
+    })
+    expect((await data.cached(userCache).byEmail('alex@innovateai.dev'))?.name).toBe('Alex')
+    expect(await data.cached(latestScore).get({ userId: user.id })).toBeNull()
+    await data.unitOfWork(async ({ em, cached }) => {
+      const managed = await cached(User).getOrFail(user.id)
+      expect(em.getUnitOfWork().getById(User, user.id)).toBe(managed)
+      managed.name = 'Alexandra'
+      em.create(AIRScore, { user: managed, ...score })
+    })
+    expect((await data.cached(User).get(user.id))?.name).toBe('Alexandra')
+    expect((await data.cached(latestScore).get({ userId: user.id }))?.airScore).toBe(87.5)
+
+    const published: unknown[] = []
+    await data.outbox.relay({ publisher: (event) => void published.push(event.payload) }).drain()
+    expect(published).toEqual([{ welcome: true }])
+    expect((await data.fork().findAll(DomainEvent)).map(({ status }) => status)).toEqual(['published'])
+    await close()
+  })
+
+  it('tells its health and its pool, also while it is busy', async () => {
+    const { data, close } = await open()
+    await data.migrate()
+    expect(await data.health()).toMatchObject({ ok: true, database: { ok: true, latencyMs: expect.any(Number) } })
+    expect((await data.stats()).pool).toMatchObject({ inUse: 0, waiting: 0 })
+    await data.unitOfWork(async () => {
+      const { pool } = await data.stats()
+      expect(pool.inUse).toBe(1)
+      expect(pool.max).toBe(dialect === 'sqlite' ? 1 : 10)
+    })
+    expect((await data.stats()).pool.inUse).toBe(0)
+    await close()
+  })
+
+  it('counts who waits for a connection', async () => {
+    const database = await openTestDatabase(dialect)
+    const { data, close } = await open({ database: { url: database.url, pool: { max: 1 } } })
+    await data.migrate()
+    const first = Promise.withResolvers<void>()
+    const holder = data.unitOfWork(() => first.promise)
+    const second = data.unitOfWork(async () => {})
+    await expect.poll(async () => (await data.stats()).pool.waiting).toBe(1)
+    first.resolve()
+    await Promise.all([holder, second])
+    expect((await data.stats()).pool.waiting).toBe(0)
+    await close()
+    await database.close()
+  })
+
+  it('says which migration is missing, what to do, and keeps the connection usable', async () => {
+    const { data, close } = await open()
+    const unit = data.unitOfWork(async ({ record }) => void record(NoteTagged, 'a', 1))
+    await expect(unit).rejects.toMatchObject({ code: 'MIGRATION_MISSING', message: expect.stringContaining('data.migrate()') })
+    await data.migrate()
+    await data.unitOfWork(async ({ record }) => void record(NoteTagged, 'a', 1))
+    await close()
+  })
+
+  it('says which entity it does not know', async () => {
+    const { data, close } = await open({ cache: memoryCache({ singleProcess: true }) })
+    await data.migrate()
+    const expected = { code: 'ENTITY_UNKNOWN', message: expect.stringContaining('Note') }
+    await expect(data.fork().find(Note, {})).rejects.toMatchObject(expected)
+    await expect(data.unitOfWork(async ({ em }) => em.create(Note, { id: 'a', title: 'a' }))).rejects.toMatchObject(expected)
+    expect(() => data.cached(Note)).toThrow(expect.objectContaining(expected))
+    await close()
+  })
+
+  it('tells which migrations are pending', async () => {
+    const { data, close } = await open()
+    const pending = await data.pendingMigrations()
+    expect(pending.length).toBeGreaterThan(1)
+    expect(await data.migrate()).toEqual(pending)
+    expect(await data.pendingMigrations()).toEqual([])
+    await close()
+  })
+
+  it('refuses a text that is too long with one class of error', async () => {
+    const { data, close } = await open()
+    await data.migrate()
+    const unit = data.unitOfWork(async ({ em }) => void em.create(User, { email: 'a@innovateai.dev', name: 'x'.repeat(256) }))
+    await expect(unit).rejects.toBeInstanceOf(CheckConstraintViolationException)
+    await close()
+  })
+
+  it('closes twice, and before anything was used', async () => {
+    const { data, close } = await open()
+    await Promise.all([data.close(), data.close()])
+    await close()
+  })
+})
+
+describe('opening a data access', () => {
+  it.each([
+    'mysql://root:secret@localhost/db',
+    'http://localhost',
+    'users.db',
+    '',
+    'postgres://',
+    'sqlite:',
+    'sqlite:a.db?mode=ro',
+  ])('refuses the URL "%s" and says what it takes, without a password', async (url) => {
+    const error = await createDataAccess({ database: { url } }).catch((reason: unknown) => reason)
+    expect(error).toMatchObject({ code: 'DATABASE_URL_INVALID', message: expect.stringContaining('postgres://') })
+    expect((error as Error).message).not.toContain('secret')
+  })
+
+  it('says that nothing listens at an address', async () => {
+    const error = await createDataAccess({ database: { url: 'postgres://me:secret@127.0.0.1:1/db' } }).catch(
+      (reason: unknown) => reason,
+    )
+    expect(error).toMatchObject({ code: 'DATABASE_UNREACHABLE', message: expect.stringContaining('nothing listens there') })
+    expect((error as Error).message).toContain('postgres://me:***@127.0.0.1:1/db')
+    expect((error as Error).message).not.toContain('secret')
+  })
+
+  it('gives up on a server that accepts and never answers', async () => {
+    const server = createServer(() => {})
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    const { port } = server.address() as { port: number }
+    const opening = createDataAccess({ database: { url: `postgres://me@127.0.0.1:${port}/db`, pool: { acquireTimeoutMs: 300 } } })
+    await expect(opening).rejects.toMatchObject({ code: 'DATABASE_UNREACHABLE' })
+    server.close()
+  })
+
+  it('says that a database does not exist, and does not create it', async () => {
+    const url = new URL(inject('databaseUrl'))
+    url.pathname = '/there_is_no_such_database'
+    for (let attempt = 0; attempt < 2; attempt++) {
+      await expect(createDataAccess({ database: { url: url.href } })).rejects.toMatchObject({
+        code: 'DATABASE_UNREACHABLE',
+        message: expect.stringContaining('does not exist'),
+      })
+    }
+  })
+
+  it('says that the pool is exhausted, and what to do', async () => {
+    const database = await openTestDatabase('postgresql')
+    const data = await createDataAccess({
+      modules: [notes],
+      database: { url: database.url, pool: { max: 1, acquireTimeoutMs: 200 } },
+    })
+    await data.migrate()
+    // A second fork inside a unit waits for the connection that the unit holds.
+    const query = data.unitOfWork(() => data.fork().count(Note))
+    await expect(query).rejects.toMatchObject({ code: 'POOL_EXHAUSTED', message: expect.stringContaining('`em` of a unit') })
+    const unit = data.unitOfWork(() => data.unitOfWork(async () => {}, { em: data.fork() }))
+    await expect(unit).rejects.toMatchObject({ code: 'POOL_EXHAUSTED' })
+    expect(await data.fork().count(Note)).toBe(0)
+    await data.close()
+    await database.close()
+  })
+
+  it('says that a folder for a SQLite file is missing', async () => {
+    await expect(createDataAccess({ database: { url: 'sqlite:/nowhere/at/all.db' } })).rejects.toMatchObject({
+      code: 'DATABASE_UNREACHABLE',
+    })
+  })
+
+  it.each([{ max: 0 }, { max: 1.5 }, { min: -1 }, { min: 11 }, { idleTimeoutMs: Number.NaN }])(
+    'refuses the pool %j',
+    async (pool) => {
+      const opening = createDataAccess({ database: { url: inject('databaseUrl'), pool } })
+      await expect(opening).rejects.toMatchObject({ code: 'OPTION_INVALID', message: expect.stringContaining('database.pool') })
+    },
+  )
+
+  it('keeps a SQLite file between two lives', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'data-access-'))
+    const database = { url: `sqlite:${join(folder, 'a b.db')}` }
+    const first = await createDataAccess({ modules: [notes], database })
+    await first.migrate()
+    await first.unitOfWork(async ({ em }) => void em.create(Note, { id: 'a', title: 'kept' }))
+    await first.close()
+    const second = await createDataAccess({ modules: [notes], database })
+    expect(await second.migrate()).toEqual([])
+    expect((await second.fork().findOneOrFail(Note, 'a')).title).toBe('kept')
+    await second.close()
+    rmSync(folder, { recursive: true })
+  })
+
+  it('asks for a choice of cache on PostgreSQL, and works without one for everything else', async () => {
+    const database = await openTestDatabase('postgresql')
+    const options = { modules: [assessment], database: { url: database.url } }
+    await expect(createDataAccess({ ...options, cache: memoryCache() })).rejects.toMatchObject({ code: 'CACHE_CHOICE_REQUIRED' })
+    const data = await createDataAccess(options)
+    expect(() => data.cached(User)).toThrow(expect.objectContaining({ code: 'CACHE_CHOICE_REQUIRED' }))
+    expect((await data.health()).cache).toBeUndefined()
+    await data.close()
+    const uncached = await createDataAccess({ ...options, cache: false })
+    await uncached.migrate()
+    expect(await uncached.cached(userCache).byEmail('nobody@innovateai.dev')).toBeNull()
+    await uncached.close()
+    await database.close()
+  })
+
+  it('refuses two modules that define one event differently', async () => {
+    const other = { name: 'other', entities: [], events: [{ ...NoteTagged }] }
+    await expect(createDataAccess({ modules: [notes, other] })).rejects.toMatchObject({ code: 'EVENT_DEFINITION_INVALID' })
+  })
+
+  it('keeps two data accesses in memory apart, each by its own transactions', async () => {
+    const logger = new MemoryLogger()
+    const [one, two] = await Promise.all([
+      createDataAccess({ modules: [notes], logger }),
+      createDataAccess({ modules: [notes], logger }),
+    ])
+    await Promise.all([one.migrate(), two.migrate()])
+    await one.unitOfWork(async ({ em }) => {
+      em.create(Note, { id: 'a', title: 'one' })
+      await two.unitOfWork(async (unit) => void unit.em.create(Note, { id: 'a', title: 'two' }))
+      await em.flush()
+      expect((await two.fork().findOneOrFail(Note, 'a')).title).toBe('two')
+    })
+    expect((await one.fork().findOneOrFail(Note, 'a')).title).toBe('one')
+    await Promise.all([one.close(), two.close()])
+    expect([...logger.warnings, ...logger.errors]).toEqual([])
+  })
+})

@@ -1,0 +1,181 @@
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { permanent } from '../../../src/outbox/publisher.ts'
+import { MemoryPublisher } from '../../../src/testing/memory-publisher.ts'
+import { dialects, openTestDatabase, type TestDatabase } from '../../support/databases.ts'
+import { type OutboxUnderTest, openOutbox } from '../../support/outbox-bench.ts'
+
+describe.each(dialects)('dead letters and figures on %s', (dialect) => {
+  let database: TestDatabase
+  let bench: OutboxUnderTest
+  let bad: Set<unknown>
+  let publisher: MemoryPublisher
+
+  beforeEach(async () => {
+    database = await openTestDatabase(dialect)
+    bench = await openOutbox(database.url)
+    bad = new Set([1])
+    publisher = new MemoryPublisher((event) => (bad.has(event.payload) ? permanent(new Error('no')) : undefined))
+  })
+  afterEach(async () => {
+    await bench.close()
+    await database.close()
+  })
+  const drain = (onDeadLetter: 'skip' | 'block-key' = 'skip') => bench.outbox.relay({ publisher, onDeadLetter }).drain()
+
+  test('a letter is listed with everything that the event was', async () => {
+    const [id] = await bench.record('a', [1], { headers: { tenant: 't' } })
+    await bench.record('b', [2])
+    await drain()
+    const letters = await bench.outbox.deadLetters.list()
+    expect(letters).toMatchObject([
+      {
+        id,
+        type: 'NoteTagged',
+        aggregateType: 'Note',
+        aggregateId: 'a',
+        payloadJson: '1',
+        headers: { tenant: 't' },
+        orderingKey: 'Note:a',
+        sequence: 1n,
+        attempts: 1,
+        reason: 'permanent',
+        error: 'Error: no',
+        history: [{ attempt: 1, error: 'Error: no' }],
+        blocksKey: false,
+      },
+    ])
+    expect(letters[0]?.deadAt.getTime()).toBeGreaterThan(Date.now() - 60_000)
+    expect(await bench.outbox.deadLetters.list({ aggregateId: 'b' })).toEqual([])
+    expect(await bench.outbox.deadLetters.list({ type: 'NoteTagged', orderingKey: 'Note:a', ids: [String(id)] })).toHaveLength(1)
+  })
+
+  test('a redriven letter that blocked its key comes first, with the same id and fresh attempts', async () => {
+    const [id] = await bench.record('a', [1, 2, 3])
+    await drain('block-key')
+    expect(publisher.payloads).toEqual([])
+    bad.clear()
+    expect(await bench.outbox.deadLetters.redrive({ ids: [String(id)] })).toBe(1)
+    await drain()
+    expect(publisher.payloads).toEqual([1, 2, 3])
+    expect(publisher.published[0]).toMatchObject({ id, attempt: 1 })
+    expect(await bench.outbox.deadLetters.list()).toEqual([])
+  })
+
+  test('a running relay takes up a redriven letter, and goes on behind a discarded one', async () => {
+    await bench.record('a', [1, 2])
+    await bench.record('b', [1, 3])
+    const relay = bench.outbox.relay({ publisher, onDeadLetter: 'block-key', pollInterval: { min: 5, max: 20 } })
+    await relay.start()
+    await expect.poll(() => relay.status().deadLettered).toBe(2)
+    bad.clear()
+    await bench.outbox.deadLetters.discard({ aggregateId: 'b' })
+    await expect.poll(() => publisher.payloads, { timeout: 5000 }).toEqual([3])
+    await bench.outbox.deadLetters.redrive({ aggregateId: 'a' })
+    await expect.poll(() => publisher.payloads, { timeout: 5000 }).toEqual([3, 1, 2])
+    await relay.stop()
+  })
+
+  test('an empty filter is refused, since it would mean all', async () => {
+    const { deadLetters } = bench.outbox
+    for (const filter of [{}, { ids: [] }, { type: undefined }]) {
+      await expect(deadLetters.redrive(filter as never)).rejects.toMatchObject({ code: 'OPTION_INVALID' })
+      await expect(deadLetters.discard(filter as never)).rejects.toMatchObject({ code: 'OPTION_INVALID' })
+    }
+    expect(await deadLetters.discard({ type: 'Nothing' })).toBe(0)
+  })
+
+  test('the figures tell backlog, age, blocked keys, letters and relays', async () => {
+    expect(await bench.outbox.stats()).toEqual({ backlog: 0, oldestDueAgeMs: 0, blockedKeys: 0, deadLetters: 0, relays: [] })
+    await bench.record('a', [1, 2])
+    await bench.record('later', [3], { availableAt: new Date(Date.now() + 60_000) })
+    await bench.record('later', [4])
+    await bench.record('due', [5])
+    await bench.sql(
+      `update domain_events set created_at = ${dialect === 'sqlite' ? 'created_at - 5000' : "created_at - interval '5 seconds'"} where aggregate_id = 'due'`,
+    )
+    const before = await bench.outbox.stats()
+    expect(before).toMatchObject({ backlog: 5, blockedKeys: 1 })
+    expect(before.oldestDueAgeMs).toBeGreaterThanOrEqual(5000)
+    const relay = bench.outbox.relay({ publisher, onDeadLetter: 'block-key', name: 'figures' })
+    await relay.start()
+    await expect.poll(() => relay.status().published).toBe(1)
+    await expect.poll(() => relay.status().deadLettered).toBe(1)
+    expect(await bench.outbox.stats()).toMatchObject({
+      backlog: 3,
+      oldestDueAgeMs: 0,
+      blockedKeys: 2,
+      deadLetters: 1,
+      relays: [{ name: 'figures', publisher: 'memory', buckets: 64 }],
+    })
+    await relay.stop()
+  })
+
+  test('failures of events that are no longer pending are pruned, by a relay and by hand', async () => {
+    await bench.record('a', [2])
+    await drain()
+    const [pending] = await bench.record('b', [3], { availableAt: new Date(Date.now() + 60_000) })
+    const fail = (attempt: number) =>
+      bench.sql(
+        "insert into outbox_failures (event_id, attempt, failed_at, error) select id, ?, created_at, 'no' from domain_events",
+        [attempt],
+      )
+    const failures = async () => {
+      const rows = await bench.sql<{ event_id: string }>('select event_id from outbox_failures order by attempt')
+      return rows.map((row) => row.event_id)
+    }
+    await fail(1)
+    const relay = bench.outbox.relay({ publisher })
+    await relay.start()
+    await expect.poll(failures).toEqual([pending])
+    await relay.stop()
+    await fail(2)
+    expect(await bench.outbox.prune({ keepMs: 60_000 })).toBe(0)
+    expect(await failures()).toEqual([pending, pending])
+  })
+
+  test('published rows are pruned after their time, and pending ones never', async () => {
+    await bench.record('a', [2, 3])
+    await drain()
+    await bench.record('a', [4])
+    expect(await bench.outbox.prune({ keepMs: 60_000 })).toBe(0)
+    const relay = bench.outbox.relay({ publisher, retention: { keepMs: 0 }, pollInterval: { min: 60_000, max: 60_000 } })
+    await relay.start()
+    await expect.poll(async () => (await bench.rows()).length).toBeLessThanOrEqual(1)
+    await expect.poll(() => publisher.payloads).toEqual([2, 3, 4])
+    await relay.stop()
+    expect(await bench.outbox.prune({ keepMs: 0 })).toBeLessThanOrEqual(1)
+    expect(await bench.rows()).toEqual([])
+  })
+
+  test('a relay with another publisher is refused while one runs, and may start when it has stopped', async () => {
+    const other = await openOutbox(database.url)
+    const first = bench.outbox.relay({ publisher })
+    await first.start()
+    const second = other.outbox.relay({ publisher: new MemoryPublisher(undefined, 'elsewhere') })
+    await expect(second.start()).rejects.toMatchObject({ code: 'RELAY_PUBLISHER_MISMATCH' })
+    await first.stop()
+    await second.start()
+    await other.close()
+  })
+
+  test('many events behind a blocked key, and many that are delayed, hold nobody up', async () => {
+    const many = Array.from({ length: 3000 }, (_, n) => n + 10)
+    await bench.record('blocked', [1, ...many])
+    await bench.record('delayed', [1], { availableAt: new Date(Date.now() + 600_000) })
+    await bench.record('delayed', many)
+    await bench.record('free', [2, 3, 4])
+    const relay = bench.outbox.relay({ publisher, onDeadLetter: 'block-key', batchSize: 20, pollInterval: { min: 5, max: 20 } })
+    await relay.start()
+    await expect.poll(() => publisher.payloads, { timeout: 20_000 }).toEqual([2, 3, 4])
+    for (const [n, key] of ['free', 'new', 'free'].entries()) await bench.record(key, [5 + n])
+    await expect.poll(() => publisher.payloads.length, { timeout: 20_000 }).toBe(6)
+    bad.clear()
+    await bench.outbox.deadLetters.redrive({ aggregateId: 'blocked' })
+    await expect.poll(() => publisher.payloads.length, { timeout: 20_000 }).toBe(3007)
+    await relay.stop()
+    expect(publisher.published.filter((event) => event.aggregateId === 'blocked').map((event) => event.payload)).toEqual([
+      1,
+      ...many,
+    ])
+  })
+})

@@ -1,0 +1,204 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import pg from 'pg'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import type { Relay } from '../../../src/outbox/relay.ts'
+import { openTestDatabase } from '../../support/databases.ts'
+import { type OutboxUnderTest, openOutbox } from '../../support/outbox-bench.ts'
+import { type Delivery, findInversion } from '../../support/relay-process.ts'
+import { openPostgresqlServer, type RestartableServer } from '../../support/servers/restartable-servers.ts'
+import { openProxy } from '../../support/tcp-proxy.ts'
+
+const rounds = process.env.SOAK === '1' ? 30 : 3
+
+/** Writers and a relay at work, through whatever comes. */
+interface Traffic {
+  readonly relay: Relay
+  readonly delivered: Delivery[]
+  /** Ends the writers, waits until everything committed is delivered, and checks it. */
+  finish(): Promise<void>
+}
+
+async function startTraffic(bench: OutboxUnderTest, direct: OutboxUnderTest, options: { lease?: number } = {}): Promise<Traffic> {
+  const delivered: Delivery[] = []
+  const lease = options.lease ?? 30_000
+  const relay = bench.outbox.relay({
+    publisher: async ({ id, orderingKey, payload }) => {
+      await delay(1)
+      delivered.push({ id, key: orderingKey as string, payload })
+    },
+    batchSize: 20,
+    lease,
+    publishTimeout: Math.min(10_000, lease / 2),
+    pollInterval: { min: 5, max: 50 },
+  })
+  await relay.start()
+  let writing = true
+  const writer = async (key: string) => {
+    // A failed write, and one whose outcome is unknown, is looked up and not counted twice.
+    for (let next = 0; writing; ) {
+      try {
+        await bench.record(key, [next, next + 1])
+        next += 2
+      } catch {
+        await delay(50)
+        next = await direct
+          .sql<{ n: string | number }>('select count(*) as n from domain_events where aggregate_id = ?', [key])
+          .then(
+            ([row]) => Number(row?.n),
+            () => Number.NaN,
+          )
+        while (Number.isNaN(next) && writing) {
+          await delay(50)
+          next = await direct
+            .sql<{ n: string | number }>('select count(*) as n from domain_events where aggregate_id = ?', [key])
+            .then(
+              ([row]) => Number(row?.n),
+              () => Number.NaN,
+            )
+        }
+      }
+    }
+  }
+  const writers = ['a', 'b', 'c', 'd'].map(writer)
+  return {
+    relay,
+    delivered,
+    finish: async () => {
+      writing = false
+      await Promise.all(writers)
+      const left = () => direct.sql("select id from domain_events where status = 'pending'").then((rows) => rows.length, String)
+      await expect.poll(left, { timeout: 60_000, interval: 100 }).toBe(0)
+      const rows = await direct.rows()
+      expect(new Set(delivered.map(({ id }) => id))).toEqual(new Set(rows.map(({ id }) => id)))
+      expect(findInversion(delivered)).toBeUndefined()
+      expect(rows.every(({ attempts }) => attempts === 0)).toBe(true)
+      expect(rows.length).toBeGreaterThan(20)
+      await relay.stop()
+    },
+  }
+}
+
+const grown = (traffic: Traffic, by: number) => {
+  const from = traffic.delivered.length
+  return expect.poll(() => traffic.delivered.length, { timeout: 60_000, interval: 10 }).toBeGreaterThan(from + by)
+}
+
+describe('a relay and writers whose PostgreSQL connections are terminated', () => {
+  test('lose nothing and keep the order, time and again', { timeout: 120_000 }, async () => {
+    const database = await openTestDatabase('postgresql')
+    const bench = await openOutbox(database.url)
+    const traffic = await startTraffic(bench, bench)
+    const killer = new pg.Client({ connectionString: database.url })
+    await killer.connect()
+    for (let round = 0; round < rounds * 3; round++) {
+      await grown(traffic, 10)
+      await killer.query(
+        'select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()',
+      )
+    }
+    await killer.end()
+    await traffic.finish()
+    await bench.close()
+    await database.close()
+  })
+
+  test('a mark that was carried out, and whose answer was lost, is not taken for a lost lease', async () => {
+    const database = await openTestDatabase('postgresql')
+    const direct = await openOutbox(database.url)
+    const url = new URL(database.url)
+    const proxy = await openProxy(Number(url.port))
+    url.port = String(proxy.port)
+    const bench = await openOutbox(url.href)
+    let lost = 0
+    let calls = 0
+    const relay = bench.outbox.relay({
+      publisher: () => void calls++,
+      pollInterval: { min: 5, max: 50 },
+    })
+    relay.on('leaseLost', () => void lost++)
+    await relay.start()
+    for (let round = 0; round < rounds * 3; round++) {
+      const before = calls
+      await direct.record('a', [round])
+      await expect.poll(() => calls, { interval: 1, timeout: 20_000 }).toBeGreaterThan(before)
+      proxy.cut()
+    }
+    await expect
+      .poll(() => direct.rows().then((rows) => rows.filter(({ status }) => status === 'pending').length), { timeout: 20_000 })
+      .toBe(0)
+    expect(lost).toBe(0)
+    await relay.stop()
+    await bench.close()
+    await proxy.close().catch(() => {})
+    await direct.close()
+    await database.close()
+  })
+})
+
+describe('a relay whose PostgreSQL stands still behind the network', () => {
+  test('goes on when it is back, with nothing lost and the order kept', { timeout: 60_000 }, async () => {
+    const database = await openTestDatabase('postgresql')
+    const direct = await openOutbox(database.url)
+    const url = new URL(database.url)
+    const proxy = await openProxy(Number(url.port))
+    url.port = String(proxy.port)
+    const bench = await openOutbox(url.href)
+    const traffic = await startTraffic(bench, direct, { lease: 1000 })
+    await grown(traffic, 20)
+    proxy.stall()
+    await delay(2500)
+    proxy.resume()
+    await grown(traffic, 20)
+    await traffic.finish()
+    await bench.close()
+    await proxy.close().catch(() => {})
+    await direct.close()
+    await database.close()
+  })
+
+  test('stops within its deadline', { timeout: 20_000 }, async () => {
+    const database = await openTestDatabase('postgresql')
+    const url = new URL(database.url)
+    const proxy = await openProxy(Number(url.port))
+    url.port = String(proxy.port)
+    const bench = await openOutbox(url.href)
+    const relay = bench.outbox.relay({ publisher: () => {}, lease: 1000, publishTimeout: 500, pollInterval: { min: 5, max: 20 } })
+    await relay.start()
+    proxy.stall()
+    await delay(300)
+    const ended = await Promise.race([relay.stop({ deadline: 200 }).then(() => 'stopped'), delay(10_000, 'still waiting')])
+    proxy.resume()
+    expect(ended).toBe('stopped')
+    // What was abandoned ends by itself.
+    await bench.sql('select 1')
+    await expect.poll(async () => (await bench.data.stats()).pool.inUse, { timeout: 10_000 }).toBe(0)
+    await bench.close()
+    await proxy.close().catch(() => {})
+    await database.close()
+  })
+})
+
+describe('a relay and writers whose PostgreSQL goes away', () => {
+  let server: RestartableServer
+  let bench: OutboxUnderTest
+
+  beforeEach(async () => {
+    server = await openPostgresqlServer()
+    bench = await openOutbox(server.url)
+  })
+  afterEach(async () => {
+    await bench.close()
+    await server.close()
+  })
+
+  test.each(['stop', 'crash'] as const)('by a %s lose nothing and keep the order', { timeout: 120_000 }, async (end) => {
+    const traffic = await startTraffic(bench, bench)
+    for (let round = 0; round < rounds; round++) {
+      await grown(traffic, 10)
+      await server[end]()
+      await delay(round * 200)
+      await server.start()
+    }
+    await traffic.finish()
+  })
+})

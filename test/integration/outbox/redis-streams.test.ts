@@ -1,0 +1,169 @@
+import { Redis } from 'ioredis'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import type { Publisher } from '../../../src/outbox/publisher.ts'
+import { type RedisStreamsOptions, redisStreams } from '../../../src/publishers/redis-streams/redis-streams.ts'
+import { contractEvent } from '../../../src/testing/publisher-contract.ts'
+import { dialects, openTestDatabase } from '../../support/databases.ts'
+import { openOutbox } from '../../support/outbox-bench.ts'
+import { openTestRedis, type TestRedis } from '../../support/redis.ts'
+
+let ground: TestRedis
+let redis: Redis
+let stream: string
+const publishers: Publisher[] = []
+
+beforeEach(async () => {
+  ground = await openTestRedis()
+  redis = new Redis(ground.url)
+  // Our keys must begin with the prefix, also the one of the remembered ids: a tag behind it keeps them together.
+  stream = `${ground.prefix}{events}`
+})
+afterEach(async () => {
+  for (const publisher of publishers.splice(0)) await publisher.close?.()
+  await redis.quit()
+  await ground.close()
+})
+
+function open(options: RedisStreamsOptions = {}): Publisher {
+  const publisher = redisStreams({ url: ground.url, stream, ...options })
+  publishers.push(publisher)
+  return publisher
+}
+
+const context = { signal: new AbortController().signal }
+const events = (count: number) => Array.from({ length: count }, (_, n) => contractEvent(`k${n}`, n))
+const statuses = async (publisher: Publisher, list: ReturnType<typeof events>) =>
+  (await publisher.publish(list, context)).map(({ status }) => status)
+
+/** The payloads of a stream, in its order. */
+async function payloads(name = stream): Promise<unknown[]> {
+  return (await redis.xrange(name, '-', '+')).map(([, fields]) => JSON.parse(fields[fields.indexOf('payload') + 1] as string))
+}
+
+describe.each(dialects)('a relay to Redis Streams on %s', (dialect) => {
+  test('two consumers of one group read every event once, in order, also when a batch was published twice', async () => {
+    const database = await openTestDatabase(dialect)
+    const bench = await openOutbox(database.url)
+    try {
+      await redis.xgroup('CREATE', stream, 'scores', '0', 'MKSTREAM')
+      await bench.record('a', [1, 2, 3, 4, 5, 6])
+      const publisher = open()
+      await bench.outbox.relay({ publisher }).drain()
+      // As after a crash between publish and mark: the rows are pending again.
+      await bench.sql(
+        "update domain_events set status = 'pending', published_at = null where sequence > (select min(sequence) + 2 from domain_events)",
+      )
+      await bench.record('a', [7])
+      expect((await bench.outbox.relay({ publisher }).drain()).published).toBe(4)
+      const read: unknown[] = []
+      for (const consumer of ['one', 'two', 'one']) {
+        const answer = await redis.xreadgroup('GROUP', 'scores', consumer, 'COUNT', 3, 'STREAMS', stream, '>')
+        const [[, entries]] = answer as [[string, [string, string[]][]]]
+        for (const [id, fields] of entries) {
+          read.push(JSON.parse(fields[fields.indexOf('payload') + 1] as string))
+          await redis.xack(stream, 'scores', id)
+        }
+      }
+      expect(read).toEqual([1, 2, 3, 4, 5, 6, 7])
+      expect((await redis.xpending(stream, 'scores'))[0]).toBe(0)
+    } finally {
+      await bench.close()
+      await database.close()
+    }
+  })
+})
+
+test('an event that comes again is published and stands in the stream once, also from another publisher', async () => {
+  const [one, two, three] = events(3)
+  expect(await statuses(open(), [one, two] as never)).toEqual(['published', 'published'])
+  expect(await statuses(open(), [two, three, one] as never)).toEqual(['published', 'published', 'published'])
+  expect(await payloads()).toEqual([0, 1, 2])
+})
+
+test('beyond the window a repetition is appended again, and the remembered ids are bounded', async () => {
+  const publisher = open({ dedupe: { maxIds: 2, windowMs: 60_000 } })
+  const [one, two, three] = events(3)
+  for (const event of [one, two, three, three, one]) await publisher.publish([event as never], context)
+  expect(await payloads()).toEqual([0, 1, 2, 0])
+  expect(await redis.zcard(`${stream}:published`)).toBe(2)
+  const life = await redis.pttl(`${stream}:published`)
+  expect(life).toBeGreaterThan(0)
+  expect(life).toBeLessThanOrEqual(60_000)
+  // As if their time were over.
+  for (const id of await redis.zrange(`${stream}:published`, '0', '-1')) await redis.zadd(`${stream}:published`, '1', id)
+  await publisher.publish([one as never], context)
+  expect(await payloads()).toEqual([0, 1, 2, 0, 0])
+})
+
+test('a stream that Redis refuses fails for its events alone, and repairs', async () => {
+  const broken = `${ground.prefix}broken{events}`
+  await redis.set(broken, 'no stream')
+  const publisher = open({ stream: ({ payload }) => (payload === 1 ? broken : stream) })
+  const list = events(3)
+  const outcomes = await publisher.publish(list, context)
+  expect(outcomes).toEqual([
+    { status: 'published' },
+    {
+      status: 'retryable',
+      error: expect.objectContaining({ code: 'REDIS_COMMAND_FAILED', message: expect.stringContaining('WRONGTYPE') }),
+    },
+    { status: 'published' },
+  ])
+  await redis.del(broken)
+  expect(await statuses(publisher, list)).toEqual(['published', 'published', 'published'])
+  expect(await payloads()).toEqual([0, 2])
+  expect(await payloads(broken)).toEqual([1])
+})
+
+test('ids that Redis cannot remember are an error too, and nothing is appended', async () => {
+  await redis.set(`${stream}:published`, 'no set')
+  expect(await statuses(open(), events(2))).toEqual(['retryable', 'retryable'])
+  expect(await payloads()).toEqual([])
+})
+
+test('a function that names no stream, or throws, fails for its event alone', async () => {
+  const publisher = open({
+    stream: ({ payload }) => {
+      if (payload === 0) throw new Error('no stream for this one')
+      return payload === 1 ? '' : stream
+    },
+  })
+  expect(await statuses(publisher, events(3))).toEqual(['retryable', 'retryable', 'published'])
+})
+
+test('a full or read-only Redis is an outage, not a failure', async () => {
+  const publisher = open()
+  for (const reply of [
+    "OOM command not allowed when used memory > 'maxmemory'.",
+    "READONLY You can't write against a read only replica.",
+  ]) {
+    const client = redis.duplicate()
+    // The reply is the server's own text, sent by a real script.
+    client.defineCommand('evalsha', { numberOfKeys: 0, lua: `return redis.error_reply(${JSON.stringify(reply)})` })
+    const refusing = open({ url: undefined, client })
+    expect(await statuses(refusing, events(1))).toEqual(['unavailable'])
+    await client.quit()
+  }
+  expect(await statuses(publisher, events(1))).toEqual(['published'])
+})
+
+test('a stream keeps roughly its newest entries', async () => {
+  const publisher = open({ maxLength: 100 })
+  for (let round = 0; round < 4; round++) await publisher.publish(events(200), context)
+  const length = await redis.xlen(stream)
+  expect(length).toBeGreaterThanOrEqual(100)
+  expect(length).toBeLessThan(400)
+})
+
+test('a script that Redis has forgotten is sent again', async () => {
+  const publisher = open()
+  await publisher.publish(events(1), context)
+  await redis.script('FLUSH')
+  expect(await statuses(publisher, events(1))).toEqual(['published'])
+})
+
+test('options that make no sense are refused', () => {
+  expect(() => redisStreams({ url: ground.url, maxLength: 0 })).toThrow(/maxLength is 0/)
+  expect(() => redisStreams({ url: ground.url, dedupe: { windowMs: 0.5 } })).toThrow(/windowMs is 0.5/)
+  expect(() => redisStreams({ url: ground.url, dedupe: { maxIds: Number.NaN } })).toThrow(/maxIds is NaN/)
+})

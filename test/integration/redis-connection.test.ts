@@ -1,0 +1,124 @@
+import { Redis } from 'ioredis'
+import { afterEach, expect, inject, test } from 'vitest'
+import { silentLogger } from '../../src/kernel/logger.ts'
+import { RedisConnection, type RedisOptions } from '../../src/redis/redis-connection.ts'
+import { openProxy } from '../support/tcp-proxy.ts'
+
+const opened: { close(): Promise<unknown> }[] = []
+afterEach(async () => {
+  for (const each of opened.splice(0).reverse()) await each.close()
+})
+
+function connect(options: RedisOptions, logger = silentLogger): RedisConnection {
+  const connection = new RedisConnection(options, { logger })
+  opened.push(connection)
+  return connection
+}
+
+async function proxied() {
+  const target = new URL(inject('redisUrl'))
+  const proxy = await openProxy(Number(target.port))
+  opened.push(proxy)
+  target.port = String(proxy.port)
+  return { proxy, url: target.href }
+}
+
+async function timed(attempt: Promise<unknown>): Promise<{ error: unknown; ms: number }> {
+  const startedAt = performance.now()
+  const error = await attempt.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  )
+  return { error, ms: performance.now() - startedAt }
+}
+
+test('the first command connects and gets its answer', async () => {
+  const connection = connect({ url: inject('redisUrl'), timeoutMs: 1000 })
+  expect(await connection.run('ECHO', (client) => client.echo('hello'))).toBe('hello')
+  expect(await connection.ping()).toBeGreaterThan(0)
+})
+
+test('a refused connection fails each command within a bounded time', async () => {
+  const { proxy, url } = await proxied()
+  await proxy.refuse()
+  const connection = connect({ url })
+  for (let i = 0; i < 10; i++) {
+    const { error, ms } = await timed(connection.ping())
+    expect(error).toMatchObject({ code: 'REDIS_UNAVAILABLE' })
+    expect(ms).toBeLessThan(500)
+  }
+  expect(connection.circuit).toBe('open')
+})
+
+test('a stalled Redis is given up after the timeout, then left alone, then found again', async () => {
+  const { proxy, url } = await proxied()
+  const connection = connect({ url })
+  await expect.poll(() => connection.ping().catch(() => 0)).toBeGreaterThan(0)
+  proxy.stall()
+  for (let i = 0; i < 3; i++) {
+    const { error, ms } = await timed(connection.ping())
+    expect(error).toMatchObject({ code: 'REDIS_UNAVAILABLE', message: expect.stringContaining('within 50 ms') })
+    expect(ms).toBeLessThan(500)
+  }
+  expect(await timed(connection.ping())).toMatchObject({ error: { message: expect.stringContaining('left alone') } })
+  proxy.resume()
+  await expect.poll(() => connection.ping().catch(() => 0), { timeout: 10_000 }).toBeGreaterThan(0)
+  expect(connection.circuit).toBe('closed')
+})
+
+test('it connects again by itself after the server came back', async () => {
+  const { proxy, url } = await proxied()
+  const connection = connect({ url })
+  await expect.poll(() => connection.ping().catch(() => 0)).toBeGreaterThan(0)
+  await proxy.refuse()
+  expect((await timed(connection.ping())).error).toMatchObject({ code: 'REDIS_UNAVAILABLE' })
+  await proxy.accept()
+  await expect.poll(() => connection.ping().catch(() => 0), { timeout: 10_000 }).toBeGreaterThan(0)
+})
+
+test('an error that Redis answers with keeps the circuit closed and names the reply', async () => {
+  const connection = connect({ url: inject('redisUrl'), timeoutMs: 1000 })
+  for (let i = 0; i < 5; i++) {
+    const refused = connection.run('EVAL', (client) => client.eval("return redis.error_reply('READONLY no writes here')", 0))
+    expect((await timed(refused)).error).toMatchObject({
+      code: 'REDIS_COMMAND_FAILED',
+      context: { command: 'EVAL', reply: 'READONLY' },
+    })
+    await expect.poll(() => connection.ping().catch(() => 0)).toBeGreaterThan(0)
+  }
+})
+
+test("the caller's own client is survived with default settings, warned about, and not closed", async () => {
+  const { proxy, url } = await proxied()
+  const client = new Redis(url)
+  client.on('error', () => undefined)
+  const warnings: string[] = []
+  const connection = connect({ client }, { ...silentLogger, warn: (message) => warnings.push(message) })
+  await expect.poll(() => connection.ping().catch(() => 0)).toBeGreaterThan(0)
+  expect(warnings).toHaveLength(1)
+  await proxy.refuse()
+  for (let i = 0; i < 3; i++) {
+    const { error, ms } = await timed(connection.ping())
+    expect(error).toMatchObject({ code: 'REDIS_UNAVAILABLE' })
+    expect(ms).toBeLessThan(500)
+  }
+  await proxy.accept()
+  await expect.poll(() => client.ping()).toBe('PONG')
+  await connection.close()
+  expect(client.status).toBe('ready')
+  client.disconnect()
+})
+
+test('it closes twice, before it connected too, and refuses commands afterwards', async () => {
+  const connection = connect({ url: inject('redisUrl') })
+  await connection.close()
+  await connection.close()
+  expect((await timed(connection.ping())).error).toMatchObject({ code: 'CLOSED' })
+})
+
+test.each([
+  [{}, 'exactly one'],
+  [{ url: 'redis://localhost', timeoutMs: 0 }, '1 to 60000'],
+])('options %j are refused at the door', (options, why) => {
+  expect(() => new RedisConnection(options)).toThrow(why)
+})

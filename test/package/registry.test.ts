@@ -1,0 +1,113 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { atLockedVersions, openConsumer, packInto } from '../support/consumer.ts'
+import { repository } from '../support/programs.ts'
+import { freePort } from '../support/servers/server-process.ts'
+
+const { name, version } = JSON.parse(readFileSync(join(repository, 'package.json'), 'utf8'))
+const scope = name.split('/')[0]
+let folder: string
+let registry: string
+let host: string
+let server: ChildProcess
+
+// A private registry that knows no other one: what it serves is what was published to it here.
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'data-access-registry-'))
+  mkdirSync(join(folder, 'storage'))
+  const port = await freePort()
+  host = `127.0.0.1:${port}`
+  registry = `http://${host}/`
+  const config = {
+    storage: join(folder, 'storage'),
+    auth: { htpasswd: { file: join(folder, 'htpasswd'), max_users: 10 } },
+    uplinks: {},
+    packages: { '**': { access: '$all', publish: '$authenticated', unpublish: '$authenticated' } },
+    web: { enable: false },
+    log: { type: 'stdout', format: 'pretty', level: 'warn' },
+  }
+  // JSON is YAML too.
+  writeFileSync(join(folder, 'config.yaml'), JSON.stringify(config))
+  const program = join(repository, 'node_modules/verdaccio/bin/verdaccio')
+  server = spawn(process.execPath, [program, '--config', join(folder, 'config.yaml'), '--listen', host], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    cwd: folder,
+  })
+  let output = ''
+  for (const stream of [server.stdout, server.stderr]) stream?.on('data', (chunk) => (output += chunk))
+  const answers = () =>
+    fetch(`${registry}-/ping`).then(
+      (response) => response.ok,
+      () => false,
+    )
+  while (!(await answers())) {
+    if (server.exitCode !== null) throw new Error(`verdaccio ended with ${server.exitCode}: ${output}`)
+    await setTimeout(100)
+  }
+}, 90_000)
+afterAll(async () => {
+  if (server?.exitCode === null) {
+    const gone = new Promise((resolve) => server.once('exit', resolve))
+    server.kill()
+    await gone
+  }
+  if (folder) rmSync(folder, { recursive: true, force: true })
+})
+
+async function tokenOf(user: string): Promise<string> {
+  const response = await fetch(`${registry}-/user/org.couchdb.user:${user}`, {
+    method: 'PUT',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ name: user, password: 'a-password-for-this-run' }),
+  })
+  return ((await response.json()) as { token: string }).token
+}
+
+test('a private registry takes the package once, and serves it to a fresh project', async () => {
+  const publisher = openConsumer(`registry=${registry}\n//${host}/:_authToken=${await tokenOf('publisher')}`)
+  const reader = openConsumer(`${scope}:registry=${registry}`)
+  try {
+    const tarball = await packInto(publisher.folder)
+    const publish = () => publisher.npm(['publish', tarball, '--provenance=false', '--cache', join(folder, 'npm-cache')])
+    const first = await publish()
+    expect(first.stderr).toBe('')
+    expect(first.code).toBe(0)
+
+    const second = await publish()
+    expect(second.code).not.toBe(0)
+    expect(second.stderr).toMatch(/already|cannot publish over|E409|E403/i)
+
+    // The peers come from wherever the user's npm gets packages; only our scope lives in the private registry.
+    await reader.install([`${name}@${version}`, ...atLockedVersions(['@mikro-orm/sqlite'])])
+    const lock = JSON.parse(readFileSync(join(reader.folder, 'package-lock.json'), 'utf8'))
+    expect(lock.packages[`node_modules/${name}`].version).toBe(version)
+    const { stdout, stderr } = await reader.run(
+      'program.mjs',
+      `import { createDataAccess } from '${name}'
+       const data = await createDataAccess()
+       await data.migrate()
+       await data.close()
+       console.log('worked')`,
+    )
+    expect(stderr).toBe('')
+    expect(stdout).toBe('worked\n')
+  } finally {
+    publisher.remove()
+    reader.remove()
+  }
+})
+
+test('a reader without a token cannot publish', async () => {
+  const stranger = openConsumer(`registry=${registry}\n//${host}/:_authToken=nobody`)
+  try {
+    const tarball = await packInto(stranger.folder)
+    const { code } = await stranger.npm(['publish', tarball, '--cache', join(folder, 'npm-cache')])
+    expect(code).not.toBe(0)
+  } finally {
+    stranger.remove()
+  }
+})

@@ -1,0 +1,169 @@
+import { readFileSync, renameSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { entryPoints } from '../../.config/entry-points.ts'
+import { codeBlocks } from '../support/code-blocks.ts'
+import { atLockedVersions, type Consumer, openConsumer, packInto } from '../support/consumer.ts'
+import { repository, runProgram } from '../support/programs.ts'
+
+const doors = entryPoints().map(({ specifier }) => specifier)
+const manifest = JSON.parse(readFileSync(join(repository, 'package.json'), 'utf8'))
+const peers = Object.keys(manifest.peerDependencies)
+let consumer: Consumer
+
+beforeAll(async () => {
+  consumer = openConsumer()
+  const tarball = await packInto(consumer.folder)
+  await consumer.install([tarball, ...atLockedVersions([...peers, 'typescript', '@types/node'])])
+}, 300_000)
+afterAll(() => consumer?.remove())
+
+test('every entry point can be imported', async () => {
+  const { stdout, stderr } = await consumer.run(
+    'import-all.mjs',
+    `for (const door of ${JSON.stringify(doors)}) console.log(door, Object.keys(await import(door)).length > 0)`,
+  )
+  expect(stderr).toBe('')
+  expect(stdout.trim().split('\n')).toEqual(doors.map((door) => `${door} true`))
+})
+
+test('every entry point can be required from CommonJS', async () => {
+  const { stdout, stderr } = await consumer.run(
+    'require-all.cjs',
+    `for (const door of ${JSON.stringify(doors)}) console.log(door, Object.keys(require(door)).length > 0)`,
+  )
+  expect(stderr).toBe('')
+  expect(stdout.trim().split('\n')).toEqual(doors.map((door) => `${door} true`))
+})
+
+test('its package.json can be read through the exports', async () => {
+  const { stdout } = await consumer.run('version.cjs', `console.log(require('${manifest.name}/package.json').version)`)
+  expect(stdout.trim()).toBe(manifest.version)
+})
+
+test('an error is an instance of the same DataAccessError behind every door', async () => {
+  const { stdout, stderr } = await consumer.run(
+    'instances.mjs',
+    `
+    import { DataAccessError } from '${manifest.name}'
+    import { defineEvent } from '${manifest.name}/outbox'
+    for (const door of ${JSON.stringify(doors)}) {
+      const other = (await import(door)).DataAccessError
+      if (other && other !== DataAccessError) console.log(door, 'has another DataAccessError')
+    }
+    try {
+      defineEvent({ type: '', aggregate: 'User', payload: undefined })
+    } catch (error) {
+      console.log(error instanceof DataAccessError, error.code)
+    }`,
+  )
+  expect(stderr).toBe('')
+  expect(stdout).toMatch(/^true [A-Z_]+\n$/)
+})
+
+describe('types', () => {
+  const check = async (options: Readonly<Record<string, boolean>>) => {
+    const compilerOptions = {
+      strict: true,
+      module: 'nodenext',
+      target: 'es2023',
+      lib: ['es2023'],
+      types: ['node'],
+      noEmit: true,
+      allowImportingTsExtensions: true,
+      noUncheckedIndexedAccess: true,
+      ...options,
+    }
+    consumer.write('tsconfig.json', JSON.stringify({ compilerOptions, files: ['doors.ts', 'program.ts'] }))
+    consumer.write('doors.ts', doors.map((door, index) => `export * as door${index} from '${door}'`).join('\n'))
+    consumer.write('program.ts', firstProgram())
+    const compiler = join(consumer.folder, 'node_modules/.bin/tsc')
+    const { stdout } = await runProgram(compiler, ['-p', '.', '--pretty', 'false'], { cwd: consumer.folder })
+    return stdout
+  }
+
+  test('the strictest consumer sees no error', async () => {
+    expect(await check({ skipLibCheck: true, exactOptionalPropertyTypes: true })).toBe('')
+  })
+
+  // Not together with exactOptionalPropertyTypes: the types of @mikro-orm/core 7.2 do not hold under both.
+  test('a consumer that checks the types of its libraries too sees no error', async () => {
+    expect(await check({ skipLibCheck: false })).toBe('')
+  })
+})
+
+test('the program of the README runs', async () => {
+  const { code, stdout, stderr } = await consumer.run('program.ts', firstProgram())
+  expect(stderr).toBe('')
+  expect(code).toBe(0)
+  expect(stdout).toContain('AIRScoreCalculated')
+})
+
+describe('what importing loads', () => {
+  // Once for all: a file that one test writes anew is empty for a moment while another test's program reads it.
+  beforeAll(() => {
+    consumer.write(
+      'record.mjs',
+      `import { registerHooks } from 'node:module'
+       const urls = []
+       registerHooks({ load(url, context, next) { urls.push(url); return next(url, context) } })
+       process.on('exit', () => console.log(JSON.stringify(urls)))`,
+    )
+  })
+
+  const loadedBy = async (door: string) => {
+    const file = `load-${door.replace(/[^a-z]+/g, '-')}.mjs`
+    const { stdout, stderr } = await consumer.run(file, `await import('${door}')`, ['--import', './record.mjs'])
+    expect(stderr).toBe('')
+    const urls: string[] = JSON.parse(stdout)
+    const packages = urls
+      .map((url) => /.*\/node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(url)?.[1])
+      .filter((name) => name !== undefined)
+    return [...new Set(packages)].filter((name) => name !== manifest.name).sort()
+  }
+
+  test('the main door loads no driver and no Redis client', async () => {
+    const packages = await loadedBy(manifest.name)
+    expect(packages.filter((name) => /^(ioredis|pg|better-sqlite3|@mikro-orm\/(postgresql|sqlite))$/.test(name))).toEqual([])
+  })
+
+  test('every door loads what is written down here, and nothing more', async () => {
+    const report = await Promise.all(
+      doors.map(async (door) => `${door}\n${(await loadedBy(door)).map((name) => `  ${name}\n`).join('')}`),
+    )
+    await expect(report.join('')).toMatchFileSnapshot('__expected__/loaded-packages.txt')
+  })
+})
+
+test.each(doors)('on a Node that is too old, importing %s says which one is needed', async (door) => {
+  const versions = "Object.defineProperty(process, 'versions', { value: { ...process.versions, node: '22.17.1' } })"
+  const { code, stderr } = await consumer.run('old-node.mjs', `${versions}\nawait import('${door}')`)
+  expect(code).not.toBe(0)
+  expect(stderr).toContain(`Error: ${manifest.name} needs Node 22.18 or newer, and this is Node 22.17.1 (`)
+})
+
+test('a missing driver gives an error with the name of the package to install', async () => {
+  const driver = join(consumer.folder, 'node_modules/@mikro-orm/postgresql')
+  renameSync(driver, `${driver}-hidden`)
+  try {
+    const { stdout } = await consumer.run(
+      'missing-driver.mjs',
+      `import { createDataAccess } from '${manifest.name}'
+       try {
+         const data = await createDataAccess({ database: { url: 'postgres://nobody@127.0.0.1:1/nothing' } })
+         await data.close()
+       } catch (error) {
+         console.log(error.code, error.message)
+       }`,
+    )
+    expect(stdout).toMatch(/^DRIVER_MISSING .*@mikro-orm\/postgresql/)
+  } finally {
+    renameSync(`${driver}-hidden`, driver)
+  }
+})
+
+function firstProgram(): string {
+  const [program] = codeBlocks('README.md')
+  if (program === undefined) throw new Error('README.md has no ts block')
+  return program.code
+}

@@ -1,0 +1,142 @@
+import { randomUUID } from 'node:crypto'
+import type { EntityManager, MikroORM, Options } from '@mikro-orm/core'
+import { MikroORM as PostgresqlOrm } from '@mikro-orm/postgresql'
+import { MikroORM as SqliteOrm } from '@mikro-orm/sqlite'
+import type { Redis } from 'ioredis'
+import { inject } from 'vitest'
+import type { CacheStore } from '../../src/cache/cache-store.ts'
+import { MemoryStore } from '../../src/cache/memory/memory-store.ts'
+import { redisCache } from '../../src/cache/redis/redis-cache.ts'
+import { cacheTables } from '../../src/cache/tables.ts'
+import { TransactionSubscriber } from '../../src/database/transaction-subscriber.ts'
+import { silentLogger } from '../../src/kernel/logger.ts'
+import { type Cache, openCache } from '../../src/repository/cached-reads.ts'
+import {
+  Author,
+  AuthorSchema,
+  authorPolicy,
+  Book,
+  BookSchema,
+  bookPolicy,
+  booksOf,
+  countBooks,
+  latestBook,
+} from './cache-entities.ts'
+import { dialects, openTestDatabase, type TestDialect } from './databases.ts'
+
+export const storeNames = ['memory', 'redis'] as const
+export type StoreName = (typeof storeNames)[number]
+
+/** Each dialect with each store. */
+export const cacheCombinations = dialects.flatMap((dialect) => storeNames.map((store) => ({ dialect, store })))
+
+/** A database with cached reads, and the means to look behind them. */
+export interface CacheGround {
+  readonly orm: MikroORM
+  readonly cache: Cache
+  readonly store: CacheStore
+  /** Begins the keys of this ground in Redis. */
+  readonly prefix: string
+  /** The SQL statements run since the last call. */
+  takeQueries(): string[]
+  fork(): EntityManager
+  /** Makes and commits an author. */
+  author(values?: Partial<{ id: string; email: string; name: string }>): Promise<Author>
+  book(author: Author, edition: number): Promise<Book>
+  /** Opens another cache on the same database and store, as another process would. */
+  openOther(): Promise<CacheGround>
+  close(): Promise<void>
+}
+
+export interface CacheGroundOptions {
+  readonly redisUrl?: string
+  readonly redisClient?: Redis
+  /** How long to wait for Redis; so long by default that no slow machine makes a miss of a hit. */
+  readonly timeoutMs?: number
+}
+
+export async function openCacheGround(
+  dialect: TestDialect,
+  store: StoreName,
+  options: CacheGroundOptions = {},
+): Promise<CacheGround> {
+  const database = await openTestDatabase(dialect)
+  const prefix = `test-${randomUUID().slice(0, 8)}:`
+  const memory = new MemoryStore({ maxEntries: 10_000 })
+  const { redisUrl = inject('redisUrl'), redisClient, timeoutMs = 5000 } = options
+  const openStore = () =>
+    store === 'memory'
+      ? memory
+      : redisCache({ ...(redisClient === undefined ? { url: redisUrl } : { client: redisClient }), prefix, timeoutMs }).open({
+          logger: silentLogger,
+        })
+  const grounds: CacheGround[] = []
+  const ground = await open(dialect, database.url, openStore(), async () => {
+    const other = await open(dialect, database.url, openStore(), () => Promise.reject(new Error('open it from the first')))
+    grounds.push(other)
+    return other
+  })
+  await ground.orm.schema.create()
+  return {
+    ...ground,
+    prefix,
+    close: async () => {
+      for (const each of [...grounds, ground]) await each.close()
+      await database.close()
+    },
+  }
+}
+
+async function open(
+  dialect: TestDialect,
+  url: string,
+  store: CacheStore,
+  openOther: () => Promise<CacheGround>,
+): Promise<CacheGround> {
+  const queries: string[] = []
+  const subscriber = new TransactionSubscriber([], (error) => {
+    throw error
+  })
+  const shared: Partial<Options> = {
+    entities: [AuthorSchema, BookSchema, ...cacheTables.entities],
+    subscribers: [subscriber],
+    ensureDatabase: false,
+    debug: ['query'],
+    colors: false,
+    // Sweeps come when they come.
+    logger: (message) => message.includes('cache_invalidations') || queries.push(message),
+  }
+  const orm: MikroORM = await (dialect === 'sqlite'
+    ? SqliteOrm.init({ ...shared, dbName: url.replace(/^sqlite:/, ''), driverOptions: { timeout: 5000 } } as never)
+    : PostgresqlOrm.init({ ...shared, clientUrl: url } as never))
+  const caches = [authorPolicy, bookPolicy, latestBook, booksOf, countBooks]
+  const sweep = store.name === 'redis' ? { space: 'test', everyMs: 1000 } : undefined
+  const cache = openCache({ orm, store, scopeOf: (em) => subscriber.scopeOf(em), sweep, caches, logger: silentLogger })
+  subscriber.join(cache.participant)
+  const fork = () => orm.em.fork()
+  return {
+    orm,
+    cache,
+    store,
+    prefix: '',
+    openOther,
+    fork,
+    takeQueries: () => queries.splice(0),
+    author: async (values = {}) => {
+      const em = fork()
+      const author = em.create(Author, { email: `${randomUUID()}@example.dev`, name: 'Alex', ...values } as never)
+      await em.flush()
+      return author
+    },
+    book: async (author, edition) => {
+      const em = fork()
+      const book = em.create(Book, { author: author.id, title: `Edition ${edition}`, edition })
+      await em.flush()
+      return book
+    },
+    close: async () => {
+      await cache.close()
+      await orm.close()
+    },
+  }
+}

@@ -1,0 +1,59 @@
+import { appendFileSync } from 'node:fs'
+import { createDataAccess } from '../../src/data-access.ts'
+import { DataAccessExtension } from '../../src/extension.ts'
+import { monotonicClock } from '../../src/kernel/clock.ts'
+import { silentLogger } from '../../src/kernel/logger.ts'
+import { Outbox } from '../../src/outbox/outbox.ts'
+import type { OutboxEvent, Outcome } from '../../src/outbox/publisher.ts'
+import { armFailpoint } from './failpoint.ts'
+import { notes } from './notes-module.ts'
+import type { ChildOptions } from './relay-process.ts'
+
+// A relay in a process of its own, which tests can kill: it publishes by appending a line to a file.
+const options = JSON.parse(process.argv[2] as string) as ChildOptions
+if (options.clockOffsetMs !== undefined) shiftClock(options.clockOffsetMs)
+if (options.failpoint !== undefined) armFailpoint(options.failpoint)
+const data = await createDataAccess({ modules: [notes], database: { url: options.url }, logger: silentLogger })
+const { wake, events } = DataAccessExtension.of(data.orm)
+const outbox = new Outbox({ orm: data.orm, wake, definitions: events, clock: monotonicClock, logger: silentLogger })
+
+const publish = async (event: OutboxEvent): Promise<Outcome> => {
+  const { fail } = options
+  if (fail !== undefined && fail.payload === event.payload) return { status: fail.as, error: new Error('refused') }
+  if (event.payload === options.killBefore) process.kill(process.pid, 'SIGKILL')
+  appendFileSync(options.file, `${JSON.stringify({ id: event.id, key: event.orderingKey, payload: event.payload })}\n`)
+  if (event.payload === options.killAfter) process.kill(process.pid, 'SIGKILL')
+  if (options.slowMs > 0) await new Promise((resolve) => setTimeout(resolve, options.slowMs))
+  return { status: 'published' }
+}
+
+const relay = outbox.relay({
+  publisher: {
+    name: 'file',
+    publish: async (wave) => Promise.all(wave.map(publish)),
+  },
+  batchSize: options.batchSize,
+  publishTimeout: options.leaseMs / 2,
+  lease: options.leaseMs,
+  pollInterval: { min: 5, max: 50 },
+})
+relay.on('leaseLost', () => process.send?.('lease lost'))
+await relay.start()
+process.send?.('running')
+process.on('message', async () => {
+  await relay.stop()
+  await data.close()
+  process.disconnect()
+})
+
+/** Moves the wall clock; the monotonic one goes on as it is, as on a machine whose date is wrong. */
+function shiftClock(offsetMs: number): void {
+  const RealDate = Date
+  globalThis.Date = new Proxy(RealDate, {
+    construct: (target, args, newTarget) => Reflect.construct(target, args.length === 0 ? [Date.now()] : args, newTarget),
+    get: (target, property, receiver) =>
+      property === 'now'
+        ? () => RealDate.prototype.getTime.call(new RealDate()) + offsetMs
+        : Reflect.get(target, property, receiver),
+  })
+}

@@ -1,0 +1,94 @@
+import { type ChildProcess, fork } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import type { Failpoint } from './failpoint.ts'
+
+/** What a relay in a process of its own is told. */
+export interface ChildOptions {
+  readonly url: string
+  /** Where it appends what it publishes. */
+  readonly file: string
+  readonly leaseMs: number
+  readonly batchSize: number
+  readonly slowMs: number
+  /** The payload at which it dies before it publishes. */
+  readonly killBefore?: unknown
+  /** The payload at which it dies after it has published, and before the mark. */
+  readonly killAfter?: unknown
+  /** The statement at which it dies. */
+  readonly failpoint?: Failpoint
+  /** The payload that its publisher fails to publish, and how. */
+  readonly fail?: { readonly payload: unknown; readonly as: 'retryable' | 'permanent' }
+  /** By how much its clock is off. */
+  readonly clockOffsetMs?: number
+}
+
+/** One line of the file. */
+export interface Delivery {
+  readonly id: string
+  readonly key: string
+  readonly payload: unknown
+}
+
+/** A relay in a process of its own. */
+export interface RelayProcess {
+  readonly pid: number
+  readonly messages: readonly unknown[]
+  /** Resolves when it has ended, to the signal that ended it. */
+  readonly ended: Promise<NodeJS.Signals | null>
+  /** Stops the relay in order. */
+  stop(): Promise<void>
+  signal(name: NodeJS.Signals): void
+}
+
+/** Starts a relay in a process of its own; resolves once it runs, or died on the way. */
+export async function startRelayProcess(options: ChildOptions): Promise<RelayProcess> {
+  const script = fileURLToPath(new URL('relay-in-child.ts', import.meta.url))
+  const child: ChildProcess = fork(script, [JSON.stringify(options)], {
+    execArgv: [],
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+  })
+  const messages: unknown[] = []
+  child.on('message', (message) => messages.push(message))
+  const ended = once(child, 'exit').then(([, signal]) => signal as NodeJS.Signals | null)
+  await Promise.race([once(child, 'message'), ended])
+  return {
+    pid: child.pid as number,
+    messages,
+    ended,
+    stop: async () => {
+      if (child.connected) child.send('stop')
+      await ended
+    },
+    signal: (name) => void child.kill(name),
+  }
+}
+
+/** Reads what was published so far, in order. */
+export function readDeliveries(file: string): Delivery[] {
+  if (!existsSync(file)) return []
+  return readFileSync(file, 'utf8')
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line) as Delivery)
+}
+
+/**
+ * Checks the order of each key: payloads count from 0, and a repetition may go back but never skip what was not yet
+ * published. Returns the first breach.
+ */
+export function findInversion(deliveries: readonly Delivery[]): Delivery | undefined {
+  const last = new Map<string, number>()
+  const best = new Map<string, number>()
+  for (const delivery of deliveries) {
+    const n = Number(delivery.payload)
+    const reached = best.get(delivery.key) ?? -1
+    const previous = last.get(delivery.key) ?? -1
+    // Either the next new one, or a repetition that goes back, or its continuation.
+    if (n > reached + 1 || (n > previous + 1 && n <= reached)) return delivery
+    last.set(delivery.key, n)
+    best.set(delivery.key, Math.max(reached, n))
+  }
+  return undefined
+}

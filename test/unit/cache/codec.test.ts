@@ -1,0 +1,46 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { decode, encode, NotCacheable } from '../../../src/cache/codec.ts'
+
+describe('the codec of cached values', () => {
+  test.each([
+    ['a date', new Date(1234567890123)],
+    ['an invalid date', new Date(Number.NaN)],
+    ['a bigint', 2n ** 70n],
+    ['binary', Buffer.from([0, 1, 255])],
+    ['a byte array', new Uint8Array([7, 8])],
+    ['minus zero', -0],
+    ['infinity', Number.NEGATIVE_INFINITY],
+    ['not a number', Number.NaN],
+    ['an object that looks like a tag', { $: ['d', 1], other: { $: 2 } }],
+    ['nothing inside', { gone: undefined, none: null, empty: '', zero: 0, no: false }],
+    ['deep values', [{ at: new Date(1), list: [1n, [Buffer.from('x')]] }]],
+  ])('gives back %s', (_what, value) => {
+    expect(decode(encode(value))).toStrictEqual(value)
+  })
+
+  test('gives back any plain data', () => {
+    const data = fc.anything({ withBigInt: true, withDate: true, withNullPrototype: false, withUnicodeString: true })
+    fc.assert(
+      fc.property(data, (value) => {
+        expect(decode(encode(value))).toStrictEqual(value)
+      }),
+    )
+  })
+
+  test('gives a new value every time', () => {
+    const text = encode({ list: [1] })
+    expect(decode(text)).not.toBe(decode(text))
+  })
+
+  const cycle: Record<string, unknown> = {}
+  cycle.itself = cycle
+  test.each([
+    ['a function', { run: () => undefined }],
+    ['a symbol', Symbol('x')],
+    ['a class instance', { map: new Map() }],
+    ['a cycle', cycle],
+  ])('refuses %s', (_what, value) => {
+    expect(() => encode(value)).toThrow(NotCacheable)
+  })
+})

@@ -1,0 +1,29 @@
+import type { MigrationObject } from '@mikro-orm/core'
+import { describe, expect, it } from 'vitest'
+import { planMigrations } from '../../src/database/migration-plan.ts'
+
+const list = ['c', 'a', 'b'].map((name) => ({ name }) as MigrationObject)
+const plan = (executed: string[], options = {}) => planMigrations(list, new Set(executed), options).map(({ name }) => name)
+
+describe('the plan of migrations', () => {
+  it.each([
+    ['everything in the order of the list', [], {}, ['c', 'a', 'b']],
+    ['only what has not run', ['c'], {}, ['a', 'b']],
+    ['what was skipped before, too', ['a'], {}, ['c', 'b']],
+    ['up to and with the one asked for', [], { to: 'a' }, ['c', 'a']],
+    ['nothing when all has run', ['c', 'a', 'b'], {}, []],
+    ['nothing for what others ran', ['c', 'a', 'b', 'theirs'], {}, []],
+    ['down: the newest one', ['c', 'a', 'b'], { direction: 'down' }, ['b']],
+    ['down: the newest of ours', ['c', 'a', 'theirs'], { direction: 'down' }, ['a']],
+    ['down: what follows the one to keep, newest first', ['c', 'a', 'b'], { direction: 'down', to: 'c' }, ['b', 'a']],
+    ['down: all', ['c', 'a', 'b'], { direction: 'down', to: 0 }, ['b', 'a', 'c']],
+    ['down: nothing where nothing ran', [], { direction: 'down', to: 0 }, []],
+  ])('holds %s', (_what, executed, options, expected) => {
+    expect(plan(executed, options)).toEqual(expected)
+  })
+
+  it('refuses an unknown name, and 0 upwards', () => {
+    expect(() => plan([], { to: 'nope' })).toThrow(/no migration "nope".*c, a, b/)
+    expect(() => plan([], { to: 0 })).toThrow(/direction "down"/)
+  })
+})

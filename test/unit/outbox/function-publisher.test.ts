@@ -1,0 +1,82 @@
+import { describe, expect, test } from 'vitest'
+import { toPublisher } from '../../../src/outbox/function-publisher.ts'
+import { checkOutcomes, type OutboxEvent, permanent, unavailable } from '../../../src/outbox/publisher.ts'
+
+const event = (id: string): OutboxEvent => ({
+  id,
+  type: 'T',
+  aggregateType: 'A',
+  aggregateId: '1',
+  payload: {},
+  payloadJson: '{}',
+  orderingKey: id,
+  sequence: 1n,
+  schemaVersion: 1,
+  headers: {},
+  createdAt: new Date(0),
+  attempt: 1,
+})
+const context = { signal: new AbortController().signal }
+const statuses = (outcomes: readonly { status: string }[]) => outcomes.map((outcome) => outcome.status)
+
+describe('function publisher', () => {
+  test('what resolves is published, what throws is retryable unless it is marked', async () => {
+    const publisher = toPublisher(({ id }: OutboxEvent) => {
+      if (id === 'b') throw new Error('no')
+      if (id === 'c') throw permanent(new Error('never'))
+      if (id === 'd') throw unavailable('gone')
+    })
+    const outcomes = await publisher.publish(['a', 'b', 'c', 'd'].map(event), context)
+    expect(statuses(outcomes)).toEqual(['published', 'retryable', 'permanent', 'unavailable'])
+  })
+
+  test('a function that ignores its signal costs only its own event', async () => {
+    const abort = new AbortController()
+    const publisher = toPublisher(({ id }: OutboxEvent) => (id === 'b' ? new Promise(() => {}) : abort.abort(new Error('late'))))
+    const outcomes = await publisher.publish(['b', 'a'].map(event), abort)
+    expect(statuses(outcomes)).toEqual(['retryable', 'published'])
+    expect(outcomes[0]).toMatchObject({ error: new Error('late') })
+  })
+
+  test('at most 32 calls run at a time, begun in order', async () => {
+    let running = 0
+    let most = 0
+    const begun: string[] = []
+    const publisher = toPublisher(async ({ id }: OutboxEvent) => {
+      begun.push(id)
+      most = Math.max(most, ++running)
+      await new Promise((resolve) => setImmediate(resolve))
+      running--
+    })
+    const ids = Array.from({ length: 100 }, (_, index) => String(index))
+    await publisher.publish(ids.map(event), context)
+    expect(most).toBe(32)
+    expect(begun).toEqual(ids)
+  })
+
+  test('what is neither a function nor a publisher is refused', () => {
+    for (const given of [undefined, {}, { name: '', publish() {} }, { name: 'x' }, 'redis']) {
+      expect(() => toPublisher(given as never)).toThrow('OPTION_INVALID')
+    }
+  })
+})
+
+describe('checking outcomes', () => {
+  test('of a wrong number of outcomes none is trusted', () => {
+    const outcomes = checkOutcomes('p', [event('a'), event('b')], [{ status: 'published' }])
+    expect(statuses(outcomes)).toEqual(['retryable', 'retryable'])
+    expect(String((outcomes[0] as { error: unknown }).error)).toContain('an array of 1 for 2 events')
+  })
+
+  test('an unknown status costs only its own event', () => {
+    const outcomes = checkOutcomes('p', [event('a'), event('b')], [{ status: 'ok' }, { status: 'published' }])
+    expect(statuses(outcomes)).toEqual(['retryable', 'published'])
+    expect(String((outcomes[0] as { error: unknown }).error)).toContain('PUBLISHER_INVALID_OUTCOME')
+  })
+
+  test('garbage of any kind is told apart from outcomes', () => {
+    for (const garbage of [undefined, null, 'published', 7, [null], [{}], { length: 1 }]) {
+      expect(statuses(checkOutcomes('p', [event('a')], garbage))).toEqual(['retryable'])
+    }
+  })
+})

@@ -1,0 +1,50 @@
+import { expect, test } from 'vitest'
+import { Bell } from '../../../src/kernel/bell.ts'
+import { silentLogger } from '../../../src/kernel/logger.ts'
+import type { RelayEngine } from '../../../src/outbox/relay-engine.ts'
+import { RelayListeners } from '../../../src/outbox/relay-events.ts'
+import { keepPublishing } from '../../../src/outbox/relay-loop.ts'
+import { Wake } from '../../../src/outbox/wake.ts'
+
+test('the longest wait between two polls is shorter while a wake channel is not sure', async () => {
+  let sure = true
+  const wake = new Wake()
+  wake.join({
+    send: () => {},
+    listen: () => () => {},
+    address: 'here',
+    close: async () => {},
+    get sure() {
+      return sure
+    },
+  })
+  const waits: number[] = []
+  const stopping = new AbortController()
+  const clock = {
+    now: () => 0,
+    wait: async (ms: number) => {
+      waits.push(ms)
+      if (waits.length === 10) sure = false
+      if (waits.length === 20) stopping.abort()
+    },
+  }
+  const engine = {
+    step: async () => ({ kind: 'idle', dueInMs: Number.POSITIVE_INFINITY }),
+    reset: () => {},
+  } as unknown as RelayEngine
+  await keepPublishing(
+    {
+      engine,
+      bell: new Bell(clock),
+      clock,
+      logger: silentLogger,
+      poll: { min: 50, max: 2000 },
+      wake,
+      listeners: new RelayListeners(silentLogger),
+    },
+    { stopping: stopping.signal, deadline: stopping.signal },
+  )
+  // Each with up to a quarter of jitter.
+  expect(waits[9]).toBeGreaterThanOrEqual(1500)
+  expect(Math.max(...waits.slice(11))).toBeLessThanOrEqual(250)
+})

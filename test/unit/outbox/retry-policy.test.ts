@@ -1,0 +1,77 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { defaultRetryPolicy, errorText, settle, toRetryPolicy } from '../../../src/outbox/retry-policy.ts'
+
+const event = { type: 'ScoreCalculated', orderingKey: 'k', attempts: 0 }
+const policy = { attempts: 3, baseMs: 100, maxMs: 1000 }
+const boom = new Error('boom')
+
+describe('retry policy', () => {
+  test('an outage spends no attempt, however many there were', () => {
+    fc.assert(
+      fc.property(fc.nat(1000), (attempts) => {
+        expect(settle({ ...event, attempts }, { status: 'unavailable', error: boom }, policy, 'skip')).toEqual({
+          kind: 'pause',
+          error: boom,
+        })
+      }),
+    )
+  })
+
+  test('a retry waits at most the doubled base, and never longer than the cap', () => {
+    fc.assert(
+      fc.property(fc.nat(8), fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }), (attempts, random) => {
+        const many = { ...policy, attempts: 10 }
+        const settlement = settle({ ...event, attempts }, { status: 'retryable', error: boom }, many, 'skip', () => random)
+        if (settlement.kind !== 'retry') throw new Error(settlement.kind)
+        expect(settlement.attempts).toBe(attempts + 1)
+        expect(settlement.delayMs).toBeGreaterThanOrEqual(0)
+        expect(settlement.delayMs).toBeLessThanOrEqual(Math.min(1000, 100 * 2 ** attempts))
+      }),
+    )
+  })
+
+  test('the last attempt that fails makes a dead letter', () => {
+    expect(settle({ ...event, attempts: 2 }, { status: 'retryable', error: boom }, policy, 'skip')).toMatchObject({
+      kind: 'dead-letter',
+      reason: 'exhausted',
+      attempts: 3,
+      blocksKey: false,
+    })
+  })
+
+  test('a permanent failure makes a dead letter at once', () => {
+    expect(settle(event, { status: 'permanent', error: boom }, policy, 'skip')).toMatchObject({
+      kind: 'dead-letter',
+      reason: 'permanent',
+      attempts: 1,
+    })
+  })
+
+  test('a rule per event type decides whether the key is blocked, and an event without a key blocks nothing', () => {
+    const blocks = (type: string, orderingKey: string | null, rules: Parameters<typeof settle>[3]) => {
+      const settlement = settle({ type, orderingKey, attempts: 0 }, { status: 'permanent', error: boom }, policy, rules)
+      return settlement.kind === 'dead-letter' && settlement.blocksKey
+    }
+    expect(blocks('A', 'k', 'block-key')).toBe(true)
+    expect(blocks('A', null, 'block-key')).toBe(false)
+    expect(blocks('A', 'k', { A: 'block-key' })).toBe(true)
+    expect(blocks('B', 'k', { A: 'block-key' })).toBe(false)
+    expect(blocks('B', 'k', { A: 'skip', default: 'block-key' })).toBe(true)
+    expect(blocks('toString', 'k', {})).toBe(false)
+  })
+
+  test('what is missing of a policy is filled in, and values out of range are refused by name', () => {
+    expect(toRetryPolicy()).toEqual(defaultRetryPolicy)
+    expect(toRetryPolicy({ attempts: 2 }).attempts).toBe(2)
+    for (const [name, value] of Object.entries({ attempts: 0, baseMs: Number.NaN, maxMs: 1 })) {
+      expect(() => toRetryPolicy({ [name]: value })).toThrow(`retry.${name} is ${value}`)
+    }
+  })
+
+  test('an error is told with its causes, in a length that a column bears', () => {
+    expect(errorText(new Error('outer', { cause: new TypeError('inner') }))).toBe('Error: outer ← TypeError: inner')
+    expect(errorText('a\0b')).toBe('ab')
+    expect(errorText(new Error('x'.repeat(10_000)))).toHaveLength(4000)
+  })
+})

@@ -1,0 +1,36 @@
+import { defineConfig } from 'vitest/config'
+import { FiguresReporter } from './test/support/figures-reporter.ts'
+
+const servers = 'test/support/global-setup.ts'
+const built = 'test/support/built-package.ts'
+
+/** A project of tests in `test/<name>/`, and what must be there before its first one. */
+function project(name: string, testTimeout: number, globalSetup: readonly string[]) {
+  return {
+    extends: true as const,
+    test: {
+      name,
+      include: [`test/${name}/**/*.test.ts`],
+      testTimeout,
+      hookTimeout: Math.max(testTimeout, 60_000),
+      globalSetup: [...globalSetup],
+    },
+  }
+}
+
+export default defineConfig({
+  test: {
+    environment: 'node',
+    // The tests open sockets and child processes, and load native drivers: threads would share what processes keep apart.
+    pool: 'forks',
+    passWithNoTests: false,
+    reporters: ['default', new FiguresReporter()],
+    projects: [
+      project('unit', 5_000, []),
+      project('integration', 30_000, [servers]),
+      project('contracts', 30_000, [servers]),
+      project('scenarios', 60_000, [servers, built]),
+      project('package', 300_000, [built]),
+    ],
+  },
+})
