@@ -15,17 +15,24 @@ export interface StreamBounds {
  * KEYS: stream, remembered ids. ARGV: window in ms, most ids, most entries, fields per entry, then each entry's names and
  * values, its id first. Answers one text per entry: its place in the stream, '' for a repetition, or `-` and the error. An id
  * is remembered before its entry is added and forgotten when that fails; what it cannot write at all is the error of the whole.
+ *
+ * The score of an id is its age: microseconds of Redis's clock, or one more than the highest when the clock is not past it
+ * (several ids of one script, or a clock that was set back). Equal scores would be forgotten in the order of their ids, the
+ * newest perhaps first. Whole and below 2^53, so that doubles carry them exactly.
  */
 const appendScript = new RedisScript(`
 local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local forgotten = redis.pcall('ZREMRANGEBYSCORE', KEYS[2], '-inf', now - ARGV[1])
+local now = time[1] * 1000000 + time[2]
+local forgotten = redis.pcall('ZREMRANGEBYSCORE', KEYS[2], '-inf', string.format('%.0f', now - ARGV[1] * 1000))
 if type(forgotten) == 'table' and forgotten.err then return forgotten end
+local highest = redis.call('ZREVRANGE', KEYS[2], 0, 0, 'WITHSCORES')[2]
+local age = math.max(now, (tonumber(highest) or 0) + 1)
 local answers = {}
 local width = ARGV[4] * 2
 for first = 5, #ARGV, width do
   local id = ARGV[first + 1]
-  local answer = redis.pcall('ZADD', KEYS[2], 'NX', now, id)
+  local answer = redis.pcall('ZADD', KEYS[2], 'NX', string.format('%.0f', age), id)
+  age = age + 1
   if answer == 0 then
     answer = ''
   elseif answer == 1 then

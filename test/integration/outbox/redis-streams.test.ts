@@ -95,6 +95,25 @@ test('beyond the window a repetition is appended again, and the remembered ids a
   expect(await payloads()).toEqual([0, 1, 2, 0, 0])
 })
 
+test.each([
+  ['as the clock goes', 0],
+  ['after the clock was set back by an hour', 3_600_000_000],
+])('what is forgotten first is what was published first, %s', async (_, aheadMicros) => {
+  const remembered = `${stream}:published`
+  const [seconds, micros] = await redis.time()
+  if (aheadMicros > 0) await redis.zadd(remembered, String(Number(seconds) * 1_000_000 + Number(micros) + aheadMicros), 'before')
+  const publisher = open({ dedupe: { maxIds: 50 } })
+  const list = events(120)
+  // Within one script, and over many that share a millisecond.
+  await publisher.publish(list.slice(0, 80), context)
+  for (const event of list.slice(80)) await publisher.publish([event], context)
+  const ids = list.map(({ id }) => id)
+  expect(await redis.zrange(remembered, '0', '-1')).toEqual(ids.slice(-50))
+  await publisher.publish([...list.slice(-50), ...list.slice(0, 1)], context)
+  expect(await payloads()).toEqual([...list.keys(), 0])
+  expect(await redis.zrange(remembered, '0', '-1')).toEqual([...ids.slice(-49), ids[0]])
+})
+
 test('a stream that Redis refuses fails for its events alone, and repairs', async () => {
   const broken = `${ground.prefix}broken{events}`
   await redis.set(broken, 'no stream')
