@@ -98,7 +98,7 @@ export class DataAccess {
     this.dialect = dialectOf(orm)
     this.#extension = extension
     this.#owned = owned
-    this.#runner = new UnitRunner({ orm, subscriber, clock, logger })
+    this.#runner = new UnitRunner({ orm, subscriber, events, clock, logger })
     this.outbox = new Outbox({ orm, wake, definitions: events, clock, logger })
     const choice = chooseCache(this.dialect, options.cache)
     if (choice !== undefined) {

@@ -7,7 +7,7 @@ import { type CommitParticipant, TransactionSubscriber } from './database/transa
 import { DataAccessError } from './errors.ts'
 import { consoleLogger, type Logger } from './kernel/logger.ts'
 import type { DataModule } from './module.ts'
-import type { DomainEventDefinition } from './outbox/define-event.ts'
+import { EventDefinitions } from './outbox/event-definitions.ts'
 import { EventRecorder } from './outbox/recorder.ts'
 import { outboxTables } from './outbox/tables.ts'
 import { Wake } from './outbox/wake.ts'
@@ -42,7 +42,7 @@ export function dataAccess(options: DataAccessExtensionOptions = {}): MikroOrmEx
 export class DataAccessExtension implements MikroOrmExtension {
   readonly modules: readonly DataModule[]
   readonly logger: Logger
-  readonly events: ReadonlyMap<string, DomainEventDefinition>
+  readonly events: EventDefinitions
   readonly subscriber: TransactionSubscriber
   readonly wake = new Wake()
   #guard: ConnectionGuard | undefined
@@ -51,7 +51,7 @@ export class DataAccessExtension implements MikroOrmExtension {
   constructor({ modules = [], logger = consoleLogger }: DataAccessExtensionOptions) {
     this.modules = modules
     this.logger = logger
-    this.events = collectEvents(modules)
+    this.events = new EventDefinitions(modules.flatMap((module) => module.events ?? []))
     this.subscriber = new TransactionSubscriber(
       [new EventRecorder(() => this.wake.ring()), new CommitHookRunner(logger)],
       (error, participant) => logger.error(`The ${participant} failed after a commit; the commit stands`, { error }),
@@ -70,7 +70,7 @@ export class DataAccessExtension implements MikroOrmExtension {
 
   /** Our entities and the modules'. */
   get entities(): EntityName[] {
-    return [...outboxTables.entities, ...cacheTables.entities, ...this.modules.flatMap((module) => module.entities)]
+    return [...outboxTables.entities, ...cacheTables.entities, ...this.modules.flatMap((module) => module.entities ?? [])]
   }
 
   register(orm: MikroORM): void {
@@ -113,15 +113,4 @@ export class DataAccessExtension implements MikroOrmExtension {
     const ours = [...outboxTables.migrations[dialect], ...cacheTables.migrations[dialect]]
     return [...ours, ...this.modules.flatMap((module) => module.migrations?.[dialect] ?? [])]
   }
-}
-
-function collectEvents(modules: readonly DataModule[]): ReadonlyMap<string, DomainEventDefinition> {
-  const events = new Map<string, DomainEventDefinition>()
-  for (const event of modules.flatMap((module) => module.events ?? [])) {
-    if (events.has(event.type) && events.get(event.type) !== event) {
-      throw new DataAccessError('EVENT_DEFINITION_INVALID', `Two modules define the event ${event.type}; give one another type`)
-    }
-    events.set(event.type, event)
-  }
-  return events
 }

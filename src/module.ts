@@ -11,10 +11,14 @@ import type { DomainEventDefinition } from './outbox/define-event.ts'
 export interface DataModule {
   /** Names the module in errors. */
   readonly name: string
-  readonly entities: readonly EntityName[]
+  /** Default: none, as in a module that only lists events. */
+  readonly entities?: readonly EntityName[]
   /** Per dialect the migrations in the order in which they run. Their names are permanent and unique across modules. */
   readonly migrations?: Readonly<Record<Dialect, readonly MigrationObject[]>>
-  /** The events that its units of work record; a relay validates them with these definitions. */
+  /**
+   * The events that its units of work record, and that its relay reads; others are refused. Of an event that changed its shape
+   * every version that is still stored.
+   */
   readonly events?: readonly DomainEventDefinition[]
   /** How its rows and queries are cached. Every process that writes them must know them all. */
   readonly caches?: readonly (CachePolicy<never> | CachedQuery<never>)[]

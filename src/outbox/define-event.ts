@@ -1,5 +1,6 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { DataAccessError } from '../errors.ts'
+import type { DecodedEvent, OutboxEvent } from './publisher.ts'
 
 /** Lengths of the columns that hold an event's names, in characters. */
 export const eventLengths = { type: 100, aggregateType: 100, aggregateId: 36, orderingKey: 255 } as const
@@ -38,6 +39,13 @@ export interface DomainEventDefinition<Schema extends StandardSchemaV1 = Standar
   readonly version: number
   // biome-ignore lint/suspicious/noExplicitAny: a codec is contravariant in its payload; definitions of all payloads share one list.
   readonly codec: PayloadCodec<any> | undefined
+  /**
+   * Tells a publisher whether an event is of this type and version, and so what its payload is.
+   *
+   * @throws DataAccessError `EVENT_UNKNOWN` when it is, and no module of the relay's data access lists this definition: to pass
+   * over an event because its payload was not read would lose it.
+   */
+  is(event: OutboxEvent): event is DecodedEvent<StandardSchemaV1.InferOutput<Schema>>
 }
 
 /**
@@ -63,7 +71,16 @@ export function defineEvent<Schema extends StandardSchemaV1, Aggregate extends o
     throw new DataAccessError('EVENT_DEFINITION_INVALID', `Event ${type}: version must be a whole number from 1, not ${version}`)
   }
   const aggregateClass = typeof aggregate === 'string' ? undefined : aggregate
-  return Object.freeze({ type, aggregateType, aggregate: aggregateClass, payload, version, codec })
+  const is = (event: OutboxEvent): event is DecodedEvent<StandardSchemaV1.InferOutput<Schema>> => {
+    if (event.type !== type || event.schemaVersion !== version) return false
+    if (event.decoded) return true
+    throw new DataAccessError(
+      'EVENT_UNKNOWN',
+      `Event "${type}" of version ${version}: no module of the relay's data access lists it, so its payload was not read; add it to the \`events\` of a module`,
+      { context: { event: type, version } },
+    )
+  }
+  return Object.freeze({ type, aggregateType, aggregate: aggregateClass, payload, version, codec, is })
 }
 
 function requireName(option: string, value: unknown, limit: number, type: unknown): void {

@@ -1,13 +1,16 @@
 import { DataAccessError } from '../errors.ts'
 import type { Clock } from '../kernel/clock.ts'
+import type { Logger } from '../kernel/logger.ts'
 import type { SettledEvent } from './batch-settler.ts'
 import type { BucketLeases } from './bucket-leases.ts'
+import type { EventDefinitions } from './event-definitions.ts'
 import { FetchPlan } from './fetch-plan.ts'
-import { type EventDefinitions, type EventInHand, toHand } from './held-event.ts'
+import { type EventInHand, toHand } from './held-event.ts'
 import type { OutboxStore, StoredEvent } from './outbox-store.ts'
 import { permanent } from './publisher.ts'
 import type { RelaySettings } from './relay-options.ts'
 import type { SettlementStore } from './settlement-store.ts'
+import { UnreadTypes } from './unread-types.ts'
 import { Watermark } from './watermark.ts'
 import { laneOf } from './waves.ts'
 
@@ -24,6 +27,7 @@ export interface EventReaderParts {
   readonly settings: RelaySettings
   readonly definitions: EventDefinitions
   readonly clock: Clock
+  readonly logger: Logger
   readonly leases: BucketLeases
 }
 
@@ -38,6 +42,7 @@ export class EventReader {
   readonly #parts: EventReaderParts
   readonly #plan: FetchPlan
   readonly #watermark = new Watermark()
+  readonly #unread: UnreadTypes
   #syncAt = 0
   #epochs: ReadonlyMap<number, number> = new Map()
   #ahead: Promise<Reading | undefined> | undefined
@@ -45,6 +50,7 @@ export class EventReader {
 
   constructor(parts: EventReaderParts) {
     this.#parts = parts
+    this.#unread = new UnreadTypes(parts.logger)
     this.#plan = new FetchPlan(parts.settings.batchSize)
   }
 
@@ -158,7 +164,10 @@ export class EventReader {
   #toHands(rows: readonly StoredEvent[]): EventInHand[] {
     return rows.flatMap((row) => {
       const epoch = this.#epochs.get(row.bucket)
-      return epoch === undefined ? [] : [toHand(row, epoch, this.#parts.definitions)]
+      if (epoch === undefined) return []
+      const hand = toHand(row, epoch, this.#parts.definitions)
+      if (hand.event !== undefined) this.#unread.note(hand.event)
+      return [hand]
     })
   }
 

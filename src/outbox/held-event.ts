@@ -1,4 +1,4 @@
-import type { DomainEventDefinition } from './define-event.ts'
+import type { EventDefinitions } from './event-definitions.ts'
 import type { StoredEvent } from './outbox-store.ts'
 import { decodePayload } from './payload.ts'
 import { type OutboxEvent, permanent } from './publisher.ts'
@@ -15,10 +15,7 @@ export interface EventInHand {
   readonly fault: Error | undefined
 }
 
-/** The definitions by event type with which payloads are read. */
-export type EventDefinitions = ReadonlyMap<string, DomainEventDefinition>
-
-/** Reads a row: with the event's definition when there is one, else as plain JSON. A row that cannot be read is a dead letter. */
+/** Reads a row: with the event's definition when it is listed, else as plain JSON. A row that cannot be read is a dead letter. */
 export function toHand(row: StoredEvent, epoch: number, definitions: EventDefinitions): EventInHand {
   const base = { id: row.id, orderingKey: row.orderingKey, row, epoch }
   try {
@@ -29,15 +26,14 @@ export function toHand(row: StoredEvent, epoch: number, definitions: EventDefini
 }
 
 function toOutboxEvent(row: StoredEvent, definitions: EventDefinitions): OutboxEvent {
-  const definition = definitions.get(row.type)
-  // A row of another version was valid by another schema; its consumers know its shape.
-  const known = definition !== undefined && definition.version === row.schemaVersion
+  const definition = definitions.find(row.type, row.schemaVersion)
   return {
     id: row.id,
     type: row.type,
     aggregateType: row.aggregateType,
     aggregateId: row.aggregateId,
-    payload: known ? decodePayload(definition, row.payloadJson) : (JSON.parse(row.payloadJson) as unknown),
+    payload: definition === undefined ? (JSON.parse(row.payloadJson) as unknown) : decodePayload(definition, row.payloadJson),
+    decoded: definition !== undefined,
     payloadJson: row.payloadJson,
     orderingKey: row.orderingKey,
     sequence: row.sequence,

@@ -22,6 +22,7 @@ export {
 export type { Outbox } from './outbox.ts'
 export type { OutboxStats } from './outbox-stats.ts'
 export {
+  type DecodedEvent,
   type OutboxEvent,
   type Outcome,
   type PublishContext,

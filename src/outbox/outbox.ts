@@ -5,7 +5,7 @@ import type { Logger } from '../kernel/logger.ts'
 import { DeadLetters } from './dead-letters.ts'
 import { type DoctorFinding, examine } from './doctor.ts'
 import type { DoctorOptions } from './doctor-check.ts'
-import type { EventDefinitions } from './held-event.ts'
+import type { EventDefinitions } from './event-definitions.ts'
 import { type OutboxStats, readOutboxStats } from './outbox-stats.ts'
 import { OutboxStore } from './outbox-store.ts'
 import { Relay } from './relay.ts'
@@ -18,7 +18,7 @@ export interface OutboxParts {
   readonly orm: MikroORM
   /** Rung after each commit that stored events. */
   readonly wake: Wake
-  /** The registered events, by type; payloads of others are read as plain JSON. */
+  /** The listed events; payloads of others are read as plain JSON. */
   readonly definitions: EventDefinitions
   readonly clock: Clock
   readonly logger: Logger

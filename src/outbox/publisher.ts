@@ -7,8 +7,10 @@ export interface OutboxEvent {
   readonly type: string
   readonly aggregateType: string
   readonly aggregateId: string
-  /** The payload, read by its event definition when the relay knows one, else as parsed JSON. */
+  /** The payload as its definition reads it; the plain JSON when not `decoded`. {@link DomainEventDefinition.is} tells its type. */
   readonly payload: unknown
+  /** Whether a module of the relay's data access lists this event in this version, so that its definition read the payload. */
+  readonly decoded: boolean
   /** The payload exactly as stored. */
   readonly payloadJson: string
   /** Events of one key are published in the order of their `sequence`; `null`: no order. */
@@ -19,6 +21,12 @@ export interface OutboxEvent {
   readonly createdAt: Date
   /** 1 for the first try. */
   readonly attempt: number
+}
+
+/** An event whose payload was read by its definition, so that its type is known. */
+export interface DecodedEvent<Payload> extends OutboxEvent {
+  readonly payload: Payload
+  readonly decoded: true
 }
 
 /** Why an event was not published, which decides what the relay does next. */

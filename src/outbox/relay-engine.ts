@@ -3,8 +3,9 @@ import type { Clock } from '../kernel/clock.ts'
 import type { Logger } from '../kernel/logger.ts'
 import { BatchSettler, type RelayCounts } from './batch-settler.ts'
 import { BucketLeases } from './bucket-leases.ts'
+import type { EventDefinitions } from './event-definitions.ts'
 import { EventReader } from './event-reader.ts'
-import type { EventDefinitions, EventInHand } from './held-event.ts'
+import type { EventInHand } from './held-event.ts'
 import { LeaseStore } from './lease-store.ts'
 import { Outage } from './outage.ts'
 import type { OutboxStore } from './outbox-store.ts'
@@ -65,7 +66,7 @@ export class RelayEngine {
       onLost: (buckets) => this.#leaseLost(buckets),
     })
     this.outage = new Outage(clock, listeners)
-    this.#reader = new EventReader({ store, settlements, settings, definitions, clock, leases: this.leases })
+    this.#reader = new EventReader({ store, settlements, settings, definitions, clock, logger, leases: this.leases })
     this.#publisher = new WavePublisher(settings.publisher, settings.publishTimeoutMs, clock)
     this.#settler = new BatchSettler(store, settlements, settings, listeners)
   }

@@ -50,6 +50,7 @@ export function contractEvent(orderingKey: string | null = randomUUID(), payload
     aggregateId: orderingKey ?? 'none',
     payload,
     payloadJson: JSON.stringify(payload),
+    decoded: false,
     orderingKey,
     sequence: lastSequence++,
     schemaVersion: 1,

@@ -1,6 +1,7 @@
 import type { EntityManager } from '@mikro-orm/core'
 import { DataAccessError } from '../errors.ts'
 import { type CommitScope, Journal, type ScopeLayer } from '../kernel/commit-scope.ts'
+import type { EventDefinitions } from '../outbox/event-definitions.ts'
 import { makeEvent, type RecordEvent } from '../outbox/recorded-event.ts'
 import { recordedEvents } from '../outbox/recorder.ts'
 import { commitHooks } from './commit-hooks.ts'
@@ -15,6 +16,7 @@ export interface UnitSurroundings {
   readonly parent: ActiveUnit | undefined
   readonly attempt: number
   readonly outside: ActiveUnit['outside']
+  readonly events: EventDefinitions
 }
 
 /** One unit of work while its callback runs. */
@@ -27,17 +29,19 @@ export class ActiveUnit {
   /** Runs a function in the async context in which the outermost unit was called. */
   readonly outside: <Result>(run: () => Result) => Result
   readonly context: UnitOfWorkContext
+  readonly #events: EventDefinitions
   readonly #scope: CommitScope
   /** Events go to the layer of the unit that recorded them, also while a savepoint of another is open. */
   readonly #layer: ScopeLayer
   #active = true
 
-  constructor(em: EntityManager, scope: CommitScope, { joined, parent, attempt, outside }: UnitSurroundings) {
+  constructor(em: EntityManager, scope: CommitScope, { joined, parent, attempt, outside, events }: UnitSurroundings) {
     this.em = em
     this.joined = joined
     this.parent = parent
     this.attempt = attempt
     this.outside = outside
+    this.#events = events
     this.#scope = scope
     this.#layer = scope.layer
     this.#layer.unit = 'running'
@@ -75,6 +79,7 @@ export class ActiveUnit {
   readonly #record: RecordEvent = (event, aggregate, payload, options = {}) => {
     this.#requireActive('record')
     try {
+      this.#events.require(event)
       const recorded = makeEvent(event, aggregate, payload, options)
       this.#scope.append(recordedEvents, recorded, this.#layer)
       return recorded

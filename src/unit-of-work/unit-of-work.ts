@@ -10,8 +10,8 @@ export interface UnitOfWorkContext {
   /**
    * Records a domain event: stored if and only if this unit's changes commit, in the order of recording.
    *
-   * @throws DataAccessError `EVENT_PAYLOAD_REFUSED`, `EVENT_PAYLOAD_NOT_JSON`, `EVENT_SCHEMA_ASYNC` or
-   * `EVENT_AGGREGATE_INVALID`, after which this unit does not commit even if the error is caught;
+   * @throws DataAccessError `EVENT_UNKNOWN` for an event that no module lists, `EVENT_PAYLOAD_REFUSED`,
+   * `EVENT_PAYLOAD_NOT_JSON`, `EVENT_SCHEMA_ASYNC` or `EVENT_AGGREGATE_INVALID`, after which this unit does not commit even if the error is caught;
    * `RECORD_OUTSIDE_UNIT` once the unit has ended.
    */
   readonly record: RecordEvent

@@ -9,6 +9,7 @@ import { fullJitter } from '../kernel/backoff.ts'
 import type { Clock } from '../kernel/clock.ts'
 import type { CommitScope } from '../kernel/commit-scope.ts'
 import type { Logger } from '../kernel/logger.ts'
+import type { EventDefinitions } from '../outbox/event-definitions.ts'
 import { ActiveUnit } from './active-unit.ts'
 import { EntitySnapshot } from './entity-snapshot.ts'
 import { allowedAttempts } from './retry.ts'
@@ -21,6 +22,8 @@ const retryBackoff = { baseMs: 10, maxMs: 500 }
 export interface UnitRunnerParts {
   readonly orm: MikroORM
   readonly subscriber: TransactionSubscriber
+  /** What may be recorded. */
+  readonly events: EventDefinitions
   readonly clock: Clock
   readonly logger: Logger
 }
@@ -126,7 +129,7 @@ export class UnitRunner {
       scope = this.#scopeOf(inner)
       // A deferred transaction that upgrades from read to write can fail at once; one that begins with the lock waits.
       if (dialectOf(inner) === 'sqlite') await runSql(inner, 'update outbox_sequence set value = value where id = 1')
-      const unit = new ActiveUnit(inner, scope, { joined: em, parent: undefined, attempt, outside })
+      const unit = new ActiveUnit(inner, scope, { joined: em, parent: undefined, attempt, outside, events: this.#parts.events })
       result = { value: await this.#perform(work, unit) }
     }
     try {
@@ -146,7 +149,7 @@ export class UnitRunner {
   #savepoint<Result>(work: Work<Result>, em: EntityManager, outside: Outside): Promise<Result> {
     const parent = this.#current.getStore()
     const attempt = parent?.em === em ? parent.attempt : 1
-    const surroundings = { joined: em, parent, attempt, outside: parent?.outside ?? outside }
+    const surroundings = { joined: em, parent, attempt, outside: parent?.outside ?? outside, events: this.#parts.events }
     return this.#inTurn(em, async () => {
       const snapshot = await EntitySnapshot.take(em)
       try {

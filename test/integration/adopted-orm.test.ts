@@ -50,7 +50,7 @@ describe.each(dialects)("an application's own ORM on %s", (dialect) => {
     const options = {
       entities: [Invoice],
       subscribers: [audit],
-      extensions: [Migrator, dataAccess({ modules: [assessment] })],
+      extensions: [Migrator, dataAccess({ modules: [assessment, { name: 'invoices', events: [NoteTagged] }] })],
       migrations: { migrationsList: [{ name: 'app-001', class: CreateInvoices }], snapshot: false, silent: true },
       ensureDatabase: false,
     }

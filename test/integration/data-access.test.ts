@@ -23,10 +23,13 @@ const score = {
   parameterVersion: 'v1.2',
 }
 
+/** Events alone, of a domain whose tables are not ours. */
+const tags = { name: 'tags', events: [NoteTagged] }
+
 describe.each(dialects)('a data access on %s', (dialect) => {
   const open = async (options: Parameters<typeof createDataAccess>[0] = {}) => {
     const database = await openTestDatabase(dialect)
-    const data = await createDataAccess({ modules: [assessment], database: { url: database.url }, ...options })
+    const data = await createDataAccess({ modules: [assessment, tags], database: { url: database.url }, ...options })
     const close = async () => {
       await data.close()
       await database.close()

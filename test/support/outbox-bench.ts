@@ -2,7 +2,6 @@ import { createDataAccess, type DataAccess } from '../../src/data-access.ts'
 import { runSql } from '../../src/database/sql.ts'
 import { DataAccessExtension } from '../../src/extension.ts'
 import { monotonicClock } from '../../src/kernel/clock.ts'
-import type { EventDefinitions } from '../../src/outbox/held-event.ts'
 import { Outbox } from '../../src/outbox/outbox.ts'
 import type { RecordOptions } from '../../src/outbox/recorded-event.ts'
 import { MemoryLogger } from './memory-logger.ts'
@@ -30,15 +29,12 @@ export interface StoredRow {
 }
 
 /** Opens a data access on a database and an outbox that shares its wake. */
-export async function openOutbox(
-  url: string,
-  { definitions }: { definitions?: EventDefinitions } = {},
-): Promise<OutboxUnderTest> {
+export async function openOutbox(url: string): Promise<OutboxUnderTest> {
   const logger = new MemoryLogger()
   const data = await createDataAccess({ modules: [notes], database: { url }, logger })
   await data.migrate()
   const { wake, events } = DataAccessExtension.of(data.orm)
-  const outbox = new Outbox({ orm: data.orm, wake, definitions: definitions ?? events, clock: monotonicClock, logger })
+  const outbox = new Outbox({ orm: data.orm, wake, definitions: events, clock: monotonicClock, logger })
   const sql = <Row extends object>(statement: string, params: readonly unknown[] = []) =>
     runSql<Row>(data.fork(), statement, params)
   return {

@@ -9,6 +9,7 @@ const event = (id: string): OutboxEvent => ({
   aggregateId: '1',
   payload: {},
   payloadJson: '{}',
+  decoded: false,
   orderingKey: id,
   sequence: 1n,
   schemaVersion: 1,
