@@ -7,9 +7,15 @@ export interface EntryRequest {
   readonly version: string
 }
 
+/**
+ * Plain data, never `undefined`: what JSON knows, and Date, bigint, binary, undefined, -0, NaN and the infinities inside it. All
+ * who read it may share it, so nobody changes it.
+ */
+export type Payload = unknown
+
 /** What a store has for an {@link EntryRequest}. */
 export type Found =
-  | { readonly state: 'hit'; readonly payload: string }
+  | { readonly state: 'hit'; readonly payload: Payload }
   /** `seen` marks the unusable entry that is still there, if there is one. */
   | { readonly state: 'absent'; readonly seen: string | undefined }
   /** Somebody is loading. `stamps` are the live values, `undefined` for a missing one. */
@@ -34,14 +40,15 @@ export interface Fill {
   /** The stamps' values as the lease was granted. */
   readonly stamps: readonly string[]
   /** `undefined` gives the lease back and stores nothing. */
-  readonly payload: string | undefined
+  readonly payload: Payload | undefined
   /** Milliseconds, at least 1. */
   readonly ttlMs: number
 }
 
 /**
- * Where cached entries are. Keys, payloads, tokens and stamps are opaque texts. Every adapter passes
- * `cacheStoreContract()` from the `testing` entry point.
+ * Where cached entries are. Keys, tokens and stamps are opaque texts. A payload comes back equal and with its types: a store in
+ * this process keeps it as it is, and others write it with `encodePayload()` and read it with `decodePayload()`. Every adapter
+ * passes `cacheStoreContract()` from the `testing` entry point.
  *
  * - Atomic? Each entry by itself: what one call does to several entries may be seen in part.
  * - Ordered? A call that begins after another one was answered sees what that one did, in whatever process.
@@ -67,6 +74,12 @@ export interface CacheStore {
 
   /** Deletes entries, leases and stamps. Once it resolves, no read that begins later is a hit on what they held. */
   invalidate(keys: readonly string[]): Promise<void>
+
+  /**
+   * Gives the payload of a hit without a wait, or `undefined` when {@link CacheStore.read} must tell. For a store that keeps
+   * entries in this process; others leave it out.
+   */
+  readNow?(request: EntryRequest): Payload | undefined
 
   /** Measures one round trip in milliseconds. */
   ping(): Promise<number>

@@ -22,6 +22,29 @@ export function decode(text: string): unknown {
   return text.includes(`"${tag}"`) ? unpack(value) : value
 }
 
+/**
+ * Gives what would come back if the value were written and read: plain data that shares nothing with it.
+ *
+ * @throws NotCacheable as {@link encode} does.
+ */
+export function canonical(value: unknown): unknown {
+  return decode(encode(value))
+}
+
+/** Gives an equal value that shares nothing with this one, which {@link decode} gave. */
+export function copy(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null) return value
+  if (Array.isArray(value)) return value.map(copy)
+  if (value instanceof Date) return new Date(value.getTime())
+  if (value instanceof Uint8Array) return Buffer.isBuffer(value) ? Buffer.from(value) : new Uint8Array(value)
+  const copied = { ...value } as Record<string, unknown>
+  for (const key of Object.keys(copied)) {
+    const item = copied[key]
+    if (typeof item === 'object' && item !== null) define(copied, key, copy(item))
+  }
+  return copied
+}
+
 function pack(value: unknown, above: readonly object[]): unknown {
   if (value === null || typeof value === 'string' || typeof value === 'boolean') return value
   if (typeof value === 'number') {
@@ -44,6 +67,12 @@ function pack(value: unknown, above: readonly object[]): unknown {
   return tag in packed ? tagged('o', packed) : packed
 }
 
+/** Replaces a property's value. A property named __proto__ is one like any other. */
+function define(object: Record<string, unknown>, key: string, value: unknown): void {
+  if (key === '__proto__') Object.defineProperty(object, key, { value })
+  else object[key] = value
+}
+
 function tagged(kind: string, text: unknown): { readonly [tag]: Tagged } {
   return { [tag]: [kind, text] }
 }
@@ -60,8 +89,7 @@ function unpackItems(value: object): object {
     const item = items[key]
     if (typeof item !== 'object' || item === null) continue
     const unpacked = unpack(item)
-    // Defined and not assigned: a property named __proto__ is one like any other.
-    if (unpacked !== item) Object.defineProperty(items, key, { value: unpacked })
+    if (unpacked !== item) define(items, key, unpacked)
   }
   return value
 }

@@ -1,5 +1,7 @@
+import type { Payload } from './cache-store.ts'
+
 /** The payload that says that there is nothing. */
-export const negativePayload = 'null'
+export const negativePayload = null
 
 /** What one cache has done since it was opened. Times are averages in milliseconds. */
 export interface CacheFigures {
@@ -44,7 +46,7 @@ export class FigureCounter {
   #loaded = 0
 
   /** Tells what the cache had, and how much it had not. */
-  answered(hits: readonly string[], misses: number): void {
+  answered(hits: readonly Payload[], misses: number): void {
     this.hits += hits.length
     this.misses += misses
     for (const payload of hits) if (payload === negativePayload) this.negative += 1

@@ -1,5 +1,5 @@
 export { type CacheChoice, type CacheSurroundings, type MemoryCacheOptions, memoryCache } from './cache-choice.ts'
-export type { CacheStore, EntryRequest, Fill, Found, LeaseRequest } from './cache-store.ts'
+export type { CacheStore, EntryRequest, Fill, Found, LeaseRequest, Payload } from './cache-store.ts'
 export {
   type CachedQuery,
   type CachedQueryOptions,
@@ -8,6 +8,7 @@ export {
   type DependencyShape,
   dep,
 } from './cached-query.ts'
+export { decode as decodePayload, encode as encodePayload } from './codec.ts'
 export type { CacheFigures } from './figures.ts'
 export type { InvalidationFigures } from './invalidation.ts'
 export { type CachePolicy, type CachePolicyOptions, cachePolicy, type Lifetime } from './policy.ts'

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Clock } from '../kernel/clock.ts'
 import { type Flight, SingleFlight } from '../kernel/single-flight.ts'
-import type { CacheStore, EntryRequest, Found } from './cache-store.ts'
+import type { CacheStore, EntryRequest, Found, Payload } from './cache-store.ts'
 import type { FigureCounter } from './figures.ts'
 import { firstPollMs, leaseMs, leaseWaitMs, OverdueLeases } from './lease.ts'
 
@@ -12,7 +12,7 @@ export interface ReadRequest extends EntryRequest {
 
 /** What a load found for one entry. */
 export interface Loaded {
-  readonly payload: string
+  readonly payload: Payload
   /** Milliseconds to keep it, or 0 to hand it out without keeping it. */
   readonly ttlMs: number
 }
@@ -26,7 +26,7 @@ interface LeaseProof {
   readonly stamps: readonly string[]
 }
 /** A flight gives a payload, or nothing if somebody else holds the lease: then look again. */
-type PayloadFlight = Flight<string | undefined, LeaseProof>
+type PayloadFlight = Flight<Payload | undefined, LeaseProof>
 interface Led {
   readonly request: ReadRequest
   readonly flight: PayloadFlight
@@ -51,7 +51,7 @@ export interface ReadThroughParts {
  */
 export class ReadThrough {
   readonly #parts: ReadThroughParts
-  readonly #flights = new SingleFlight<string | undefined, LeaseProof>()
+  readonly #flights = new SingleFlight<Payload | undefined, LeaseProof>()
   readonly #overdue = new OverdueLeases()
 
   constructor(parts: ReadThroughParts) {
@@ -64,7 +64,7 @@ export class ReadThrough {
   }
 
   /** The payloads of the entries, in order; what is missing is loaded by one call of `load`. Rejects as `load` does. */
-  async read(requests: readonly ReadRequest[], load: Load, figures: FigureCounter): Promise<string[]> {
+  async read(requests: readonly ReadRequest[], load: Load, figures: FigureCounter): Promise<Payload[]> {
     const found = await this.#look(requests, figures)
     const hits = found?.flatMap((entry) => (entry.state === 'hit' ? [entry.payload] : [])) ?? []
     figures.answered(hits, requests.length - hits.length)
@@ -74,7 +74,8 @@ export class ReadThrough {
     const payloads = requests.map((request, index) => {
       const entry = found[index] as Found
       if (entry.state === 'hit') return entry.payload
-      const again = (payload: string | undefined) => payload ?? this.#readLater(request, load, figures, undefined)
+      const again = (payload: Payload | undefined) =>
+        payload === undefined ? this.#readLater(request, load, figures, undefined) : payload
       const shared = this.#joinable(request.key, entry)
       if (shared !== undefined) return shared.result.then(again)
       if (entry.state === 'leased') return this.#readLater(request, load, figures, entry.token)
@@ -87,7 +88,7 @@ export class ReadThrough {
   }
 
   /** Looks until the holder of the lease has filled the entry or given it up, and at the end loads without keeping. */
-  async #readLater(request: ReadRequest, load: Load, figures: FigureCounter, token: string | undefined): Promise<string> {
+  async #readLater(request: ReadRequest, load: Load, figures: FigureCounter, token: string | undefined): Promise<Payload> {
     const { clock } = this.#parts
     const deadline = clock.now() + leaseWaitMs
     let waitedFor = token
@@ -110,7 +111,7 @@ export class ReadThrough {
       const payload = await flight.result
       if (payload !== undefined) return payload
     }
-    return (await this.#readUnleased([request], load, figures))[0] as string
+    return (await this.#readUnleased([request], load, figures))[0]
   }
 
   async #look(requests: readonly ReadRequest[], figures: FigureCounter): Promise<readonly Found[] | undefined> {
@@ -196,14 +197,14 @@ export class ReadThrough {
   }
 
   /** Reads from the database while the store does not help: callers share what has not begun, and nothing is kept. */
-  #readUnleased(requests: readonly ReadRequest[], load: Load, figures: FigureCounter): Promise<string[]> {
+  #readUnleased(requests: readonly ReadRequest[], load: Load, figures: FigureCounter): Promise<Payload[]> {
     const led: Led[] = []
     const payloads = requests.map((request) => {
       const latest = this.#flights.latest(request.key)
       const flight = latest?.begun === false ? latest : this.#flights.open(request.key, request.stamps)
       if (flight !== latest) led.push({ request, flight, seen: undefined })
-      const again = (payload: string | undefined) =>
-        payload ?? this.#readUnleased([request], load, figures).then((found) => found[0] as string)
+      const again = (payload: Payload | undefined) =>
+        payload === undefined ? this.#readUnleased([request], load, figures).then((found) => found[0]) : payload
       return { flight, latest, result: flight.result.then(again) }
     })
     if (led.length > 0) {

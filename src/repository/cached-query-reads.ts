@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto'
 import type { EntityManager, EntityProperty, MikroORM } from '@mikro-orm/core'
 import { type CachedQuery, type Dependency, dependenciesOf } from '../cache/cached-query.ts'
-import { decode, encode, NotCacheable } from '../cache/codec.ts'
-import { type CacheFigures, FigureCounter, negativePayload } from '../cache/figures.ts'
+import { canonical, copy, encode, NotCacheable } from '../cache/codec.ts'
+import { type CacheFigures, FigureCounter } from '../cache/figures.ts'
 import { databaseValue, queryKey, schemaVersion, shapeStamp, wholeEntityStamp } from '../cache/key.ts'
 import { jitteredTtl } from '../cache/policy.ts'
 import type { Loaded, ReadRequest, ReadThrough } from '../cache/read-through.ts'
@@ -63,12 +63,12 @@ export class CachedQuerySource<Params, Result> {
     const key = queryKey(this.query.name, encode(sorted(params)))
     const request: ReadRequest = { key, stamps: this.#stamps(params), version: this.#version, keepMs: lifetime.ttl }
     const load = async (): Promise<readonly Loaded[]> => {
-      const kept = toKept(await this.#run(params), this.#rows)
-      return [{ payload: encode(kept), ttlMs: jitteredTtl(lifetime, kept === null) }]
+      const kept = canonical(toKept(await this.#run(params), this.#rows))
+      return [{ payload: kept, ttlMs: jitteredTtl(lifetime, kept === null) }]
     }
     try {
-      const payload = (await this.#reads.read([request], load, this.figures))[0] as string
-      return payload === negativePayload ? (null as Result) : await this.#give(context.owner, decode(payload) as KeptResult)
+      const [kept] = await this.#reads.read([request], load, this.figures)
+      return await this.#give(context.owner, kept as KeptResult)
     } catch (error) {
       if (!(error instanceof NotCacheable)) throw error
       this.figures.bypasses += 1
@@ -85,7 +85,7 @@ export class CachedQuerySource<Params, Result> {
 
   async #give(owner: EntityManager | undefined, kept: KeptResult): Promise<Result> {
     if (kept === null) return null as Result
-    if ('value' in kept) return kept.value as Result
+    if ('value' in kept) return copy(kept.value) as Result
     const rows = this.#rows(kept.entity)
     const found = (await rows.byIds(kept.ids)).flatMap((row) => (row === undefined ? [] : [rows.hydrate(owner, row)]))
     return (kept.many ? found : (found[0] ?? null)) as Result

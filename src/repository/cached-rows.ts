@@ -1,5 +1,6 @@
 import type { EntityManager, EntityMetadata, EntityProperty, MikroORM } from '@mikro-orm/core'
-import { decode, encode, NotCacheable } from '../cache/codec.ts'
+import type { Payload } from '../cache/cache-store.ts'
+import { canonical, copy, NotCacheable } from '../cache/codec.ts'
 import { FigureCounter, negativePayload } from '../cache/figures.ts'
 import { databaseValue, rowKey, schemaVersion, uniqueKey, wholeEntityStamp } from '../cache/key.ts'
 import { type CachePolicy, jitteredTtl } from '../cache/policy.ts'
@@ -8,7 +9,7 @@ import { isUuid, Uuid } from '../database/uuid.ts'
 import { DataAccessError } from '../errors.ts'
 import type { DetachedEntities } from './detached-entities.ts'
 
-/** A row as the driver gives it, keyed by property. */
+/** A row as the driver gives it, keyed by property; shared by its readers, so never changed. */
 export type Row = Readonly<Record<string, unknown>>
 
 /**
@@ -81,17 +82,18 @@ export class CachedRows {
       loaded = await this.#findOne(property, value)
       return [this.#loaded(loaded?.[this.#idName], loaded === undefined || this.#matches(loaded, property, value))]
     }
-    const pointer = (await this.#reads.read([request], load, this.figures))[0] as string
-    if (loaded !== undefined || pointer === negativePayload) return loaded
-    const [row] = await this.byIds([decode(pointer)])
+    const [id] = await this.#reads.read([request], load, this.figures)
+    if (loaded !== undefined || id === negativePayload) return loaded
+    const [row] = await this.byIds([id])
     // Between the two reads, or by a write outside this library, the value may have moved to another row.
     return row !== undefined && this.#matches(row, property, value) ? row : this.#findOne(property, value)
   }
 
   /** Makes an entity of a row: detached, or managed. One that the entity manager holds already is never moved backwards. */
   hydrate(em: EntityManager | undefined, row: Row): object {
-    if (em === undefined) return this.#detached.create(this.meta.class, row as never, { convertCustomTypes: true })
-    return em.merge(this.meta.class, row as never, { convertCustomTypes: true, disableContextResolution: true })
+    const own = copy(row) as Row
+    if (em === undefined) return this.#detached.make(this.meta, own)
+    return em.merge(this.meta.class, own as never, { convertCustomTypes: true, disableContextResolution: true })
   }
 
   async #loadRows(missing: readonly ReadRequest[], idOf: ReadonlyMap<string, unknown>): Promise<readonly Loaded[]> {
@@ -125,7 +127,10 @@ export class CachedRows {
 
   #loaded(found: unknown, keep: boolean): Loaded {
     const negative = found === undefined
-    return { payload: negative ? negativePayload : encode(found), ttlMs: keep ? jitteredTtl(this.policy.lifetime, negative) : 0 }
+    return {
+      payload: negative ? negativePayload : canonical(found),
+      ttlMs: keep ? jitteredTtl(this.policy.lifetime, negative) : 0,
+    }
   }
 
   #matches(row: Row, property: string, value: unknown): boolean {
@@ -137,8 +142,8 @@ export class CachedRows {
   }
 }
 
-function toRow(payload: string): Row | undefined {
-  return payload === negativePayload ? undefined : (decode(payload) as Row)
+function toRow(payload: Payload): Row | undefined {
+  return payload === negativePayload ? undefined : (payload as Row)
 }
 
 /** The name of the primary key, which must be one plain column. */

@@ -2,12 +2,16 @@ import {
   type EntityData,
   EntityFactory,
   type EntityManager,
+  type EntityMetadata,
   type EntityName,
+  EventType,
   type FactoryOptions,
   FlushMode,
+  helper,
   type MikroORM,
   type New,
 } from '@mikro-orm/core'
+import { type DetachedShape, detachedShape } from './detached-shape.ts'
 
 /** How the entity managers behind detached results are forked. */
 export const detachedFork = { disableContextResolution: true, flushMode: FlushMode.COMMIT } as const
@@ -17,8 +21,21 @@ export const detachedFork = { disableContextResolution: true, flushMode: FlushMo
  * for each read costs more than the read.
  */
 export class DetachedEntities extends EntityFactory {
+  readonly #orm: MikroORM
+  readonly #shapes = new Map<EntityMetadata, DetachedShape | undefined>()
+
   constructor(orm: MikroORM) {
     super(orm.em.fork(detachedFork) as EntityManager)
+    this.#orm = orm
+  }
+
+  /** Makes the entity of a row, which becomes part of it. */
+  make(meta: EntityMetadata, row: object): object {
+    const shape = this.#shape(meta)
+    if (shape === undefined) return this.create(meta.class, row as never, { convertCustomTypes: true })
+    const entity = shape.create()
+    this.#orm.config.getHydrator(this.#orm.getMetadata()).hydrate(entity, shape.meta, row, this, 'full', false, true)
+    return entity
   }
 
   /** Also called by MikroORM for the relations of an entity, which would be registered else. */
@@ -28,5 +45,29 @@ export class DetachedEntities extends EntityFactory {
     options?: FactoryOptions,
   ): New<Entity, Hint> {
     return super.create<Entity, Hint>(entityName, data, { ...options, merge: false })
+  }
+
+  /** Called by MikroORM for the entity that a relation names. */
+  override createReference<Entity extends object>(
+    entityName: EntityName<Entity>,
+    id: never,
+    options: Parameters<EntityFactory['createReference']>[2] = {},
+  ): Entity {
+    const meta = this.#orm.getMetadata().get(entityName)
+    const shape = options.key === undefined && (typeof id !== 'object' || id === null) ? this.#shape(meta) : undefined
+    if (shape === undefined) return super.createReference<Entity>(entityName, id, options)
+    const entity = shape.create()
+    const data = { [meta.primaryKeys[0] as string]: id }
+    const hydrator = this.#orm.config.getHydrator(this.#orm.getMetadata())
+    hydrator.hydrateReference(entity, shape.meta, data, this, options.convertCustomTypes)
+    helper(entity).__initialized = false
+    return entity as Entity
+  }
+
+  #shape(meta: EntityMetadata): DetachedShape | undefined {
+    // Who listens to the making of entities hears of these too.
+    if (this.#orm.em.getEventManager().hasListeners(EventType.onInit, meta)) return undefined
+    if (!this.#shapes.has(meta)) this.#shapes.set(meta, detachedShape(meta))
+    return this.#shapes.get(meta)
   }
 }

@@ -38,10 +38,35 @@ const cases: readonly CacheStoreCase[] = [
     await filled(store, entry, 'payload | with, "signs" and \n ünicode')
     assert.deepEqual(await look(await open(), entry), hit('payload | with, "signs" and \n ünicode'))
   }),
-  storeCase('an empty payload is a payload', async (store) => {
+  storeCase('empty payloads are payloads', async (store) => {
+    for (const payload of ['', null, 0, false, {}, []]) {
+      const entry = request()
+      await filled(store, entry, payload)
+      assert.deepEqual(await look(store, entry), hit(payload))
+    }
+  }),
+  storeCase('a payload comes back with its types, in every store', async (store, { open }) => {
     const entry = request()
-    await filled(store, entry, '')
-    assert.deepEqual(await look(store, entry), hit(''))
+    const payload = {
+      at: new Date(1),
+      count: 2n ** 70n,
+      bytes: Buffer.from([0, 255]),
+      list: [-0, Number.NaN, undefined],
+      $: { tag: '$' },
+    }
+    await filled(store, entry, payload)
+    assert.deepEqual(await look(await open(), entry), hit(payload))
+  }),
+  storeCase('what is read without a wait is a hit, or left to the other read', async (store) => {
+    const entry = request(1)
+    assert.equal(store.readNow?.(entry), undefined)
+    const proof = await leased(store, entry)
+    assert.equal(store.readNow?.(entry), undefined)
+    await fill(store, entry, proof, 'payload')
+    assert.ok([undefined, 'payload'].includes(store.readNow?.(entry) as undefined))
+    assert.equal(store.readNow?.({ ...entry, version: 'v2' }), undefined)
+    await store.invalidate(entry.stamps)
+    assert.equal(store.readNow?.(entry), undefined)
   }),
   storeCase('entries are answered in the order of the requests, doubles too', async (store) => {
     const [one, two] = [request(1), request()]

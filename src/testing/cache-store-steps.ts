@@ -32,14 +32,14 @@ export async function fill(
   store: CacheStore,
   entry: EntryRequest,
   proof: Pick<Fill, 'token' | 'stamps'>,
-  payload?: string,
+  payload?: unknown,
   ttlMs = keepMs,
 ) {
   return (await store.fill([{ key: entry.key, version: entry.version, ...proof, payload, ttlMs }]))[0]
 }
 
 /** Stores an entry, which must be free. */
-export async function filled(store: CacheStore, entry: EntryRequest, payload: string, ttlMs = keepMs): Promise<void> {
+export async function filled(store: CacheStore, entry: EntryRequest, payload: unknown, ttlMs = keepMs): Promise<void> {
   assert.equal(await fill(store, entry, await leased(store, entry), payload, ttlMs), true)
 }
 
@@ -56,6 +56,6 @@ export async function seenOf(store: CacheStore, entry: EntryRequest): Promise<st
 }
 
 /** A hit with this payload. */
-export const hit = (payload: string): Found => ({ state: 'hit', payload })
+export const hit = (payload: unknown): Found => ({ state: 'hit', payload })
 /** Nothing is there. */
 export const absent: Found = { state: 'absent', seen: undefined }

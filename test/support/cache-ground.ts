@@ -11,6 +11,7 @@ import { cacheTables } from '../../src/cache/tables.ts'
 import { TransactionSubscriber } from '../../src/database/transaction-subscriber.ts'
 import { silentLogger } from '../../src/kernel/logger.ts'
 import { type Cache, openCache } from '../../src/repository/cached-reads.ts'
+import { AccountSchema, accountPolicy, PaidPlanSchema, PlanSchema, planPolicy } from './account-entities.ts'
 import {
   Author,
   AuthorSchema,
@@ -98,7 +99,7 @@ async function open(
     throw error
   })
   const shared: Partial<Options> = {
-    entities: [AuthorSchema, BookSchema, ...cacheTables.entities],
+    entities: [AuthorSchema, BookSchema, AccountSchema, PlanSchema, PaidPlanSchema, ...cacheTables.entities],
     subscribers: [subscriber],
     ensureDatabase: false,
     debug: ['query'],
@@ -109,7 +110,7 @@ async function open(
   const orm: MikroORM = await (dialect === 'sqlite'
     ? SqliteOrm.init({ ...shared, dbName: url.replace(/^sqlite:/, ''), driverOptions: { timeout: 5000 } } as never)
     : PostgresqlOrm.init({ ...shared, clientUrl: url } as never))
-  const caches = [authorPolicy, bookPolicy, latestBook, booksOf, countBooks]
+  const caches = [authorPolicy, bookPolicy, accountPolicy, planPolicy, latestBook, booksOf, countBooks]
   const sweep = store.name === 'redis' ? { space: 'test', everyMs: 1000 } : undefined
   const cache = openCache({ orm, store, scopeOf: (em) => subscriber.scopeOf(em), sweep, caches, logger: silentLogger })
   subscriber.join(cache.participant)

@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import { type Clock, monotonicClock } from '../../kernel/clock.ts'
-import type { CacheStore, EntryRequest, Fill, Found, LeaseRequest } from '../cache-store.ts'
+import type { CacheStore, EntryRequest, Fill, Found, LeaseRequest, Payload } from '../cache-store.ts'
 
 type Slot =
-  | { readonly kind: 'entry'; readonly fill: Fill; readonly payload: string; readonly endsAt: number }
+  | { readonly kind: 'entry'; readonly fill: Fill; readonly endsAt: number }
   | { readonly kind: 'lease'; readonly token: string; readonly endsAt: number }
   | { readonly kind: 'stamp'; readonly value: string; readonly endsAt: number }
 
@@ -26,6 +26,11 @@ export class MemoryStore implements CacheStore {
     return requests.map((request) => this.#find(request))
   }
 
+  readNow(request: EntryRequest): Payload | undefined {
+    const slot = this.#live(request.key)
+    return slot?.kind === 'entry' && this.#usable(slot.fill, request) ? slot.fill.payload : undefined
+  }
+
   async acquire(requests: readonly LeaseRequest[], leaseMs: number): Promise<readonly (readonly string[] | undefined)[]> {
     return requests.map(({ key, token, seen, stamps, keepMs }) => {
       const slot = this.#live(key)
@@ -39,9 +44,8 @@ export class MemoryStore implements CacheStore {
     return fills.map((fill) => {
       const slot = this.#live(fill.key)
       if (slot?.kind !== 'lease' || slot.token !== fill.token) return false
-      const { payload } = fill
-      if (payload === undefined) this.#slots.delete(fill.key)
-      else this.#slots.set(fill.key, { kind: 'entry', fill, payload, endsAt: this.#clock.now() + fill.ttlMs })
+      if (fill.payload === undefined) this.#slots.delete(fill.key)
+      else this.#slots.set(fill.key, { kind: 'entry', fill, endsAt: this.#clock.now() + fill.ttlMs })
       return true
     })
   }
@@ -58,14 +62,21 @@ export class MemoryStore implements CacheStore {
     this.#slots.clear()
   }
 
-  #find({ key, version, stamps }: EntryRequest): Found {
-    const slot = this.#live(key)
+  #find(request: EntryRequest): Found {
+    const slot = this.#live(request.key)
     if (slot === undefined || slot.kind === 'stamp') return { state: 'absent', seen: undefined }
-    const live = stamps.map((stamp) => this.#stamp(stamp))
-    if (slot.kind === 'lease') return { state: 'leased', token: slot.token, stamps: live }
-    const { fill, payload } = slot
-    const usable = fill.version === version && fill.stamps.length === live.length && live.every((s, i) => s === fill.stamps[i])
-    return usable ? { state: 'hit', payload } : { state: 'absent', seen: fill.token }
+    if (slot.kind === 'lease')
+      return { state: 'leased', token: slot.token, stamps: request.stamps.map((key) => this.#stamp(key)) }
+    const { fill } = slot
+    return this.#usable(fill, request) ? { state: 'hit', payload: fill.payload } : { state: 'absent', seen: fill.token }
+  }
+
+  #usable(fill: Fill, { version, stamps }: EntryRequest): boolean {
+    if (fill.version !== version || fill.stamps.length !== stamps.length) return false
+    for (let i = 0; i < stamps.length; i++) {
+      if (this.#stamp(stamps[i] as string) !== fill.stamps[i]) return false
+    }
+    return true
   }
 
   #stamp(key: string): string | undefined {

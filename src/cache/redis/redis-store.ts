@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { RedisClient } from '../../redis/redis-client.ts'
 import type { RedisConnection } from '../../redis/redis-connection.ts'
 import type { CacheStore, EntryRequest, Fill, Found, LeaseRequest } from '../cache-store.ts'
+import { decode, encode } from '../codec.ts'
 import { acquireScript, fillScript, openStampScript } from './scripts.ts'
 
 /** How long a commit waits for its invalidation. Reads wait less: they have the database to turn to. */
@@ -104,7 +105,7 @@ async function deleteAll(client: RedisClient, keys: string[]): Promise<void> {
 }
 
 function textOf({ token, version, stamps, payload }: Fill): string {
-  return payload === undefined ? '' : `V${token}|${version}|${stamps.join(',')}|${payload}`
+  return payload === undefined ? '' : `V${token}|${version}|${stamps.join(',')}|${encode(payload)}`
 }
 
 function interpret({ key, stamps, version }: EntryRequest, values: ReadonlyMap<string, string | undefined>): Found {
@@ -119,5 +120,5 @@ function interpret({ key, stamps, version }: EntryRequest, values: ReadonlyMap<s
   if (live.includes(undefined)) return { state: 'absent', seen }
   const expected = `|${version}|${live.join(',')}|`
   if (!text.startsWith(expected, tokenEnd)) return { state: 'absent', seen }
-  return { state: 'hit', payload: text.slice(tokenEnd + expected.length) }
+  return { state: 'hit', payload: decode(text.slice(tokenEnd + expected.length)) }
 }

@@ -1,6 +1,11 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { decode, encode, NotCacheable } from '../../../src/cache/codec.ts'
+import { canonical, copy, decode, encode, NotCacheable } from '../../../src/cache/codec.ts'
+
+/** The objects that a value is made of. */
+function parts(value: unknown): object[] {
+  return typeof value === 'object' && value !== null ? [value, ...Object.values(value).flatMap(parts)] : []
+}
 
 describe('the codec of cached values', () => {
   test.each([
@@ -31,6 +36,19 @@ describe('the codec of cached values', () => {
   test('gives a new value every time', () => {
     const text = encode({ list: [1] })
     expect(decode(text)).not.toBe(decode(text))
+  })
+
+  test('copies what it gave back, and shares nothing with it', () => {
+    const data = fc.anything({ withBigInt: true, withDate: true, withNullPrototype: false, withUnicodeString: true })
+    fc.assert(
+      fc.property(data, (value) => {
+        const kept = canonical(value)
+        const own = copy(kept)
+        expect(own).toStrictEqual(value)
+        const shared = new Set(parts(kept))
+        expect(parts(own).filter((part) => shared.has(part))).toEqual([])
+      }),
+    )
   })
 
   const cycle: Record<string, unknown> = {}

@@ -1,0 +1,82 @@
+import { Collection, EntityMetadata, type EntityProperty, ReferenceKind } from '@mikro-orm/core'
+
+/**
+ * How detached entities of one class are made: with plain properties instead of the accessors by which MikroORM tracks managed
+ * ones, and with collections that come into being when somebody asks for them. Both together cost many times the rest.
+ */
+export interface DetachedShape {
+  /** An empty one: an instance of the entity's class. */
+  create(): object
+  /** What the hydrator is to fill. */
+  readonly meta: EntityMetadata
+}
+
+/** The shape of an entity's detached results, or `undefined` for what only MikroORM's own factory can make. */
+export function detachedShape(meta: EntityMetadata): DetachedShape | undefined {
+  const special =
+    meta.forceConstructor ||
+    meta.virtual ||
+    meta.embeddable ||
+    meta.serializedPrimaryKey !== undefined ||
+    meta.root.inheritanceType !== undefined ||
+    meta.compositePK
+  if (special) return undefined
+  class Detached {}
+  makePlain(Detached.prototype, meta)
+  const hydrateProps = meta.hydrateProps.filter((property) => !isCollection(property))
+  const parts = { ...meta, class: Detached, hydrateProps }
+  return { create: () => new Detached(), meta: Object.assign(Object.create(EntityMetadata.prototype), parts) }
+}
+
+/** Puts a prototype in front of the entity's own, on which all properties are plain ones. */
+function makePlain(prototype: object, meta: EntityMetadata): void {
+  Reflect.deleteProperty(prototype, 'constructor') // that of the entity's class shows instead
+  Object.setPrototypeOf(prototype, meta.prototype)
+  for (const property of meta.props) {
+    const { name } = property
+    if (isCollection(property)) Object.defineProperty(prototype, name, lazyCollection(property))
+    // A setter alone is MikroORM's; whoever writes an accessor of his own gives it a getter too.
+    else if (hasSetterAlone(meta.prototype, name)) Object.defineProperty(prototype, name, { value: undefined, writable: true })
+  }
+  Object.defineProperty(prototype, '__helper', { get: stateOf(meta.prototype, prototype) })
+}
+
+function isCollection({ kind }: EntityProperty): boolean {
+  return kind === ReferenceKind.ONE_TO_MANY || kind === ReferenceKind.MANY_TO_MANY
+}
+
+function hasSetterAlone(prototype: object, name: string): boolean {
+  for (let object = prototype; object !== null; object = Object.getPrototypeOf(object)) {
+    const found = Object.getOwnPropertyDescriptor(object, name)
+    if (found !== undefined) return found.set !== undefined && found.get === undefined
+  }
+  return false
+}
+
+function lazyCollection(property: EntityProperty): PropertyDescriptor {
+  const own = (entity: object, value: unknown) => {
+    Object.defineProperty(entity, property.name, { value, writable: true, enumerable: true, configurable: true })
+  }
+  return {
+    get(this: object) {
+      const collection = new Collection<object>(this, undefined, false)
+      collection.property = property
+      own(this, collection)
+      return collection
+    },
+    set(this: object, value: unknown) {
+      own(this, value)
+    },
+  }
+}
+
+/** MikroORM's state of an entity, which it makes when it is first asked for, as it stands after its own factory. */
+function stateOf(managed: object, detached: object) {
+  return function (this: object): unknown {
+    if (this === detached) return undefined // who walks along prototypes must leave no state there
+    const state = Reflect.get(managed, '__helper', this)
+    state.__managed = true // else a flush takes it for a new row when a managed entity leads to it
+    for (const name of Object.keys(this)) state.__loadedProperties.add(name)
+    return state
+  }
+}

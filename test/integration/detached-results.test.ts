@@ -1,0 +1,141 @@
+import { Reference, wrap } from '@mikro-orm/core'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { Account, Address, Money, PaidPlan, Plan } from '../support/account-entities.ts'
+import { Author, Book, booksOf } from '../support/cache-entities.ts'
+import { type CacheGround, cacheCombinations, openCacheGround } from '../support/cache-ground.ts'
+
+describe.each(cacheCombinations)('detached results on $dialect with the $store store', ({ dialect, store }) => {
+  let ground: CacheGround
+  beforeAll(async () => {
+    ground = await openCacheGround(dialect, store)
+  })
+  afterAll(() => ground.close())
+
+  const account = async () => {
+    const em = ground.fork()
+    const { id: owner } = await ground.author()
+    const address = (street: string) => Object.assign(new Address(), { street, city: 'Bonn' })
+    const { id } = em.create(Account, {
+      ...{ owner, balance: new Money(-5), home: address('Home 1'), former: [address('Past 2'), address('Past 3')] },
+    })
+    await em.flush()
+    return { id, owner }
+  }
+  /** Read once to fill and once to hit. */
+  const hitOf = async <Entity extends object>(entity: new () => Entity, id: string): Promise<Entity> => {
+    const reads = ground.cache.cached(entity)
+    await reads.get(id as never)
+    const { hits } = reads.stats()
+    const found = await reads.getOrFail(id as never)
+    expect(reads.stats().hits).toBe(hits + 1)
+    return found
+  }
+
+  test('are instances of their class, with its getters, methods and embedded objects', async () => {
+    const { id } = await account()
+    const found = await hitOf(Account, id)
+    expect(found).toBeInstanceOf(Account)
+    expect(found.constructor).toBe(Account)
+    expect([found.rich, found.owes()]).toEqual([false, true])
+    expect(found.balance).toBeInstanceOf(Money)
+    expect(found.home).toBeInstanceOf(Address)
+    expect([found.home, ...found.former].map((address) => address.line())).toEqual([
+      'Home 1, Bonn',
+      'Past 2, Bonn',
+      'Past 3, Bonn',
+    ])
+  })
+
+  test('of several classes in one table have their own', async () => {
+    const em = ground.fork()
+    const [plain, paid] = [em.create(Plan, { name: 'plain' }), em.create(PaidPlan, { name: 'paid', price: 5 })]
+    await em.flush()
+    const found = await hitOf(Plan, paid.id)
+    expect(found).toBeInstanceOf(PaidPlan)
+    expect((found as PaidPlan).free()).toBe(false)
+    expect((await hitOf(Plan, plain.id)).constructor).toBe(Plan)
+  })
+
+  test('are written as JSON as what the database gives', async () => {
+    const { id, owner } = await account()
+    const json = (entity: object) => JSON.parse(JSON.stringify(entity))
+    expect(json(await hitOf(Account, id))).toEqual(json(await ground.fork().findOneOrFail(Account, id)))
+    expect(json(await hitOf(Author, owner))).toEqual(json(await ground.fork().findOneOrFail(Author, owner)))
+    expect(Object.keys(await hitOf(Author, owner))).toEqual(expect.arrayContaining(['id', 'email', 'name', 'born', 'settings']))
+  })
+
+  test('have references with an identity only, and collections that nobody has loaded', async () => {
+    const { id, owner } = await account()
+    const reference = (await hitOf(Account, id)).owner
+    expect(Reference.isReference(reference)).toBe(true)
+    expect([reference.id, reference.isInitialized(), reference.unwrap() instanceof Author]).toEqual([owner, false, true])
+    expect((await ground.fork().findOneOrFail(Author, reference.id)).id).toBe(owner)
+    const { books } = await hitOf(Author, owner)
+    expect(books.isInitialized()).toBe(false)
+    expect(() => books.getItems()).toThrow('not initialized')
+    expect(wrap(await hitOf(Author, owner)).isInitialized()).toBe(true)
+  })
+
+  test('share nothing with what is kept', async () => {
+    const { id } = await account()
+    const first = await hitOf(Account, id)
+    Object.assign(first.home, { street: 'Spoiled' })
+    first.former.pop()
+    const second = await hitOf(Account, id)
+    expect([second.home.street, second.former.length]).toEqual(['Home 1', 2])
+
+    const em = ground.fork()
+    const settings = { theme: 'dark', tags: ['a'] }
+    const values = {
+      email: `${crypto.randomUUID()}@share.dev`,
+      name: 'x',
+      born: new Date(5),
+      portrait: Buffer.from([1]),
+      settings,
+    }
+    const { id: author } = em.create(Author, values as never) as Author
+    await em.flush()
+    const one = await hitOf(Author, author)
+    one.born?.setTime(0)
+    one.portrait?.fill(9)
+    one.settings?.tags.push('spoiled')
+    const managed = await ground.cache.cached(Author, { em: ground.fork() }).getOrFail(author)
+    managed.settings?.tags.push('spoiled too')
+    const other = await hitOf(Author, author)
+    expect([other.born, other.portrait, other.settings]).toEqual([new Date(5), Buffer.from([1]), settings])
+  })
+
+  test('of one query belong to one reader each', async () => {
+    const author = await ground.author()
+    await ground.book(author, 1)
+    const read = () => ground.cache.cached(booksOf).get({ authorId: author.id })
+    await read()
+    const [[one], [other]] = [await read(), await read()]
+    expect(one).toEqual(other)
+    expect(one).not.toBe(other)
+    expect(one?.author.id).toBe(author.id)
+  })
+
+  test('can be related to by their ids', async () => {
+    const author = await ground.author()
+    const em = ground.fork()
+    const book = em.create(Book, { author: (await hitOf(Author, author.id)).id, title: 'Related', edition: 1 })
+    await em.flush()
+    expect((await hitOf(Book, book.id)).author.id).toBe(author.id)
+  })
+
+  test('can be merged into an entity manager: a flush writes what was changed after that', async () => {
+    const author = await ground.author({ name: 'before' })
+    const em = ground.fork()
+    const merged = em.merge(await hitOf(Author, author.id))
+    ground.takeQueries()
+    await em.flush()
+    expect(ground.takeQueries()).toEqual([])
+    merged.name = 'after'
+    await em.flush()
+    const [update] = ground.takeQueries().filter((query) => /update/i.test(query) && !query.includes('cache_invalidations'))
+    expect(update).toContain('name')
+    expect(update).not.toContain('email')
+    expect(await hitOf(Author, author.id)).toMatchObject({ name: 'after' })
+  })
+})
