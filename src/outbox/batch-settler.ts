@@ -1,3 +1,4 @@
+import { toError } from '../kernel/thrown-error.ts'
 import type { EventInHand } from './held-event.ts'
 import type { OutboxStore } from './outbox-store.ts'
 import type { RelayListeners } from './relay-events.ts'
@@ -89,10 +90,10 @@ export class BatchSettler {
       const facts = { eventId: hand.id, type: hand.row.type }
       if (settlement.kind === 'retry') {
         const { attempts, delayMs, error } = settlement
-        this.#listeners.tell('retried', { ...facts, attempts, delayMs, error })
+        this.#listeners.tell('retried', { ...facts, attempts, delayMs, error: toError(error) })
       } else if (settlement.kind === 'dead-letter') {
         const { attempts, reason, blocksKey, error } = settlement
-        this.#listeners.tell('deadLettered', { ...facts, attempts, reason, blocksKey, error })
+        this.#listeners.tell('deadLettered', { ...facts, attempts, reason, blocksKey, error: toError(error) })
       }
     }
   }

@@ -1,5 +1,6 @@
 import { CircuitBreaker } from '../kernel/circuit-breaker.ts'
 import type { Clock } from '../kernel/clock.ts'
+import { toError } from '../kernel/thrown-error.ts'
 import type { RelayListeners } from './relay-events.ts'
 
 /** One failure opens the breaker, since the publisher itself said that its broker is away; one event a second probes it. */
@@ -48,7 +49,7 @@ export class Outage {
     this.#breaker.failed(admission)
     this.#since = this.#clock.now()
     this.#error = error
-    if (first && !stopped) this.#listeners.tell('paused', { cause: 'publisher', error })
+    if (first && !stopped) this.#listeners.tell('paused', { cause: 'publisher', error: toError(error) })
   }
 
   /** The broker answered. */

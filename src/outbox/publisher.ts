@@ -1,4 +1,6 @@
+import { inspect } from 'node:util'
 import { DataAccessError } from '../errors.ts'
+import { toError } from '../kernel/thrown-error.ts'
 
 /** A stored event on its way to a publisher. */
 export interface OutboxEvent {
@@ -82,7 +84,8 @@ export function unavailable(error: unknown): Error {
 }
 
 function markFault(error: unknown, fault: PublishFault): Error {
-  const marked = error instanceof Error ? error : new Error(String(error))
+  const given = toError(error)
+  const marked = Object.isExtensible(given) ? given : new Error(given.message, { cause: given })
   Object.defineProperty(marked, faultMark, { value: fault, configurable: true })
   return marked
 }
@@ -90,7 +93,7 @@ function markFault(error: unknown, fault: PublishFault): Error {
 /** The outcome that a thrown error stands for. */
 export function outcomeOfError(error: unknown): Outcome {
   const mark = typeof error === 'object' && error !== null && faultMark in error ? error[faultMark] : undefined
-  return { status: mark === 'permanent' || mark === 'unavailable' ? mark : 'retryable', error }
+  return { status: mark === 'permanent' || mark === 'unavailable' ? mark : 'retryable', error: toError(error) }
 }
 
 /**
@@ -103,7 +106,7 @@ export function checkOutcomes(publisher: string, events: readonly OutboxEvent[],
   const usable = list.length === events.length
   return events.map((event, index) => {
     const outcome = usable ? list[index] : undefined
-    if (isOutcome(outcome)) return outcome
+    if (isOutcome(outcome)) return withError(publisher, outcome)
     const found = usable ? `the outcome ${describe(outcome)}` : `${describe(given)} for ${events.length} events`
     const error = new DataAccessError(
       'PUBLISHER_INVALID_OUTCOME',
@@ -114,6 +117,13 @@ export function checkOutcomes(publisher: string, events: readonly OutboxEvent[],
   })
 }
 
+function withError(publisher: string, outcome: Outcome): Outcome {
+  if (outcome.status === 'published') return outcome
+  const { status, error } = outcome
+  if (error !== undefined && error !== null) return { status, error: toError(error) }
+  return { status, error: new Error(`Publisher ${publisher} gave no error with its outcome ${status}`) }
+}
+
 function isOutcome(value: unknown): value is Outcome {
   if (typeof value !== 'object' || value === null || !('status' in value)) return false
   return ['published', 'retryable', 'permanent', 'unavailable'].includes(value.status as string)
@@ -121,6 +131,6 @@ function isOutcome(value: unknown): value is Outcome {
 
 function describe(value: unknown): string {
   if (Array.isArray(value)) return `an array of ${value.length}`
-  if (typeof value === 'object' && value !== null && 'status' in value) return `with status ${JSON.stringify(value.status)}`
-  return String(value)
+  if (typeof value === 'object' && value !== null && 'status' in value) return `with status ${inspect(value.status)}`
+  return inspect(value, { depth: 0 })
 }

@@ -12,7 +12,7 @@ export interface RelayEvents {
     readonly type: string
     readonly attempts: number
     readonly delayMs: number
-    readonly error: unknown
+    readonly error: Error
   }
   /** An event left the outbox unpublished. */
   deadLettered: {
@@ -21,10 +21,10 @@ export interface RelayEvents {
     readonly attempts: number
     readonly reason: DeadLetterReason
     readonly blocksKey: boolean
-    readonly error: unknown
+    readonly error: Error
   }
   /** The publisher or the database is away; nothing is published until `resumed`. */
-  paused: { readonly cause: 'publisher' | 'database'; readonly error: unknown }
+  paused: { readonly cause: 'publisher' | 'database'; readonly error: Error }
   resumed: { readonly cause: 'publisher' | 'database' }
   /** Another relay took these buckets over; it may publish again what this one had in hand. */
   leaseLost: { readonly buckets: readonly number[] }

@@ -4,6 +4,7 @@ import type { Bell } from '../kernel/bell.ts'
 import type { Clock } from '../kernel/clock.ts'
 import type { Logger } from '../kernel/logger.ts'
 import type { StopSignals } from '../kernel/service.ts'
+import { toError } from '../kernel/thrown-error.ts'
 import type { RelayCounts } from './batch-settler.ts'
 import type { OutboxStore } from './outbox-store.ts'
 import type { RelayEngine } from './relay-engine.ts'
@@ -58,7 +59,7 @@ export async function keepPublishing(
       engine.reset()
       if (failures++ === 0) {
         logger.warn('The relay cannot reach its database and waits', { error })
-        listeners.tell('paused', { cause: 'database', error })
+        listeners.tell('paused', { cause: 'database', error: toError(error) })
       }
       await clock.wait(fullJitter(databaseBackoff, failures), stopping).catch(() => {})
     }

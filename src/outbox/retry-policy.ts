@@ -1,5 +1,6 @@
 import { DataAccessError } from '../errors.ts'
 import { type BackoffOptions, fullJitter } from '../kernel/backoff.ts'
+import { describeThrown } from '../kernel/thrown-error.ts'
 import type { Outcome } from './publisher.ts'
 
 /** How often, and how soon, a failed event is tried again. */
@@ -67,13 +68,8 @@ function ruleFor(type: string, rules: DeadLetterRules): DeadLetterRule {
 
 /** An error as the text that is stored beside the event: name, message, and those of its causes. */
 export function errorText(error: unknown): string {
-  const parts: string[] = []
-  for (let current = error, depth = 0; current !== undefined && current !== null && depth < 8; depth++) {
-    parts.push(current instanceof Error ? `${current.name}: ${current.message}` : String(current))
-    current = current instanceof Error ? current.cause : undefined
-  }
-  // PostgreSQL has no text with a zero byte, and a megabyte of error helps nobody.
-  return parts.join(' ← ').replaceAll('\0', '').slice(0, 4000)
+  // PostgreSQL has no text with a zero byte or half a surrogate pair, and a megabyte of error helps nobody.
+  return describeThrown(error).replaceAll('\0', '').slice(0, 4000).toWellFormed()
 }
 
 /** Checks a retry policy and fills in what is missing. */

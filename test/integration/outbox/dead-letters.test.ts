@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { permanent } from '../../../src/outbox/publisher.ts'
+import { type OutboxEvent, permanent } from '../../../src/outbox/publisher.ts'
 import { MemoryPublisher } from '../../../src/testing/memory-publisher.ts'
 import { dialects, openTestDatabase, type TestDatabase } from '../../support/databases.ts'
 import { type OutboxUnderTest, openOutbox } from '../../support/outbox-bench.ts'
@@ -21,6 +21,42 @@ describe.each(dialects)('dead letters and figures on %s', (dialect) => {
     await database.close()
   })
   const drain = (onDeadLetter: 'skip' | 'block-key' = 'skip') => bench.outbox.relay({ publisher, onDeadLetter }).drain()
+
+  test('whatever a publisher throws is told in words, in the table, the letters, the events and the log', async () => {
+    const thrown: [unknown, string][] = [
+      ['the broker is tired', 'Error: the broker is tired'],
+      ['', 'Error: an empty string was thrown'],
+      [undefined, 'Error: undefined was thrown'],
+      [null, 'Error: null was thrown'],
+      [Object.freeze({ code: 'E_QUOTA' }), 'Error: E_QUOTA: an object with code was thrown'],
+      [Object.create(null), 'Error: an object with no properties was thrown'],
+      [permanent(Object.freeze(new Error('frozen'))), 'Error: frozen'],
+      ['half a character \ud83d', 'Error: half a character \ufffd'],
+    ]
+    // Each has a key of its own.
+    for (const [index] of thrown.entries()) await bench.record(`k${index}`, [index])
+    const publish = ({ payload }: OutboxEvent) => {
+      throw thrown[payload as number]?.[0]
+    }
+    const told: string[] = []
+    for (const attempts of [1000, 1]) {
+      const retry = { attempts, baseMs: 3_600_000, maxMs: 3_600_000 }
+      const relay = bench.outbox.relay({ publisher: publish, retry })
+      relay.on('deadLettered', ({ eventId, error }) => told.push(`${eventId} ${error.message}`))
+      await relay.drain()
+      if (attempts === 1) continue
+      const stored = (await bench.rows()).map((row) => row.last_error)
+      expect(stored.slice(0, 6)).toEqual(thrown.slice(0, 6).map(([, text]) => text))
+      await bench.sql('update domain_events set available_at = null')
+    }
+    const letters = await bench.outbox.deadLetters.list()
+    expect(new Set(letters.map(({ error }) => error))).toEqual(new Set(thrown.map(([, text]) => text)))
+    for (const { error, history } of letters) expect(new Set(history.map((attempt) => attempt.error))).toEqual(new Set([error]))
+    expect(told).toHaveLength(letters.length)
+    expect(bench.logger.errors.map(({ message }) => message)).toContainEqual(
+      expect.stringContaining(': Error: null was thrown. See'),
+    )
+  })
 
   test('a letter is listed with everything that the event was', async () => {
     const [id] = await bench.record('a', [1], { headers: { tenant: 't' } })

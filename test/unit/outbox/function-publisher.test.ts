@@ -75,8 +75,31 @@ describe('checking outcomes', () => {
     expect(String((outcomes[0] as { error: unknown }).error)).toContain('PUBLISHER_INVALID_OUTCOME')
   })
 
+  test('an outcome without a sensible error is given one', () => {
+    const given = [{ status: 'retryable' }, { status: 'permanent', error: 'too long' }, { status: 'unavailable', error: null }]
+    const outcomes = checkOutcomes('p', ['a', 'b', 'c'].map(event), given)
+    expect(statuses(outcomes)).toEqual(['retryable', 'permanent', 'unavailable'])
+    expect(outcomes.map((outcome) => String('error' in outcome && outcome.error))).toEqual([
+      'Error: Publisher p gave no error with its outcome retryable',
+      'Error: too long',
+      'Error: Publisher p gave no error with its outcome unavailable',
+    ])
+  })
+
   test('garbage of any kind is told apart from outcomes', () => {
-    for (const garbage of [undefined, null, 'published', 7, [null], [{}], { length: 1 }]) {
+    const garbages = [
+      undefined,
+      null,
+      'published',
+      7,
+      [null],
+      [{}],
+      { length: 1 },
+      Object.create(null),
+      [{ status: 1n }],
+      [Symbol('s')],
+    ]
+    for (const garbage of garbages) {
       expect(statuses(checkOutcomes('p', [event('a')], garbage))).toEqual(['retryable'])
     }
   })

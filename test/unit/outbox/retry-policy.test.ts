@@ -71,7 +71,8 @@ describe('retry policy', () => {
 
   test('an error is told with its causes, in a length that a column bears', () => {
     expect(errorText(new Error('outer', { cause: new TypeError('inner') }))).toBe('Error: outer ← TypeError: inner')
-    expect(errorText('a\0b')).toBe('ab')
+    expect(errorText('a\0b')).toBe('Error: ab')
+    expect(errorText('half \ud83d')).toBe('Error: half \ufffd')
     expect(errorText(new Error('x'.repeat(10_000)))).toHaveLength(4000)
   })
 })
