@@ -1,6 +1,6 @@
 import { DataAccessError } from '../errors.ts'
 import type { Clock } from '../kernel/clock.ts'
-import type { DeadRelay, LeasedBucket, LeaseStore, RelayIdentity } from './lease-store.ts'
+import type { DeadRelay, LeasedBucket, LeaseStore, NoteCrash, RelayIdentity } from './lease-store.ts'
 import { bucketCount } from './ordering-key.ts'
 
 /** What {@link BucketLeases} works with. */
@@ -10,8 +10,9 @@ export interface BucketLeasesParts {
   readonly relay: RelayIdentity
   readonly leaseMs: number
   readonly publishTimeoutMs: number
-  /** Told of relays that died, before any of their buckets is taken. */
-  readonly onDead: (dead: DeadRelay) => Promise<void>
+  /** Writes down what a relay that died had in hand, before any of its buckets is taken. */
+  readonly noteCrash: NoteCrash
+  readonly onDead: (dead: DeadRelay) => void
   readonly onLost: (buckets: readonly number[]) => void
 }
 
@@ -32,6 +33,7 @@ export class BucketLeases {
   readonly #leaving = new Set<number>()
   #inHand: ReadonlySet<number> = new Set()
   #renewedAt = Number.NEGATIVE_INFINITY
+  #judgesFrom = Number.NEGATIVE_INFINITY
 
   constructor(parts: BucketLeasesParts) {
     this.#parts = parts
@@ -91,17 +93,13 @@ export class BucketLeases {
 
   /** Gives a sign of life, renews, takes and hands over. */
   async keep(): Promise<void> {
-    const { store, relay, clock, leaseMs } = this.#parts
-    if (clock.now() - this.#renewedAt >= leaseMs / 3) {
-      const before = clock.now()
-      await store.heartbeat(relay, leaseMs)
-      if (this.#leases.size > 0) this.#renewed(await store.renew(relay.id, leaseMs), before)
-      this.#renewedAt = before
-    }
+    const { store, relay, clock, leaseMs, noteCrash, onDead } = this.#parts
+    if (clock.now() - this.#renewedAt >= leaseMs / 3) await this.#renew()
     const { live, dead, free } = await store.look()
-    // What a dead relay had in hand must be known before its events are read.
-    if (dead > 0) for (const relayOfThem of await store.takeDead(relay.id)) await this.#parts.onDead(relayOfThem)
-    await this.#balance(Math.ceil(bucketCount / Math.max(1, live.length)), free)
+    if (dead > 0 && clock.now() >= this.#judgesFrom) {
+      for (const found of await store.takeDead(relay.id, noteCrash)) onDead(found)
+    }
+    await this.#balance(Math.ceil(bucketCount / Math.max(1, live.length)), free + dead)
   }
 
   /** Gives everything back. */
@@ -110,6 +108,17 @@ export class BucketLeases {
     this.#leases.clear()
     this.#leaving.clear()
     this.#renewedAt = Number.NEGATIVE_INFINITY
+  }
+
+  async #renew(): Promise<void> {
+    const { store, relay, clock, leaseMs } = this.#parts
+    const before = clock.now()
+    const known = this.#renewedAt > Number.NEGATIVE_INFINITY
+    await store.heartbeat(relay, leaseMs)
+    // Who was away for a whole lease cannot tell whether the others were too: they get one lease to come back.
+    if (known && clock.now() - this.#renewedAt > leaseMs) this.#judgesFrom = clock.now() + leaseMs
+    if (this.#leases.size > 0) this.#renewed(await store.renew(relay.id, leaseMs), before)
+    this.#renewedAt = before
   }
 
   async #balance(fair: number, free: number): Promise<void> {

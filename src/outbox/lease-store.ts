@@ -1,4 +1,5 @@
-import type { Dialect } from '../database/sql.ts'
+import type { EntityManager } from '@mikro-orm/core'
+import { type Dialect, runSql } from '../database/sql.ts'
 import type { OutboxStore } from './outbox-store.ts'
 import { sqlAmong, sqlFromNow, sqlNow, sqlRows } from './store-sql.ts'
 
@@ -31,6 +32,9 @@ export interface DeadRelay {
   readonly inFlight: readonly string[]
 }
 
+/** Writes down, in the transaction that it is given, what a relay that died had in hand. */
+export type NoteCrash = (em: EntityManager, dead: DeadRelay) => Promise<void>
+
 /** The statements on leases and relays. Time is the database's, so that clocks of machines may differ. */
 export class LeaseStore {
   readonly #store: OutboxStore
@@ -56,7 +60,7 @@ export class LeaseStore {
     const now = sqlNow(this.#dialect)
     const rows = await this.#store.run<RelayIdentity & { dead: number; free: number | string }>(
       `select id, name, publisher, case when expires_at < ${now} then 1 else 0 end as dead,
-        (select count(*) from outbox_leases where owner is null or leased_until < ${now}) as free
+        (select count(*) from outbox_leases l where ${this.#unheld}) as free
       from outbox_relays order by started_at, id`,
     )
     const live = rows.filter(({ dead }) => dead === 0).map(({ id, name, publisher }) => ({ id, name, publisher }))
@@ -64,15 +68,30 @@ export class LeaseStore {
   }
 
   /**
-   * Removes the other relays that gave no sign of life for the length of their lease, and tells what they had in hand. The
-   * asking one lives, however long the database was away from it.
+   * Removes the other relays that gave no sign of life for the length of their lease, notes what they had in hand, and frees their
+   * buckets, all or nothing: whoever gets such a bucket finds the notes. Changes nothing while the asking relay has itself not
+   * been heard of for so long, since then the database was away and not the others.
    */
-  async takeDead(asking: string): Promise<DeadRelay[]> {
-    const rows = await this.#store.run<{ id: string; in_flight: string | null }>(
-      `delete from outbox_relays where expires_at < ${sqlNow(this.#dialect)} and id <> ? returning id, cast(in_flight as text) as in_flight`,
-      [asking],
-    )
-    return rows.map(({ id, in_flight }) => ({ id, inFlight: in_flight === null ? [] : (JSON.parse(in_flight) as string[]) }))
+  async takeDead(asking: string, noteCrash: NoteCrash): Promise<DeadRelay[]> {
+    const now = sqlNow(this.#dialect)
+    return this.#store.transaction(async (em) => {
+      const rows = await runSql<{ id: string; in_flight: string | null }>(
+        em,
+        `delete from outbox_relays where expires_at < ${now} and id <> ?
+          and exists (select 1 from outbox_relays me where me.id = ? and me.expires_at >= ${now})
+        returning id, cast(in_flight as text) as in_flight`,
+        [asking, asking],
+      )
+      const found = rows.map(({ id, in_flight }) => ({
+        id,
+        inFlight: in_flight === null ? [] : (JSON.parse(in_flight) as string[]),
+      }))
+      for (const dead of found) {
+        await noteCrash(em, dead)
+        await runSql(em, freeBuckets, [dead.id])
+      }
+      return found
+    })
   }
 
   /** Renews all leases of a relay, and resolves to those that it still has. */
@@ -83,10 +102,10 @@ export class LeaseStore {
     )
   }
 
-  /** Takes up to `count` buckets that nobody holds, each with a new epoch. */
+  /** Takes up to `count` buckets that nobody holds, each with a new epoch. Those of a dead relay are free once {@link takeDead} found it. */
   async claim(owner: string, count: number, leaseMs: number): Promise<LeasedBucket[]> {
-    const skipLocked = this.#dialect === 'postgresql' ? ' for update skip locked' : ''
-    const free = `select bucket from outbox_leases where owner is null or leased_until < ${sqlNow(this.#dialect)} order by bucket limit ?${skipLocked}`
+    const skipLocked = this.#dialect === 'postgresql' ? ' for update of l skip locked' : ''
+    const free = `select l.bucket from outbox_leases l where ${this.#unheld} order by l.bucket limit ?${skipLocked}`
     return this.#leased(
       `update outbox_leases set owner = ?, epoch = epoch + 1, leased_until = ${sqlFromNow(this.#dialect, '?')}
       where ${sqlAmong(this.#dialect, 'bucket', free)} returning bucket, epoch`,
@@ -106,8 +125,13 @@ export class LeaseStore {
 
   /** Gives everything back and forgets the relay. */
   async leave(owner: string): Promise<void> {
-    await this.#store.run('update outbox_leases set owner = null, leased_until = null where owner = ?', [owner])
+    await this.#store.run(freeBuckets, [owner])
     await this.#store.run('delete from outbox_relays where id = ?', [owner])
+  }
+
+  /** Without an owner, or with one that is registered no more: its time is over, and what it had in hand is noted. */
+  get #unheld(): string {
+    return `l.owner is null or (l.leased_until < ${sqlNow(this.#dialect)} and not exists (select 1 from outbox_relays r where r.id = l.owner))`
   }
 
   async #leased(sql: string, params: readonly unknown[]): Promise<LeasedBucket[]> {
@@ -115,3 +139,5 @@ export class LeaseStore {
     return rows.map(({ bucket, epoch }) => ({ bucket, epoch: Number(epoch) }))
   }
 }
+
+const freeBuckets = 'update outbox_leases set owner = null, leased_until = null where owner = ?'

@@ -59,9 +59,9 @@ export class RelayEngine {
       relay: { id: this.id, name: settings.name, publisher: settings.publisher.name },
       leaseMs: settings.leaseMs,
       publishTimeoutMs: settings.publishTimeoutMs,
-      onDead: async ({ id, inFlight }) => {
+      noteCrash: (em, { id, inFlight }) => settlements.blameCrash(em, id, inFlight),
+      onDead: ({ id, inFlight }) => {
         logger.warn(`Relay ${id} died; its buckets are taken over`, { inFlight: inFlight.length })
-        if (inFlight.length > 0) await settlements.blameCrash(id, inFlight)
       },
       onLost: (buckets) => this.#leaseLost(buckets),
     })

@@ -1,3 +1,4 @@
+import type { EntityManager } from '@mikro-orm/core'
 import { type Dialect, runSql } from '../database/sql.ts'
 import { crashMark, type HeldEvent, type OutboxStore } from './outbox-store.ts'
 import type { DeadLetterReason } from './retry-policy.ts'
@@ -131,27 +132,26 @@ export class SettlementStore {
    * Marks the events that a crashed relay had in hand, so that they are tried one by one. When it was a single one, the crash
    * is counted as its failed attempt.
    */
-  async blameCrash(relay: string, ids: readonly string[]): Promise<void> {
+  async blameCrash(em: EntityManager, relay: string, ids: readonly string[]): Promise<void> {
+    if (ids.length === 0) return
     const dialect = this.#dialect
     const alone = ids.length === 1
     const error = `${crashMark}: relay ${relay} ended without a word while it published ${alone ? 'this event' : `${ids.length} events, this one among them`}`
     const rows = JSON.stringify(ids.map((id) => ({ id })))
     const among = sqlAmong(dialect, 'id', `select s.id from ${sqlRows(dialect, 's', { id: 'uuid' })}`)
-    await this.#store.transaction(async (em) => {
-      const blamed = await runSql<{ id: string; attempts: number }>(
+    const blamed = await runSql<{ id: string; attempts: number }>(
+      em,
+      `update domain_events set last_error = ?, attempts = attempts + ? where status = 'pending' and ${among} returning id, attempts`,
+      [error, alone ? 1 : 0, rows],
+    )
+    if (!alone) return
+    for (const { id, attempts } of blamed) {
+      await runSql(
         em,
-        `update domain_events set last_error = ?, attempts = attempts + ? where status = 'pending' and ${among} returning id, attempts`,
-        [error, alone ? 1 : 0, rows],
+        `insert into outbox_failures (event_id, attempt, failed_at, error) values (?, ?, ${sqlNow(dialect)}, ?) on conflict do nothing`,
+        [id, attempts, error],
       )
-      if (!alone) return
-      for (const { id, attempts } of blamed) {
-        await runSql(
-          em,
-          `insert into outbox_failures (event_id, attempt, failed_at, error) values (?, ?, ${sqlNow(dialect)}, ?) on conflict do nothing`,
-          [id, attempts, error],
-        )
-      }
-    })
+    }
   }
 
   /** How often each of these events was alone in hand when a relay crashed. */

@@ -1,0 +1,132 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import type { Publisher } from '../../../src/outbox/publisher.ts'
+import type { Relay } from '../../../src/outbox/relay.ts'
+import { type OutboxUnderTest, openOutbox } from '../../support/outbox-bench.ts'
+import { openPostgresqlServer, type RestartableServer } from '../../support/servers/restartable-servers.ts'
+import { openProxy, type TcpProxy } from '../../support/tcp-proxy.ts'
+
+const leaseMs = 2500
+const rounds = process.env.SOAK === '1' ? 10 : 1
+
+describe('three relays whose PostgreSQL is away for longer than their leases', () => {
+  let server: RestartableServer
+  let proxy: TcpProxy
+  let direct: OutboxUnderTest
+  const benches: OutboxUnderTest[] = []
+  const relays: Relay[] = []
+  let away: boolean
+  let lost: number
+  let published: string[]
+
+  beforeEach(async () => {
+    away = true
+    lost = 0
+    published = []
+    server = await openPostgresqlServer()
+    const url = new URL(server.url)
+    proxy = await openProxy(Number(url.port))
+    url.port = String(proxy.port)
+    direct = await openOutbox(server.url)
+    // While it is away each relay has a single event in hand, over and over: what a crash would be blamed on.
+    const publisher: Publisher = {
+      name: 'away',
+      publish: async (events) => {
+        if (away) return events.map(() => ({ status: 'unavailable', error: new Error('away') }))
+        published.push(...events.map(({ id }) => id))
+        return events.map(() => ({ status: 'published' }))
+      },
+    }
+    for (let n = 0; n < 3; n++) {
+      const bench = await openOutbox(url.href)
+      const relay = bench.outbox.relay({ publisher, lease: leaseMs, publishTimeout: leaseMs / 2, name: `relay ${n}` })
+      relay.on('leaseLost', () => void lost++)
+      benches.push(bench)
+      relays.push(await relay.start())
+    }
+    for (let n = 0; n < 60; n++) await direct.record(`key ${n}`, [n])
+    await expect.poll(shares, { timeout: 30_000 }).toBe('20 22 22')
+    await expect.poll(alone, { timeout: 30_000 }).toBe(3)
+  })
+  afterEach(async () => {
+    for (const relay of relays.splice(0)) await relay.stop({ deadline: 1000 })
+    for (const bench of benches.splice(0)) await bench.close()
+    await direct.close()
+    await proxy.close().catch(() => {})
+    await server.close()
+  })
+
+  const owners = () => direct.sql<{ bucket: number; owner: string }>('select bucket, owner from outbox_leases order by bucket')
+  const shares = async () => {
+    const perOwner = new Map<string, number>()
+    for (const { owner } of await owners()) perOwner.set(owner, (perOwner.get(owner) ?? 0) + 1)
+    return [...perOwner.values()].sort().join(' ')
+  }
+  /** How many relays have exactly one event in hand that is pending. */
+  const alone = async () => {
+    const rows = await direct.sql('select 1 from outbox_relays where json_array_length(in_flight) = 1')
+    return rows.length
+  }
+  /** How many relays have given a sign of life since a moment by the database's clock. */
+  const backSince = async (moment: string) => {
+    const rows = await direct.sql("select 1 from outbox_relays where expires_at > ?::timestamptz + ?::int * interval '1 ms'", [
+      moment,
+      leaseMs,
+    ])
+    return rows.length
+  }
+  const now = async () => {
+    const [row] = await direct.sql<{ now: string }>('select now()::text as now')
+    return row?.now as string
+  }
+
+  const outages: Readonly<Record<string, () => Promise<void>>> = {
+    'stopped and started again': async () => {
+      await server.stop()
+      await delay(1.5 * leaseMs)
+      await server.start()
+    },
+    'crashed and started again': async () => {
+      await server.crash()
+      await delay(1.5 * leaseMs)
+      await server.start()
+    },
+    'stalled behind the network': async () => {
+      proxy.stall()
+      await delay(1.5 * leaseMs)
+      proxy.resume()
+    },
+    'stalled, with the connections lost': async () => {
+      proxy.stall()
+      await delay(1.5 * leaseMs)
+      proxy.cut()
+      proxy.resume()
+    },
+  }
+
+  test.each(Object.keys(outages))(
+    '%s: nobody is taken for dead, and nothing is charged',
+    { timeout: 240_000 },
+    async (outage) => {
+      for (let round = 0; round < rounds; round++) {
+        const before = await owners()
+        await outages[outage]?.()
+        // Twice, so that each has looked at the others since.
+        for (let look = 0; look < 2; look++) {
+          await expect.poll(now, { timeout: 30_000 }).toBeTruthy()
+          const moment = await now()
+          await expect.poll(() => backSince(moment), { timeout: 30_000 }).toBe(3)
+        }
+        expect(await owners()).toEqual(before)
+      }
+      away = false
+      const pending = () => direct.rows().then((rows) => rows.filter(({ status }) => status === 'pending').length, String)
+      await expect.poll(pending, { timeout: 30_000 }).toBe(0)
+      expect(lost).toBe(0)
+      expect((await direct.rows()).map(({ attempts }) => attempts)).toEqual(Array(60).fill(0))
+      expect(await direct.sql('select * from outbox_failures')).toEqual([])
+      expect(await direct.outbox.deadLetters.list()).toEqual([])
+      expect(new Set(published).size).toBe(60)
+    },
+  )
+})
