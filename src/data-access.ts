@@ -1,6 +1,14 @@
 import type { EntityManager, MikroORM } from '@mikro-orm/core'
 import { type CacheChoice, cacheChoiceRequired, memoryCache, noCache } from './cache/cache-choice.ts'
-import { type DatabaseOptions, openOrm } from './database/connection.ts'
+import {
+  type AdoptOptions,
+  adopts,
+  type CacheOption,
+  checkDataAccessOptions,
+  type DataAccessOptions,
+  type WakeOption,
+} from './data-access-options.ts'
+import { openOrm } from './database/connection.ts'
 import { askDatabase, type HealthReport, measureHealth } from './database/health.ts'
 import type { MigrateOptions } from './database/migration-plan.ts'
 import { migrate, pendingMigrations } from './database/migrations.ts'
@@ -8,10 +16,9 @@ import { type PoolFigures, poolFigures } from './database/pool-figures.ts'
 import { type Dialect, dialectOf } from './database/sql.ts'
 import { explainUnknownEntities } from './database/unknown-entity.ts'
 import { DataAccessError } from './errors.ts'
-import { DataAccessExtension, type DataAccessExtensionOptions } from './extension.ts'
+import { DataAccessExtension } from './extension.ts'
 import { type Clock, monotonicClock } from './kernel/clock.ts'
 import { Outbox } from './outbox/outbox.ts'
-import type { WakeChoice } from './outbox/wake.ts'
 import { type Cache, type CacheStats, openCache } from './repository/cached-reads.ts'
 import type { UnitOfWorkContext, UnitOfWorkOptions, Work } from './unit-of-work/unit-of-work.ts'
 import { UnitRunner } from './unit-of-work/unit-runner.ts'
@@ -22,32 +29,6 @@ const healthTimeoutMs = 2000
 /** How long `close()` waits for running units of work and relays, in ms, and then for connections, of which a hung unit may hold one. */
 const [closeDeadlineMs, poolEndMs] = [10_000, 1000]
 
-/** Where a data access caches. */
-export interface CacheOption {
-  /**
-   * `redisCache({ url })` of `./cache/redis`, `memoryCache()`, or `false` to read without a cache. Default: in process on
-   * SQLite; none on PostgreSQL, where `cached()` asks you to choose, since other processes would not see what this one expires.
-   */
-  readonly cache?: CacheChoice | false
-}
-
-/** How a data access tells the relays of other processes of its commits. */
-export interface WakeOption {
-  /** `redisWake({ url })` of `./outbox/redis-wake`. Default: relays of other processes find events by polling. */
-  readonly wake?: WakeChoice
-}
-
-/** A data access with a database of its own. */
-export interface DataAccessOptions extends DataAccessExtensionOptions, CacheOption, WakeOption {
-  /** Default: SQLite in memory. */
-  readonly database?: DatabaseOptions
-}
-
-/** A data access on your own ORM, which has the extension `dataAccess({ modules })`. */
-export interface AdoptOptions extends CacheOption, WakeOption {
-  readonly orm: MikroORM
-}
-
 /**
  * Opens a data access: on embedded defaults without options, on PostgreSQL by `database.url`, or around your own ORM.
  *
@@ -55,10 +36,11 @@ export interface AdoptOptions extends CacheOption, WakeOption {
  * `CACHE_CHOICE_REQUIRED` for an in-process cache on PostgreSQL without `singleProcess: true`.
  */
 export async function createDataAccess(options: DataAccessOptions | AdoptOptions = {}): Promise<DataAccess> {
+  checkDataAccessOptions(options)
   // A missing driver is told now, and not in the log of each read.
   if (options.cache) await options.cache.prepare?.()
   await options.wake?.prepare?.()
-  if ('orm' in options) {
+  if (adopts(options)) {
     return new DataAccess(options.orm, DataAccessExtension.of(options.orm).adopt(), options, false)
   }
   const extension = new DataAccessExtension(options)

@@ -5,8 +5,9 @@ import { watchQueries } from './database/query-watch.ts'
 import type { Dialect } from './database/sql.ts'
 import { type CommitParticipant, TransactionSubscriber } from './database/transaction-subscriber.ts'
 import { DataAccessError } from './errors.ts'
-import { consoleLogger, type Logger } from './kernel/logger.ts'
-import type { DataModule } from './module.ts'
+import { consoleLogger, type Logger, loggerExpected } from './kernel/logger.ts'
+import { checkOptions, type KnownOptions, list } from './kernel/options.ts'
+import { checkModules, type DataModule } from './module.ts'
 import { EventDefinitions } from './outbox/event-definitions.ts'
 import { EventRecorder } from './outbox/recorder.ts'
 import { outboxTables } from './outbox/tables.ts'
@@ -23,6 +24,9 @@ export interface DataAccessExtensionOptions {
   readonly logger?: Logger
 }
 
+/** The options of {@link dataAccess}, for the check of whoever takes them too. */
+export const extensionOptions: KnownOptions<DataAccessExtensionOptions> = { modules: list, logger: loggerExpected }
+
 /** What `extensions` of `MikroORM.init()` takes. */
 export interface MikroOrmExtension {
   /** Called by MikroORM before it discovers the entities. */
@@ -33,8 +37,16 @@ export interface MikroOrmExtension {
  * Makes an extension for the `extensions` of your own `MikroORM.init()`: it adds our entities and the modules' to yours and
  * watches transactions. Your subscribers, migrations and schema commands stay as they are; our tables come by
  * `data.migrate()`, or by merging our lists of migrations into yours.
+ *
+ * @throws DataAccessError `OPTION_INVALID`, `EVENT_DEFINITION_INVALID`.
  */
 export function dataAccess(options: DataAccessExtensionOptions = {}): MikroOrmExtension {
+  const elsewhere = {
+    database: 'your MikroORM.init()',
+    cache: 'createDataAccess({ orm, cache })',
+    wake: 'createDataAccess({ orm, wake })',
+  }
+  checkOptions({ door: 'dataAccess', elsewhere }, options, extensionOptions)
   return new DataAccessExtension(options)
 }
 
@@ -49,6 +61,7 @@ export class DataAccessExtension implements MikroOrmExtension {
   #adopted = false
 
   constructor({ modules = [], logger = consoleLogger }: DataAccessExtensionOptions) {
+    checkModules(modules)
     this.modules = modules
     this.logger = logger
     this.events = new EventDefinitions(modules.flatMap((module) => module.events ?? []))

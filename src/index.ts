@@ -12,17 +12,14 @@ export type { CacheFigures } from './cache/figures.ts'
 export type { InvalidationFigures } from './cache/invalidation.ts'
 export { type CachePolicy, type CachePolicyOptions, cachePolicy, type Lifetime } from './cache/policy.ts'
 export {
-  type AdoptOptions,
-  type CacheOption,
   createDataAccess,
   type DataAccess,
   type DataAccessHealth,
-  type DataAccessOptions,
   type DataAccessStats,
   type DataAccessUnit,
-  type WakeOption,
 } from './data-access.ts'
-export type { DatabaseOptions, PoolOptions } from './database/connection.ts'
+export type { AdoptOptions, CacheOption, DataAccessOptions, WakeOption } from './data-access-options.ts'
+export type { DatabaseOptions, PoolOptions } from './database/database-options.ts'
 export { idCheck, idProps, timestampProps } from './database/entity-props.ts'
 export type { HealthReport } from './database/health.ts'
 export type { MigrateOptions } from './database/migration-plan.ts'

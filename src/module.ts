@@ -2,6 +2,8 @@ import type { EntityName, MigrationObject } from '@mikro-orm/core'
 import type { CachedQuery } from './cache/cached-query.ts'
 import type { CachePolicy } from './cache/policy.ts'
 import type { Dialect } from './database/sql.ts'
+import { DataAccessError } from './errors.ts'
+import { checkOptions, list, record, text } from './kernel/options.ts'
 import type { DomainEventDefinition } from './outbox/define-event.ts'
 
 /**
@@ -22,4 +24,32 @@ export interface DataModule {
   readonly events?: readonly DomainEventDefinition[]
   /** How its rows and queries are cached. Every process that writes them must know them all. */
   readonly caches?: readonly (CachePolicy<never> | CachedQuery<never>)[]
+}
+
+/**
+ * Checks the list of modules.
+ *
+ * @throws DataAccessError `OPTION_INVALID` for what is no module, an unknown part of one, or a name that two of them have.
+ */
+export function checkModules(modules: readonly DataModule[]): void {
+  for (const [index, module] of modules.entries()) {
+    checkOptions({ door: `modules[${index}]` }, module, {
+      name: text,
+      entities: list,
+      migrations: record,
+      events: list,
+      caches: list,
+    })
+    const { name, migrations } = module
+    const refuse = (why: string) => new DataAccessError('OPTION_INVALID', `modules[${index}]${why}`)
+    if (name === undefined || name === '') throw refuse(' has no name; give it one, which errors call it by')
+    if (migrations !== undefined) {
+      checkOptions({ door: `modules[${index}]`, under: 'migrations' }, migrations, { postgresql: list, sqlite: list })
+    }
+    const first = modules.findIndex((each) => each.name === name)
+    if (first === index) continue
+    throw modules[first] === module
+      ? refuse(`, "${name}", stands there twice; list it once`)
+      : refuse(` has the name "${name}", as modules[${first}] has; give one of them another name`)
+  }
 }

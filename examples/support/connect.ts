@@ -13,7 +13,7 @@ export async function connect(pool: PoolOptions = {}): Promise<DataAccess> {
   try {
     const data = await createDataAccess({
       modules: [assessment],
-      database: { url: databaseUrl, pool },
+      database: { url: databaseUrl ?? ':memory:', pool },
       // A service keeps the default of 50 ms; an example on a busy machine would rather wait than read past the cache.
       cache: redisUrl ? redisCache({ url: redisUrl, timeoutMs: 2000 }) : memoryCache({ singleProcess: true }),
     })

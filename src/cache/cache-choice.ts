@@ -1,6 +1,7 @@
 import { DataAccessError } from '../errors.ts'
 import { type Clock, monotonicClock } from '../kernel/clock.ts'
 import type { Logger } from '../kernel/logger.ts'
+import { checkOptions, flag, wholeFrom } from '../kernel/options.ts'
 import type { CacheStore } from './cache-store.ts'
 import { MemoryStore } from './memory/memory-store.ts'
 
@@ -35,10 +36,9 @@ export interface MemoryCacheOptions {
 }
 
 /** Caches in this process. On PostgreSQL say `singleProcess: true`, since other processes would not see its invalidations. */
-export function memoryCache({ singleProcess = false, maxEntries = 10_000 }: MemoryCacheOptions = {}): CacheChoice {
-  if (!(Number.isInteger(maxEntries) && maxEntries >= 100)) {
-    throw new DataAccessError('OPTION_INVALID', `maxEntries of memoryCache is ${maxEntries}; give a whole number of at least 100`)
-  }
+export function memoryCache(options: MemoryCacheOptions = {}): CacheChoice {
+  checkOptions({ door: 'memoryCache' }, options, { singleProcess: flag, maxEntries: wholeFrom(100) })
+  const { singleProcess = false, maxEntries = 10_000 } = options
   return {
     name: 'memory',
     // With one process there is nobody whose change could be missed.

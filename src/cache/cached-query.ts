@@ -1,6 +1,7 @@
 import type { EntityClass, EntityManager } from '@mikro-orm/core'
 import { DataAccessError } from '../errors.ts'
-import { checkLifetime, type Lifetime } from './policy.ts'
+import { callable, checkOptions, text, wholeFrom } from '../kernel/options.ts'
+import { completeLifetime, type Lifetime, lifetimeOptions } from './policy.ts'
 
 /** The rows on which a query's result depends; made by {@link dep}. */
 export interface Dependency {
@@ -61,9 +62,14 @@ export interface DependencyShape {
  * @throws DataAccessError `OPTION_INVALID` if `dependsOn` gives no array whatever the parameters are, or a time is out of range.
  */
 export function cachedQuery<Params, Result>(options: CachedQueryOptions<Params, Result>): CachedQuery<Params, Result> {
+  const own = { name: text, dependsOn: callable, run: callable, version: wholeFrom(0) }
+  checkOptions({ door: 'cachedQuery' }, options, { ...lifetimeOptions, ...own })
   const { name, dependsOn, run, version = 1, ...lifetime } = options
+  if (!name || dependsOn === undefined || run === undefined) {
+    throw new DataAccessError('OPTION_INVALID', `cachedQuery ${name ? `"${name}" ` : ''}needs name, dependsOn and run`)
+  }
   const shapes = probe(name, dependsOn)
-  return { kind: 'query', name, dependsOn, run, version, shapes, lifetime: checkLifetime(lifetime, `The cached query ${name}`) }
+  return { kind: 'query', name, dependsOn, run, version, shapes, lifetime: completeLifetime(lifetime) }
 }
 
 /** The dependencies for some parameters, whose shapes are those that every process knows. */

@@ -1,5 +1,6 @@
 import type { EntityClass } from '@mikro-orm/core'
 import { DataAccessError } from '../errors.ts'
+import { checkOptions, type KnownOptions, list, numberFrom } from '../kernel/options.ts'
 
 /** How long entries live, in milliseconds. */
 export interface Lifetime {
@@ -36,23 +37,22 @@ export function cachePolicy<Entity extends object, const Unique extends keyof En
   entity: EntityClass<Entity>,
   options: CachePolicyOptions<Entity, Unique> = {},
 ): CachePolicy<Entity, Unique> {
+  if (typeof entity !== 'function') {
+    throw new DataAccessError('OPTION_INVALID', 'cachePolicy was given no entity class; give the class, then the options')
+  }
+  checkOptions({ door: `cachePolicy(${entity.name})` }, options, { ...lifetimeOptions, uniques: list })
   const { uniques = [], ...lifetime } = options
-  return { kind: 'policy', entity, uniques, lifetime: checkLifetime(lifetime, `The cache policy of ${entity.name}`) }
+  return { kind: 'policy', entity, uniques, lifetime: completeLifetime(lifetime) }
 }
 
-/** Fills in the defaults and refuses what is out of range. */
-export function checkLifetime(lifetime: Lifetime, owner: string): Required<Lifetime> {
-  const ttl = lifetime.ttl ?? 60_000
-  const negativeTtl = lifetime.negativeTtl ?? Math.max(1, Math.min(ttl / 10, 10_000))
-  const jitter = lifetime.jitter ?? 0.1
-  const refuse = (option: string, value: number, range: string) =>
-    new DataAccessError('OPTION_INVALID', `${owner} has ${option}: ${value}; give ${range}`)
-  if (!(ttl >= 1 && ttl <= longestTtlMs)) throw refuse('ttl', ttl, '1 to 604800000 milliseconds')
-  if (!(negativeTtl >= 1 && negativeTtl <= longestTtlMs)) {
-    throw refuse('negativeTtl', negativeTtl, '1 to 604800000 milliseconds')
-  }
-  if (!(jitter >= 0 && jitter <= 1)) throw refuse('jitter', jitter, 'a share from 0 to 1')
-  return { ttl, negativeTtl, jitter }
+const milliseconds = numberFrom(1, longestTtlMs, ' milliseconds')
+
+/** What the options of a {@link Lifetime} must be. */
+export const lifetimeOptions: KnownOptions<Lifetime> = { ttl: milliseconds, negativeTtl: milliseconds, jitter: numberFrom(0, 1) }
+
+/** Fills in the defaults. */
+export function completeLifetime({ ttl = 60_000, negativeTtl, jitter = 0.1 }: Lifetime): Required<Lifetime> {
+  return { ttl, negativeTtl: negativeTtl ?? Math.max(1, Math.min(ttl / 10, 10_000)), jitter }
 }
 
 /** A lifetime's ttl, shortened by a random part of its jitter. */

@@ -2,35 +2,11 @@ import type { MikroORM, Options } from '@mikro-orm/core'
 import { DataAccessError } from '../errors.ts'
 import { fullJitter } from '../kernel/backoff.ts'
 import { monotonicClock } from '../kernel/clock.ts'
+import { checkDatabaseOptions, type DatabaseOptions } from './database-options.ts'
 import { type DatabaseAddress, maskPassword, parseDatabaseUrl } from './database-url.ts'
 import { classifyFailure } from './failure.ts'
 import { askDatabase } from './health.ts'
 import type { Dialect } from './sql.ts'
-
-/** Sizes and waits of the connection pool; PostgreSQL only, since SQLite has one connection. */
-export interface PoolOptions {
-  /** Connections kept open. Default 0. */
-  readonly min?: number
-  /** The most connections. Default 10. */
-  readonly max?: number
-  /** How long an idle connection is kept, in ms. Default 10 000. */
-  readonly idleTimeoutMs?: number
-  /** How long a caller waits for a connection, in ms, before it fails. Default 10 000. */
-  readonly acquireTimeoutMs?: number
-}
-
-/** Where the database is and how it is connected to. */
-export interface DatabaseOptions {
-  /**
-   * `postgres://…`, `sqlite:path` or `file:path`, `:memory:`. Default: SQLite in memory, which ends with the process.
-   */
-  readonly url?: string | undefined
-  readonly pool?: PoolOptions
-  /** PostgreSQL's statement_timeout in ms. Default: the server's. */
-  readonly statementTimeoutMs?: number
-  /** Handed to the driver as they are: `pg` pool options, or `better-sqlite3` options. */
-  readonly driverOptions?: Readonly<Record<string, unknown>>
-}
 
 /** The driver package of each dialect: an optional peer, loaded only when its dialect is asked for. */
 const driverPackages = { postgresql: '@mikro-orm/postgresql', sqlite: '@mikro-orm/sqlite' } as const
@@ -44,8 +20,8 @@ let opened = 0
  * @throws DataAccessError `DATABASE_URL_INVALID`, `DRIVER_MISSING`, `DATABASE_UNREACHABLE`, `OPTION_INVALID`.
  */
 export async function openOrm(database: DatabaseOptions, config: Partial<Options>): Promise<MikroORM> {
+  checkDatabaseOptions(database)
   const address = parseDatabaseUrl(database.url)
-  validatePool(database.pool ?? {})
   const driver = await loadDriver(address.dialect)
   const orm = await driver.MikroORM.init({
     ...config,
@@ -116,17 +92,6 @@ async function enableWal(orm: MikroORM): Promise<void> {
       if (classifyFailure(error) !== 'conflict' || attempt === 20) throw error
       await monotonicClock.wait(fullJitter({ baseMs: 10, maxMs: 200 }, attempt))
     }
-  }
-}
-
-function validatePool(pool: PoolOptions): void {
-  for (const [option, value] of Object.entries(pool)) {
-    if (value !== undefined && (!Number.isInteger(value) || value < 0 || (option === 'max' && value < 1))) {
-      throw new DataAccessError('OPTION_INVALID', `database.pool.${option} must be a whole number, not ${String(value)}`)
-    }
-  }
-  if ((pool.min ?? 0) > (pool.max ?? 10)) {
-    throw new DataAccessError('OPTION_INVALID', `database.pool.min (${pool.min}) is above database.pool.max (${pool.max ?? 10})`)
   }
 }
 

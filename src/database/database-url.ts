@@ -18,6 +18,9 @@ const accepted = 'postgres://user@host:5432/name, postgresql://…, sqlite:path/
  * @throws DataAccessError `DATABASE_URL_INVALID` for a scheme it does not know or a URL that cannot be parsed.
  */
 export function parseDatabaseUrl(url: string | undefined): DatabaseAddress {
+  if (url !== undefined && typeof url !== 'string') {
+    throw new DataAccessError('DATABASE_URL_INVALID', `The database URL is of type ${typeof url}; give a string: ${accepted}`)
+  }
   if (url === undefined || url === ':memory:' || /^(sqlite|file):(\/\/)?:memory:$/.test(url)) {
     return { dialect: 'sqlite', target: ':memory:', printable: 'SQLite in memory' }
   }
@@ -28,7 +31,7 @@ export function parseDatabaseUrl(url: string | undefined): DatabaseAddress {
   }
   const what =
     url === ''
-      ? 'is empty'
+      ? 'is empty, so the environment variable that holds it is probably set to nothing'
       : `is ${maskPassword(url)}, whose ${scheme === undefined ? 'scheme is missing' : `scheme or form is not known`}`
   throw new DataAccessError('DATABASE_URL_INVALID', `The database URL ${what}; give ${accepted}`)
 }

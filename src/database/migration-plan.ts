@@ -1,5 +1,6 @@
 import type { MigrationObject } from '@mikro-orm/core'
 import { DataAccessError } from '../errors.ts'
+import { checkOptions, oneOf } from '../kernel/options.ts'
 
 /** Which way to migrate, and how far. */
 export interface MigrateOptions {
@@ -19,8 +20,13 @@ export interface MigrateOptions {
 export function planMigrations(
   definitions: readonly MigrationObject[],
   executed: ReadonlySet<string>,
-  { direction = 'up', to }: MigrateOptions = {},
+  options: MigrateOptions = {},
 ): MigrationObject[] {
+  checkOptions({ door: 'migrate' }, options, {
+    direction: oneOf('up', 'down'),
+    to: { words: 'the name of a migration, or 0', fits: isBound },
+  })
+  const { direction = 'up', to } = options
   const names = definitions.map(({ name }) => name)
   const twice = names.find((name, index) => names.indexOf(name) !== index)
   if (twice !== undefined) throw new DataAccessError('OPTION_INVALID', `Two migrations are called "${twice}". Rename one of them`)
@@ -37,4 +43,8 @@ export function planMigrations(
   }
   const newestFirst = definitions.filter(({ name }, index) => executed.has(name) && index > bound).reverse()
   return to === undefined ? newestFirst.slice(0, 1) : newestFirst
+}
+
+function isBound(value: unknown): boolean {
+  return typeof value === 'string' || value === 0
 }

@@ -1,5 +1,6 @@
 import { DataAccessError } from '../errors.ts'
-import { consoleLogger, type Logger } from '../kernel/logger.ts'
+import { consoleLogger, type Logger, loggerExpected } from '../kernel/logger.ts'
+import { checkOptions, oneOf, wholeFrom } from '../kernel/options.ts'
 import { describeSuspect, NPlusOneGuard, type NPlusOneSuspect } from './n-plus-one.ts'
 import { type ExecutedQuery, type QueryObserver, type QueryOrigin, queryObserver } from './query-watch.ts'
 
@@ -128,13 +129,13 @@ export class QueryScope implements QueryObserver {
   }
 }
 
-function guardFor({ nPlusOne = 'off', threshold = 3 }: QueryScopeOptions): NPlusOneGuard | undefined {
-  if (!Number.isInteger(threshold) || threshold < 2) {
-    throw new DataAccessError('OPTION_INVALID', `withQueries: threshold must be a whole number from 2, not ${threshold}`)
-  }
-  if (nPlusOne !== 'off' && nPlusOne !== 'warn' && nPlusOne !== 'throw') {
-    throw new DataAccessError('OPTION_INVALID', `withQueries: nPlusOne must be off, warn or throw, not ${String(nPlusOne)}`)
-  }
+function guardFor(options: QueryScopeOptions): NPlusOneGuard | undefined {
+  checkOptions({ door: 'withQueries' }, options, {
+    nPlusOne: oneOf('off', 'warn', 'throw'),
+    threshold: wholeFrom(2),
+    logger: loggerExpected,
+  })
+  const { nPlusOne = 'off', threshold = 3 } = options
   return nPlusOne === 'off' ? undefined : new NPlusOneGuard(threshold)
 }
 
@@ -144,6 +145,7 @@ function warn(suspects: readonly NPlusOneSuspect[], logger: Logger): void {
     if (warned.has(place)) continue
     if (warned.size >= warnedLimit) warned.clear()
     warned.add(place)
-    logger.warn(describeSuspect(suspect), { ...suspect })
+    // The sentence has the other facts; a console would show them twice.
+    logger.warn(describeSuspect(suspect), { sql: suspect.sql })
   }
 }

@@ -1,3 +1,5 @@
+import type { Expectation } from './options.ts'
+
 /** Facts that go with a log line; never a secret. */
 export type LogContext = Readonly<Record<string, unknown>>
 
@@ -19,3 +21,12 @@ export const consoleLogger: Logger = {
 
 /** Writes nothing. */
 export const silentLogger: Logger = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
+
+/** What a logger that is given must be. */
+export const loggerExpected: Expectation = {
+  words: 'a logger with the methods debug, info, warn and error',
+  fits: (value) =>
+    ['debug', 'info', 'warn', 'error'].every(
+      (level) => typeof (value as Partial<Record<string, unknown>> | null)?.[level] === 'function',
+    ),
+}

@@ -1,5 +1,6 @@
 import { runSql } from '../database/sql.ts'
 import { DataAccessError } from '../errors.ts'
+import { checkOptions, list, text, wholeFrom } from '../kernel/options.ts'
 import type { OutboxStore } from './outbox-store.ts'
 import type { DeadLetterReason } from './retry-policy.ts'
 import type { FailedAttempt } from './settlement-store.ts'
@@ -70,11 +71,10 @@ export class DeadLetters {
   }
 
   /** Lists dead letters, the newest first; at most `limit`, 100 by default. Without a filter, of all. */
-  async list(filter: DeadLetterFilter = {}, { limit = 100 }: { readonly limit?: number } = {}): Promise<DeadLetter[]> {
-    if (!(Number.isInteger(limit) && limit >= 1 && limit <= 10_000)) {
-      throw new DataAccessError('OPTION_INVALID', `deadLetters.list: limit is ${limit}; give 1 to 10000`)
-    }
-    const { sql, params } = this.#where(filter)
+  async list(filter: DeadLetterFilter = {}, options: { readonly limit?: number } = {}): Promise<DeadLetter[]> {
+    checkOptions({ door: 'deadLetters.list' }, options, { limit: wholeFrom(1, 10_000) })
+    const { limit = 100 } = options
+    const { sql, params } = this.#where(filter, 'list')
     const { dialect } = this.#store
     const rows = await this.#store.run<LetterRow>(
       `select id, event_type, aggregate_type, aggregate_id, cast(payload as text) as payload, cast(headers as text) as headers,
@@ -131,8 +131,11 @@ export class DeadLetters {
     return removed
   }
 
-  /** @param verb refuses an empty filter in its name. */
-  #where(filter: DeadLetterFilter, verb?: 'redrive' | 'discard'): { sql: string; params: unknown[] } {
+  /** Refuses an empty filter, but for `list`. */
+  #where(filter: DeadLetterFilter, verb: 'list' | 'redrive' | 'discard'): { sql: string; params: unknown[] } {
+    // A condition that is misspelled, and ignored, would mean more letters than were named.
+    const exact = { type: text, aggregateType: text, aggregateId: text, orderingKey: text }
+    checkOptions({ door: `deadLetters.${verb}` }, filter, { ids: list, ...exact })
     const conditions: string[] = ['1 = 1']
     const params: unknown[] = []
     const columns = {
@@ -152,7 +155,7 @@ export class DeadLetters {
       conditions.push(sqlAmong(dialect, 'id', `select s.id from ${sqlRows(dialect, 's', { id: 'uuid' })}`))
       params.push(JSON.stringify(filter.ids.map((id) => ({ id }))))
     }
-    if (verb !== undefined && (conditions.length === 1 || filter.ids?.length === 0)) {
+    if (verb !== 'list' && (conditions.length === 1 || filter.ids?.length === 0)) {
       throw new DataAccessError(
         'OPTION_INVALID',
         `deadLetters.${verb}: the filter is empty, which would mean every dead letter; name ids, type, aggregateType, aggregateId or orderingKey`,

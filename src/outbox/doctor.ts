@@ -1,3 +1,4 @@
+import { checkOptions, numberFrom } from '../kernel/options.ts'
 import { inRootContext } from '../kernel/root-context.ts'
 import type { Check, CheckContext, CheckName, Diagnosis, DoctorOptions } from './doctor-check.ts'
 import { outboxChecks } from './doctor-checks.ts'
@@ -13,6 +14,8 @@ const defaults: Required<DoctorOptions> = { transactionMs: 60_000, deadTuples: 5
 
 /** Runs all checks and resolves to a finding for each, within `timeoutMs`. Changes nothing, and never rejects. */
 export function examine(parts: Omit<CheckContext, 'limits'>, options: DoctorOptions = {}): Promise<DoctorFinding[]> {
+  const limit = numberFrom(0, Number.MAX_SAFE_INTEGER)
+  checkOptions({ door: 'doctor' }, options, { transactionMs: limit, deadTuples: limit, oldestDueMs: limit, timeoutMs: limit })
   const context = { ...parts, limits: { ...defaults, ...options } }
   const checks = Object.entries({ ...postgresqlChecks, ...outboxChecks }) as [CheckName, Check][]
   return inRootContext(async () => {

@@ -1,6 +1,6 @@
 import { defineEntity, EntityRepository, EntityRepositoryType, p } from '@mikro-orm/core'
 import { JsonTextType } from '../database/json-text.ts'
-import { DataAccessError } from '../errors.ts'
+import { checkOptions, wholeFrom } from '../kernel/options.ts'
 
 /** The two states of a stored event. Dead letters leave the table; there is no claimed state. */
 export const domainEventStatuses = ['pending', 'published'] as const
@@ -68,13 +68,9 @@ export class DomainEventRepository extends EntityRepository<DomainEvent> {
     return this.#list('published', 'desc', options)
   }
 
-  async #list(status: DomainEventStatus, direction: 'asc' | 'desc', { limit = 100 }: EventListOptions): Promise<DomainEvent[]> {
-    if (!Number.isInteger(limit) || limit < 1 || limit > longestList) {
-      throw new DataAccessError(
-        'OPTION_INVALID',
-        `${status}: limit must be a whole number from 1 to ${longestList}, not ${limit}`,
-      )
-    }
+  async #list(status: DomainEventStatus, direction: 'asc' | 'desc', options: EventListOptions): Promise<DomainEvent[]> {
+    checkOptions({ door: status }, options, { limit: wholeFrom(1, longestList) })
+    const { limit = 100 } = options
     return this.find({ status }, { orderBy: { createdAt: direction, sequence: direction }, limit })
   }
 }

@@ -2,6 +2,7 @@ import type { MikroORM } from '@mikro-orm/core'
 import { DataAccessError } from '../errors.ts'
 import type { Clock } from '../kernel/clock.ts'
 import type { Logger } from '../kernel/logger.ts'
+import { checkOptions, numberFrom } from '../kernel/options.ts'
 import { DeadLetters } from './dead-letters.ts'
 import { type DoctorFinding, examine } from './doctor.ts'
 import type { DoctorOptions } from './doctor-check.ts'
@@ -56,9 +57,9 @@ export class Outbox {
 
   /**
    * Looks for what makes an outbox slow or stuck, and says what to do about it: one finding for each check, also for those that
-   * are well. Takes at most `timeoutMs`, changes nothing, never rejects.
+   * are well. Takes at most `timeoutMs`, changes nothing, and rejects for nothing but a wrong option: `OPTION_INVALID`.
    */
-  doctor(options?: DoctorOptions): Promise<DoctorFinding[]> {
+  async doctor(options?: DoctorOptions): Promise<DoctorFinding[]> {
     const { orm, wake, clock } = this.#parts
     return examine({ orm, store: this.#store, wake, clock }, options)
   }
@@ -67,8 +68,10 @@ export class Outbox {
    * Deletes events that were published longer ago than `keepMs` milliseconds, in small transactions; resolves to how many. The
    * failures of events that are no longer pending go too. A relay with `retention: { keepMs }` does it by itself.
    */
-  async prune({ keepMs }: { readonly keepMs: number }): Promise<number> {
-    if (!(keepMs >= 0)) throw new DataAccessError('OPTION_INVALID', `prune: keepMs is ${keepMs}; give 0 or more milliseconds`)
+  async prune(options: { readonly keepMs: number }): Promise<number> {
+    checkOptions({ door: 'prune' }, options, { keepMs: numberFrom(0, Number.MAX_SAFE_INTEGER, ' milliseconds') })
+    const { keepMs } = options
+    if (keepMs === undefined) throw new DataAccessError('OPTION_INVALID', 'prune needs keepMs; give 0 or more milliseconds')
     let sum = 0
     let pruned: number
     do {

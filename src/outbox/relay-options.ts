@@ -1,4 +1,5 @@
 import { DataAccessError } from '../errors.ts'
+import { anything, checkOptions, type Expectation, either, oneOf, record, text } from '../kernel/options.ts'
 import { toPublisher } from './function-publisher.ts'
 import type { MarkMode } from './outbox-store.ts'
 import type { Publisher, PublishFunction } from './publisher.ts'
@@ -55,6 +56,7 @@ export interface RelaySettings {
  * @throws DataAccessError `OPTION_INVALID`, naming option, value and range.
  */
 export function toRelaySettings(options: RelayOptions): RelaySettings {
+  checkKinds(options)
   const publishTimeoutMs = inRange('publishTimeout', options.publishTimeout ?? 10_000, 10, 3_600_000)
   const leaseMs = inRange('lease', options.lease ?? Math.max(30_000, 2 * publishTimeoutMs), 100, 7_200_000)
   if (leaseMs < 2 * publishTimeoutMs) {
@@ -78,6 +80,33 @@ export function toRelaySettings(options: RelayOptions): RelaySettings {
     keepMs: keepMsOf(retention),
   }
 }
+
+/** Refuses unknown options and other kinds of values; ranges, of which some depend on one another, are checked one by one. */
+function checkKinds(options: RelayOptions): void {
+  const door = 'relay'
+  const elsewhere = {
+    attempts: 'retry: { attempts }',
+    baseMs: 'retry: { baseMs }',
+    maxMs: 'retry: { maxMs }',
+    keepMs: 'retention: { keepMs }',
+  }
+  checkOptions({ door, elsewhere }, options, {
+    publisher: anything,
+    name: text,
+    batchSize: number,
+    pollInterval: record,
+    publishTimeout: number,
+    lease: number,
+    retry: record,
+    onDeadLetter: either(oneOf(...deadLetterRules), record),
+    retention: either(oneOf('keep', 'delete'), { ...record, words: '{ keepMs }' }),
+  })
+  const { pollInterval = {}, retention } = options
+  checkOptions({ door, under: 'pollInterval' }, pollInterval, { min: number, max: number })
+  if (typeof retention === 'object') checkOptions({ door, under: 'retention' }, retention, { keepMs: number })
+}
+
+const number: Expectation = { words: 'a number', fits: (value) => typeof value === 'number' }
 
 function inRange(option: string, value: number, low: number, high: number, whole = false): number {
   if (value >= low && value <= high && (!whole || Number.isInteger(value))) return value

@@ -3,6 +3,7 @@ import { DataAccessError } from '../errors.ts'
 import { Bell } from '../kernel/bell.ts'
 import type { Clock } from '../kernel/clock.ts'
 import type { Logger } from '../kernel/logger.ts'
+import { checkOptions, numberFrom } from '../kernel/options.ts'
 import { inRootContext } from '../kernel/root-context.ts'
 import { Service, type ServiceState, type StopSignals } from '../kernel/service.ts'
 import type { RelayCounts } from './batch-settler.ts'
@@ -99,7 +100,10 @@ export class Relay {
    * @throws DataAccessError `PUBLISHER_FAILED` when the publisher was away three times in a row; `RELAY_ALREADY_RUNNING`;
    * `TRANSACTION_FORK` inside a transaction; the signal's reason.
    */
-  async drain({ signal }: { readonly signal?: AbortSignal } = {}): Promise<RelayCounts> {
+  async drain(options: { readonly signal?: AbortSignal } = {}): Promise<RelayCounts> {
+    const signals = { words: 'an AbortSignal', fits: (value: unknown) => value instanceof AbortSignal }
+    checkOptions({ door: 'relay.drain' }, options, { signal: signals })
+    const { signal } = options
     this.#refuseInTransaction()
     const exit = this.#parts.enter(this)
     try {
@@ -112,8 +116,12 @@ export class Relay {
   /**
    * Publishes and marks what is in hand, gives the buckets back, and resolves. After `deadline` milliseconds (default 10,000),
    * or with a second call, what is in hand is dropped: it is published again, with the same ids. Safe before the start.
+   *
+   * @throws DataAccessError `OPTION_INVALID`.
    */
-  async stop({ deadline = stopDeadlineMs }: { readonly deadline?: number } = {}): Promise<void> {
+  async stop(options: { readonly deadline?: number } = {}): Promise<void> {
+    checkOptions({ door: 'relay.stop' }, options, { deadline: numberFrom(0, 86_400_000, ' milliseconds') })
+    const { deadline = stopDeadlineMs } = options
     await this.#starting?.catch(() => {})
     await this.#service.stop(deadline)
   }

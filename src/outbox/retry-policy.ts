@@ -1,5 +1,6 @@
 import { DataAccessError } from '../errors.ts'
 import { type BackoffOptions, fullJitter } from '../kernel/backoff.ts'
+import { checkOptions, numberFrom, wholeFrom } from '../kernel/options.ts'
 import { describeThrown } from '../kernel/thrown-error.ts'
 import type { Outcome } from './publisher.ts'
 
@@ -74,13 +75,12 @@ export function errorText(error: unknown): string {
 
 /** Checks a retry policy and fills in what is missing. */
 export function toRetryPolicy(given: Partial<RetryPolicy> = {}): RetryPolicy {
-  const policy = { ...defaultRetryPolicy, ...given }
-  const check = (name: string, value: number, low: number, high: number) => {
-    if (value >= low && value <= high && (name !== 'attempts' || Number.isInteger(value))) return
-    throw new DataAccessError('OPTION_INVALID', `relay: retry.${name} is ${value}; give ${low} to ${high}`)
-  }
-  check('attempts', policy.attempts, 1, 1000)
-  check('baseMs', policy.baseMs, 1, 3_600_000)
-  check('maxMs', policy.maxMs, policy.baseMs, 86_400_000)
-  return policy
+  checkOptions<Partial<RetryPolicy>>({ door: 'relay', under: 'retry' }, given, {
+    attempts: wholeFrom(1, 1000),
+    baseMs: numberFrom(1, 3_600_000, ' milliseconds'),
+    maxMs: numberFrom(1, 86_400_000, ' milliseconds'),
+  })
+  const { attempts = defaultRetryPolicy.attempts, baseMs = defaultRetryPolicy.baseMs, maxMs = defaultRetryPolicy.maxMs } = given
+  if (maxMs >= baseMs) return { attempts, baseMs, maxMs }
+  throw new DataAccessError('OPTION_INVALID', `relay: retry.maxMs is ${maxMs}; give ${baseMs} to 86400000, at least retry.baseMs`)
 }

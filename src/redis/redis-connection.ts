@@ -3,18 +3,9 @@ import { CircuitBreaker, type CircuitState } from '../kernel/circuit-breaker.ts'
 import { type Clock, monotonicClock } from '../kernel/clock.ts'
 import { consoleLogger, type Logger } from '../kernel/logger.ts'
 import { makeRedisClient, type RedisClient, reconnect, warnOfClientSettings } from './redis-client.ts'
+import { checkRedisOptions, type RedisOptions, redisTimeout } from './redis-options.ts'
 import { isRedisReply } from './redis-reply.ts'
-import { checkRedisUrl, maskRedisPassword } from './redis-url.ts'
-
-/** Which Redis to use: a URL, or the caller's own ioredis client, which is then never closed here. */
-export interface RedisOptions {
-  /** `redis://` or `rediss://`. */
-  readonly url?: string | undefined
-  /** A connected ioredis client, or a cluster, with whatever settings it has. */
-  readonly client?: RedisClient | undefined
-  /** Milliseconds to wait for an answer; 1 … 60,000, default 50. */
-  readonly timeoutMs?: number | undefined
-}
+import { maskRedisPassword } from './redis-url.ts'
 
 /** What a {@link RedisConnection} works with. */
 export interface RedisSurroundings {
@@ -42,14 +33,9 @@ export class RedisConnection {
   #closed = false
 
   constructor(options: RedisOptions, { clock = monotonicClock, logger = consoleLogger }: RedisSurroundings = {}) {
+    checkRedisOptions('Redis', options, { timeoutMs: redisTimeout })
     this.#timeoutMs = options.timeoutMs ?? defaultTimeoutMs
-    if (!(this.#timeoutMs >= 1 && this.#timeoutMs <= 60_000)) {
-      throw new DataAccessError('OPTION_INVALID', `timeoutMs of Redis is ${this.#timeoutMs}; give 1 to 60000 milliseconds`)
-    }
-    if ((options.url === undefined) === (options.client === undefined)) {
-      throw new DataAccessError('OPTION_INVALID', 'Redis needs either url or client: give exactly one of them')
-    }
-    this.address = options.url === undefined ? 'the given ioredis client' : maskRedisPassword(checkRedisUrl(options.url))
+    this.address = options.url === undefined ? 'the given ioredis client' : maskRedisPassword(options.url)
     this.#options = options
     this.#logger = logger
     this.#breaker = new CircuitBreaker(breakerRule, clock)

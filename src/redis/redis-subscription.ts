@@ -1,6 +1,6 @@
 import type { Logger } from '../kernel/logger.ts'
 import { makeRedisClient, type RedisClient, reconnect } from './redis-client.ts'
-import type { RedisOptions } from './redis-connection.ts'
+import type { RedisOptions } from './redis-options.ts'
 
 /** Hears one channel over a connection of its own, for as long as it takes: it comes back after every loss. */
 export class RedisSubscription {

@@ -8,6 +8,13 @@ const accepted = 'redis://user:password@host:6379/0, or rediss:// for TLS'
  * @throws DataAccessError `REDIS_URL_INVALID` for another scheme, a URL that cannot be parsed, or a database that is no number.
  */
 export function checkRedisUrl(url: string): string {
+  if (typeof url !== 'string') {
+    throw new DataAccessError('REDIS_URL_INVALID', `The Redis URL is of type ${typeof url}; give a string: ${accepted}`)
+  }
+  if (url === '') {
+    const why = 'is empty, so the environment variable that holds it is probably set to nothing'
+    throw new DataAccessError('REDIS_URL_INVALID', `The Redis URL ${why}; give ${accepted}`)
+  }
   const refuse = (why: string) =>
     new DataAccessError('REDIS_URL_INVALID', `The Redis URL ${maskRedisPassword(url)} ${why}; give ${accepted}`)
   if (!URL.canParse(url)) throw refuse('cannot be parsed')

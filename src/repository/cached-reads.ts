@@ -1,4 +1,4 @@
-import type { EntityClass, EntityManager, MikroORM } from '@mikro-orm/core'
+import { type EntityClass, EntityManager, type MikroORM } from '@mikro-orm/core'
 import { watchBulkWrites } from '../cache/bulk-writes.ts'
 import type { CacheChoice } from '../cache/cache-choice.ts'
 import type { CacheStore } from '../cache/cache-store.ts'
@@ -14,10 +14,13 @@ import { DataAccessError } from '../errors.ts'
 import { type Clock, monotonicClock } from '../kernel/clock.ts'
 import type { CommitScope } from '../kernel/commit-scope.ts'
 import { consoleLogger, type Logger } from '../kernel/logger.ts'
+import { checkOptions } from '../kernel/options.ts'
 import { CachedQueryReads, CachedQuerySource } from './cached-query-reads.ts'
 import { type CachedReads, type CachedRepository, cachedRepositoryClass } from './cached-repository.ts'
 import { CachedRows } from './cached-rows.ts'
 import { DetachedEntities } from './detached-entities.ts'
+
+const cachedOptions = { em: { words: 'an entity manager of the ORM', fits: (value: unknown) => value instanceof EntityManager } }
 
 /** What {@link openCache} takes. */
 export interface OpenCacheOptions {
@@ -92,7 +95,10 @@ export class Cache {
     entity: EntityClass<Entity>,
     options?: { readonly em?: EntityManager | undefined },
   ): CachedRepository<Entity>
-  cached(what: unknown, { em }: { readonly em?: EntityManager | undefined } = {}): unknown {
+  cached(what: unknown, options: { readonly em?: EntityManager | undefined } = {}): unknown {
+    // The entity manager itself, in place of `{ em }`, would read past its transaction in silence.
+    checkOptions({ door: 'cached' }, options, cachedOptions)
+    const { em } = options
     if (isQuery(what)) {
       const source = this.#queries.get(what)
       if (source !== undefined) return new CachedQueryReads(this.#orm, source, em)

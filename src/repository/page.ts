@@ -1,5 +1,5 @@
 import type { EntityManager, EntityName, FilterQuery, FindByCursorOptions, Loaded, QueryOrderMap } from '@mikro-orm/core'
-import { DataAccessError } from '../errors.ts'
+import { anything, checkOptions, type KnownOptions, wholeFrom } from '../kernel/options.ts'
 import { openCursor, sealCursor } from './page-cursor.ts'
 
 /** The most entities on a page: more belong in a stream. */
@@ -18,6 +18,13 @@ export interface PageOptions<Entity extends object, Hint extends string = never>
   readonly populate?: FindByCursorOptions<Entity, Hint>['populate']
 }
 
+const pageOptions: KnownOptions<PageOptions<object>> = {
+  first: wholeFrom(1, largestPage),
+  // What is no cursor has an error of its own; the rest is MikroORM's.
+  ...{ after: anything, orderBy: anything, where: anything, populate: anything },
+}
+const elsewhere = { limit: 'first', offset: 'after, a cursor', before: 'orderBy, turned round' }
+
 /** One page of entities. */
 export interface Page<Item> {
   readonly items: readonly Item[]
@@ -29,11 +36,10 @@ export interface Page<Item> {
 export async function findPage<Entity extends object, Hint extends string = never>(
   em: EntityManager,
   entityName: EntityName<Entity>,
-  { first = 50, after, orderBy = [], where, populate }: PageOptions<Entity, Hint>,
+  options: PageOptions<Entity, Hint>,
 ): Promise<Page<Loaded<Entity, Hint>>> {
-  if (!Number.isInteger(first) || first < 1 || first > largestPage) {
-    throw new DataAccessError('OPTION_INVALID', `page: first must be a whole number from 1 to ${largestPage}, not ${first}`)
-  }
+  checkOptions<object>({ door: 'page', elsewhere }, options, pageOptions)
+  const { first = 50, after, orderBy = [], where, populate } = options
   const order = totalOrder([orderBy].flat() as QueryOrderMap<Entity>[], em.getMetadata().get(entityName).primaryKeys)
   // What a cursor is bound to: the same one under another order would silently skip entities.
   const purpose = JSON.stringify([em.getMetadata().get(entityName).className, order])

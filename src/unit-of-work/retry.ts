@@ -1,4 +1,4 @@
-import { DataAccessError } from '../errors.ts'
+import { checkOptions, wholeFrom } from '../kernel/options.ts'
 
 /** How often a unit of work is run again after a conflict that the database resolved against it. */
 export interface UnitRetryOptions {
@@ -8,7 +8,8 @@ export interface UnitRetryOptions {
 
 /** The tries that the options allow. */
 export function allowedAttempts(retry: UnitRetryOptions | false | undefined): number {
-  const attempts = retry === false ? 1 : (retry?.attempts ?? 5)
-  if (Number.isInteger(attempts) && attempts >= 1) return attempts
-  throw new DataAccessError('OPTION_INVALID', `unitOfWork: retry.attempts must be a whole number from 1, not ${attempts}`)
+  if (retry === false) return 1
+  if (retry === undefined) return 5
+  checkOptions({ door: 'unitOfWork', under: 'retry' }, retry, { attempts: wholeFrom(1) })
+  return retry.attempts ?? 5
 }

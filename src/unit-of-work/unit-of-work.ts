@@ -1,4 +1,6 @@
-import type { EntityManager, IsolationLevel } from '@mikro-orm/core'
+import { EntityManager, IsolationLevel } from '@mikro-orm/core'
+import { DataAccessError } from '../errors.ts'
+import { checkOptions, either, type KnownOptions, oneOf, record } from '../kernel/options.ts'
 import type { RecordEvent } from '../outbox/recorded-event.ts'
 import type { CommitHook } from './commit-hooks.ts'
 import type { UnitRetryOptions } from './retry.ts'
@@ -38,4 +40,17 @@ export interface UnitOfWorkOptions {
   readonly isolation?: IsolationLevel | `${IsolationLevel}`
   /** For a unit with its own fork: run again, with a fresh one, after a serialization failure or deadlock. `false`: never. */
   readonly retry?: UnitRetryOptions | false
+}
+
+const unitOptions: KnownOptions<UnitOfWorkOptions> = {
+  em: { words: 'an entity manager of the ORM', fits: (value) => value instanceof EntityManager },
+  isolation: oneOf(...Object.values(IsolationLevel)),
+  retry: either({ ...record, words: '{ attempts }' }, oneOf(false)),
+}
+
+/** Checks what `unitOfWork()` was given, but for the number of attempts. Throws `OPTION_INVALID`. */
+export function checkUnit(work: unknown, options: UnitOfWorkOptions): void {
+  checkOptions({ door: 'unitOfWork' }, options, unitOptions)
+  if (typeof work === 'function') return
+  throw new DataAccessError('OPTION_INVALID', 'unitOfWork was given no function; give the work first, then the options')
 }

@@ -1,7 +1,8 @@
 import { Redis } from 'ioredis'
 import { afterEach, expect, inject, test } from 'vitest'
 import { silentLogger } from '../../src/kernel/logger.ts'
-import { RedisConnection, type RedisOptions } from '../../src/redis/redis-connection.ts'
+import { RedisConnection } from '../../src/redis/redis-connection.ts'
+import type { RedisOptions } from '../../src/redis/redis-options.ts'
 import { openProxy } from '../support/tcp-proxy.ts'
 
 const opened: { close(): Promise<unknown> }[] = []
@@ -118,7 +119,7 @@ test('it closes twice, before it connected too, and refuses commands afterwards'
 
 test.each([
   [{}, 'exactly one'],
-  [{ url: 'redis://localhost', timeoutMs: 0 }, '1 to 60000'],
+  [{ url: 'redis://localhost', timeoutMs: 0 }, 'from 1 to 60000'],
 ])('options %j are refused at the door', (options, why) => {
   expect(() => new RedisConnection(options)).toThrow(why)
 })

@@ -8,7 +8,7 @@ test.each(['redis://localhost', 'redis://:secret@cache:6380/2', 'rediss://user:p
 test.each([
   ['http://host', 'scheme http:'],
   ['localhost:6379', 'scheme localhost:'],
-  ['', 'cannot be parsed'],
+  ['', 'probably set to nothing'],
   ['redis://host/main', 'no number'],
   ['redis://', 'names no host'],
 ])('%j is refused and told why', (url, why) => {

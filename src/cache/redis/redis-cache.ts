@@ -1,7 +1,8 @@
 import { DataAccessError } from '../../errors.ts'
-import { silentLogger } from '../../kernel/logger.ts'
+import { numberFrom, text } from '../../kernel/options.ts'
 import { loadIoredis } from '../../redis/redis-client.ts'
-import { RedisConnection, type RedisOptions } from '../../redis/redis-connection.ts'
+import { RedisConnection } from '../../redis/redis-connection.ts'
+import { checkRedisOptions, type RedisOptions, redisTimeout } from '../../redis/redis-options.ts'
 import type { CacheChoice } from '../cache-choice.ts'
 import { RedisStore } from './redis-store.ts'
 
@@ -22,15 +23,16 @@ export interface RedisCacheOptions extends RedisOptions {
  *
  * @throws DataAccessError `REDIS_URL_INVALID` or `OPTION_INVALID`.
  */
-export function redisCache({ prefix = 'data-access:', sweepMs = 1000, ...options }: RedisCacheOptions): CacheChoice {
+export function redisCache(given: RedisCacheOptions): CacheChoice {
+  checkRedisOptions('redisCache', given, {
+    timeoutMs: redisTimeout,
+    prefix: text,
+    sweepMs: numberFrom(100, 60_000, ' milliseconds'),
+  })
+  const { prefix = 'data-access:', sweepMs = 1000, ...options } = given
   if (/[{}\s]/.test(prefix)) {
     throw new DataAccessError('OPTION_INVALID', `The prefix "${prefix}" of redisCache holds a space or brace; leave them out`)
   }
-  if (!(sweepMs >= 100 && sweepMs <= 60_000)) {
-    throw new DataAccessError('OPTION_INVALID', `sweepMs of redisCache is ${sweepMs}; give 100 to 60000 milliseconds`)
-  }
-  // Checked at the call, not when the first read comes; this connects to nothing.
-  new RedisConnection(options, { logger: silentLogger })
   return {
     name: 'redis',
     sharedByProcesses: true,

@@ -1,10 +1,12 @@
 import { randomUUID } from 'node:crypto'
 import { DataAccessError } from '../../errors.ts'
 import type { Clock } from '../../kernel/clock.ts'
-import { type Logger, silentLogger } from '../../kernel/logger.ts'
+import type { Logger } from '../../kernel/logger.ts'
+import { text } from '../../kernel/options.ts'
 import { inRootContext } from '../../kernel/root-context.ts'
 import { loadIoredis } from '../../redis/redis-client.ts'
-import { RedisConnection, type RedisOptions } from '../../redis/redis-connection.ts'
+import { RedisConnection } from '../../redis/redis-connection.ts'
+import { checkRedisOptions, type RedisOptions } from '../../redis/redis-options.ts'
 import { RedisSubscription } from '../../redis/redis-subscription.ts'
 import type { WakeChannel, WakeChoice, WakeListener } from '../wake.ts'
 
@@ -33,10 +35,10 @@ const beatsToReconnect = 2
  *
  * @throws DataAccessError `REDIS_URL_INVALID` or `OPTION_INVALID`.
  */
-export function redisWake({ channel = 'data-access:wake', ...options }: RedisWakeOptions): WakeChoice {
+export function redisWake(given: RedisWakeOptions): WakeChoice {
+  checkRedisOptions('redisWake', given, { channel: text })
+  const { channel = 'data-access:wake', ...options } = given
   if (channel === '') throw new DataAccessError('OPTION_INVALID', 'The channel of redisWake is empty; give it a name')
-  // Checked at the call; this connects to nothing.
-  new RedisConnection(options, { logger: silentLogger })
   return {
     prepare: async () => {
       if (options.client === undefined) await loadIoredis()

@@ -1,6 +1,8 @@
 import { DataAccessError, hasErrorCode } from '../../errors.ts'
+import { callable, either, text } from '../../kernel/options.ts'
 import { type OutboxEvent, type Outcome, outcomeOfError, type Publisher } from '../../outbox/publisher.ts'
-import { RedisConnection, type RedisOptions } from '../../redis/redis-connection.ts'
+import { RedisConnection } from '../../redis/redis-connection.ts'
+import { checkRedisOptions, type RedisOptions, redisTimeout } from '../../redis/redis-options.ts'
 import { isRedisReply, tellsServerState } from '../../redis/redis-reply.ts'
 import { toMessage } from './message.ts'
 
@@ -31,7 +33,9 @@ class RedisPubSubPublisher implements Publisher {
   readonly #redis: RedisConnection
   readonly #channelOf: (event: OutboxEvent) => string
 
-  constructor({ channel, timeoutMs = defaultTimeoutMs, url, client }: RedisPubSubOptions) {
+  constructor(options: RedisPubSubOptions) {
+    checkRedisOptions('redisPubSub', options, { timeoutMs: redisTimeout, channel: either(text, callable) })
+    const { channel, timeoutMs = defaultTimeoutMs, url, client } = options
     this.#redis = new RedisConnection({ url, client, timeoutMs })
     this.#channelOf = typeof channel === 'function' ? channel : ({ type }) => channel ?? `domain-events.${type}`
   }

@@ -1,6 +1,8 @@
 import { DataAccessError, hasErrorCode } from '../../errors.ts'
+import { callable, checkOptions, either, record, text, wholeFrom } from '../../kernel/options.ts'
 import { type OutboxEvent, type Outcome, outcomeOfError, type Publisher } from '../../outbox/publisher.ts'
-import { RedisConnection, type RedisOptions } from '../../redis/redis-connection.ts'
+import { RedisConnection } from '../../redis/redis-connection.ts'
+import { checkRedisOptions, type RedisOptions, redisTimeout } from '../../redis/redis-options.ts'
 import { isRedisReply, tellsServerState } from '../../redis/redis-reply.ts'
 import { appendToStream, type StreamBounds } from './append-script.ts'
 
@@ -41,12 +43,12 @@ class RedisStreamsPublisher implements Publisher {
   readonly #streamOf: (event: OutboxEvent) => string
   readonly #bounds: StreamBounds
 
-  constructor({ stream, maxLength, dedupe = {}, timeoutMs = defaultTimeoutMs, url, client }: RedisStreamsOptions) {
-    this.#bounds = {
-      windowMs: whole('dedupe.windowMs', dedupe.windowMs ?? 3_600_000),
-      maxIds: whole('dedupe.maxIds', dedupe.maxIds ?? 100_000),
-      maxLength: maxLength === undefined ? 0 : whole('maxLength', maxLength),
-    }
+  constructor(options: RedisStreamsOptions) {
+    const bounds = { timeoutMs: redisTimeout, maxLength: wholeFrom(1), dedupe: record }
+    checkRedisOptions('redisStreams', options, { stream: either(text, callable), ...bounds })
+    const { stream, maxLength = 0, dedupe = {}, timeoutMs = defaultTimeoutMs, url, client } = options
+    checkOptions({ door: 'redisStreams', under: 'dedupe' }, dedupe, { windowMs: wholeFrom(1), maxIds: wholeFrom(1) })
+    this.#bounds = { windowMs: dedupe.windowMs ?? 3_600_000, maxIds: dedupe.maxIds ?? 100_000, maxLength }
     this.#redis = new RedisConnection({ url, client, timeoutMs })
     this.#streamOf = typeof stream === 'function' ? stream : () => stream ?? 'domain-events'
   }
@@ -111,9 +113,4 @@ function outcomeOf(stream: string, reply: string | undefined): Outcome {
     context: { stream, reply: reply.split(' ', 1)[0] },
   })
   return { status: tellsServerState(reply) ? 'unavailable' : 'retryable', error }
-}
-
-function whole(option: string, value: number): number {
-  if (Number.isSafeInteger(value) && value >= 1) return value
-  throw new DataAccessError('OPTION_INVALID', `redisStreams: ${option} is ${value}; give a whole number of 1 or more`)
 }

@@ -1,0 +1,68 @@
+import { DataAccessError } from '../errors.ts'
+import { anything, checkOptions, record, wholeFrom } from '../kernel/options.ts'
+
+/** Sizes and waits of the connection pool; PostgreSQL only, since SQLite has one connection. */
+export interface PoolOptions {
+  /** Connections kept open. Default 0. */
+  readonly min?: number
+  /** The most connections. Default 10. */
+  readonly max?: number
+  /** How long an idle connection is kept, in ms. Default 10 000. */
+  readonly idleTimeoutMs?: number
+  /** How long a caller waits for a connection, in ms, before it fails. Default 10 000. */
+  readonly acquireTimeoutMs?: number
+}
+
+/** Where the database is and how it is connected to. */
+export interface DatabaseOptions {
+  /**
+   * `postgres://…`, `sqlite:path` or `file:path`, `:memory:`. Default: SQLite in memory, which ends with the process. A `url`
+   * that is given and `undefined` is refused: the environment variable behind it is most likely not set.
+   */
+  readonly url?: string | undefined
+  readonly pool?: PoolOptions
+  /** PostgreSQL's statement_timeout in ms. Default: the server's. */
+  readonly statementTimeoutMs?: number
+  /** Handed to the driver as they are: `pg` pool options, or `better-sqlite3` options. */
+  readonly driverOptions?: Readonly<Record<string, unknown>>
+}
+
+/** What `database` must be. */
+export const databaseExpected = { ...record, words: 'an object, { url }' }
+
+/**
+ * Checks everything but the form of the URL.
+ *
+ * @throws DataAccessError `OPTION_INVALID`; `DATABASE_URL_INVALID` for a URL that is there and undefined.
+ */
+export function checkDatabaseOptions(database: DatabaseOptions): void {
+  const door = 'createDataAccess'
+  checkOptions({ door, under: 'database' }, database, {
+    // Its own error, which says what a URL looks like, comes when it is read.
+    url: anything,
+    pool: record,
+    statementTimeoutMs: wholeFrom(0, 2_147_483_647),
+    driverOptions: record,
+  })
+  if ('url' in database && database.url === undefined) {
+    throw new DataAccessError(
+      'DATABASE_URL_INVALID',
+      "database.url is undefined: the environment variable that holds it is probably not set. Set it; for SQLite in memory leave `url` out or give ':memory:'",
+    )
+  }
+  const { pool = {} } = database
+  const milliseconds = wholeFrom(0, 2_147_483_647)
+  checkOptions({ door, under: 'database.pool' }, pool, {
+    min: wholeFrom(0, 10_000),
+    max: wholeFrom(1, 10_000),
+    idleTimeoutMs: milliseconds,
+    acquireTimeoutMs: milliseconds,
+  })
+  const { min = 0, max = 10 } = pool
+  if (min > max) {
+    throw new DataAccessError(
+      'OPTION_INVALID',
+      `createDataAccess: database.pool.min is ${min}; give at most database.pool.max, ${max}`,
+    )
+  }
+}
