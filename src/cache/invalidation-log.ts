@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { EntityManager, MikroORM } from '@mikro-orm/core'
-import { dialectOf, runSql } from '../database/sql.ts'
+import { dialectOf, runSql, runSqlWithCommit } from '../database/sql.ts'
 import { wholeEntityOf } from './key.ts'
 
 /** A row of `cache_invalidations`. */
@@ -28,17 +28,14 @@ export class InvalidationLog {
     this.#space = space
   }
 
-  /** Adds a row in the entity manager's transaction; resolves to its id. */
+  /** Adds a row in the entity manager's transaction, which is about to commit; resolves to its id. */
   async write(em: EntityManager, keys: readonly string[]): Promise<string> {
     const id = randomUUID()
     const bounded = keys.length <= mostKeys ? keys : [...new Set(keys.map(wholeEntityOf))]
     // Not now(): that is when the transaction began, and the age of a row is to begin late.
     const now = dialectOf(em) === 'postgresql' ? 'clock_timestamp()' : sqliteNow
-    await runSql(em, `insert into cache_invalidations (id, space, keys, created_at) values (?, ?, ?, ${now})`, [
-      id,
-      this.#space,
-      JSON.stringify(bounded),
-    ])
+    const insert = `insert into cache_invalidations (id, space, keys, created_at) values (?, ?, ?, ${now})`
+    await runSqlWithCommit(em, insert, [id, this.#space, JSON.stringify(bounded)])
     return id
   }
 

@@ -13,14 +13,24 @@ export function refuseAbortedCommit(client: PgClient): void {
   const query = client.query.bind(client)
   client.query = (...args) => {
     const outcome = query(...args)
-    return args[0] === 'commit' && outcome instanceof Promise ? outcome.then(requireCommit) : outcome
+    return args[0] === 'commit' && outcome instanceof Promise ? outcome.then(requireCommit, explainRefusal) : outcome
   }
 }
 
 function requireCommit<Result>(result: Result): Result {
   if ((result as { command?: unknown }).command !== 'ROLLBACK') return result
-  throw new DataAccessError(
+  throw aborted()
+}
+
+/** SQLSTATE 25P02, in_failed_sql_transaction: the answer to a statement that travelled with the commit. */
+function explainRefusal(error: unknown): never {
+  throw error instanceof Error && 'code' in error && error.code === '25P02' ? aborted(error) : error
+}
+
+function aborted(cause?: Error): DataAccessError {
+  return new DataAccessError(
     'TRANSACTION_ABORTED',
     'PostgreSQL rolled a transaction back instead of committing it, since a statement in it had failed and its error was caught; nothing was saved. Let the error through, or run what may fail in a nested unit of work',
+    { cause },
   )
 }

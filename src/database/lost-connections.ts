@@ -1,5 +1,6 @@
 import type { Connection } from '@mikro-orm/core'
 import { refuseAbortedCommit } from './aborted-commit.ts'
+import { saveRoundTrips } from './round-trips.ts'
 
 /** The parts of `pg`'s pool and clients that are needed here. */
 interface PgPool {
@@ -24,6 +25,7 @@ export async function returnLostConnections(connection: Connection): Promise<voi
   if (watched.has(pool)) return
   watched.add(pool)
   pool.on('connect', (client) => {
+    saveRoundTrips(client)
     refuseAbortedCommit(client)
     let release: Release = () => {}
     // The pool sets a new function at each checkout; the holder may call it after we have.

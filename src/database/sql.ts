@@ -1,5 +1,6 @@
 import { type EntityManager, MikroORM } from '@mikro-orm/core'
 import { DataAccessError } from '../errors.ts'
+import { withCommit } from './round-trips.ts'
 
 /** The SQL dialects that this library speaks, with one behaviour. */
 export type Dialect = 'postgresql' | 'sqlite'
@@ -15,6 +16,14 @@ export async function runSql<Row extends object>(
 ): Promise<Row[]> {
   const connection = em.getConnection('write')
   return (await connection.execute(sql, [...params], 'all', em.getTransactionContext())) as unknown as Row[]
+}
+
+/**
+ * Hands over what a transaction is to do last, for use right before its commit: on PostgreSQL it travels in one message with
+ * the commit, and its failure is the commit's.
+ */
+export async function runSqlWithCommit(em: EntityManager, sql: string, params: readonly unknown[]): Promise<void> {
+  await runSql(em, dialectOf(em) === 'postgresql' ? `${withCommit}${sql}` : sql, params)
 }
 
 /**

@@ -1,5 +1,5 @@
 import type { EntityManager } from '@mikro-orm/core'
-import { dialectOf, runSql } from '../database/sql.ts'
+import { dialectOf, runSql, runSqlWithCommit } from '../database/sql.ts'
 import type { CommitParticipant } from '../database/transaction-subscriber.ts'
 import { type CommitScope, Journal } from '../kernel/commit-scope.ts'
 import { placeKey } from './ordering-key.ts'
@@ -37,26 +37,22 @@ export class EventRecorder implements CommitParticipant {
 }
 
 /**
- * Locks the slots of all ordering keys in slot order, then inserts in the order of recording, in one round trip. The rows are
- * joined to the count of the locks taken, so no sequence number is drawn before them; they are held until the commit, so of
- * two transactions with a common key the one that commits first has the lower numbers. The transaction has its id before the
+ * Locks the slots of all ordering keys in slot order, then inserts in the order of recording; the two travel in one message
+ * with the commit. No sequence number is drawn before the locks are held, and they are until the commit, so of two
+ * transactions with a common key the one that commits first has the lower numbers. The transaction has its id before the
  * first number too: the relay's watermark relies on it.
  */
 async function insertOnPostgresql(em: EntityManager, events: readonly RecordedEvent[]): Promise<void> {
   const slots = new Set(events.flatMap(({ orderingKey }) => (orderingKey === null ? [] : [placeKey(orderingKey).slot])))
   const sorted = [...slots].sort((one, other) => one - other)
-  const rows = events.map((event, position) => [position, ...columnsOf(event)])
-  await runSql(
+  // The items of a select are evaluated from left to right.
+  const holds = [...sorted.map((slot) => `pg_advisory_xact_lock(${advisoryLockClass}, ${slot})`), 'pg_current_xact_id()']
+  const row = `(${columns.map(() => '?').join()}, nextval('domain_events_sequence'))`
+  await runSqlWithCommit(
     em,
-    `insert into domain_events (${columnNames}, updated_at, sequence)
-    select id::uuid, event_type, aggregate_type, aggregate_id, payload::json, headers::json, ordering_key, bucket, schema_version,
-      to_timestamp(available_at::bigint / 1000.0), to_timestamp(created_at / 1000.0), to_timestamp(created_at / 1000.0),
-      nextval('domain_events_sequence')
-    from (select count(pg_advisory_xact_lock(${advisoryLockClass}, slot)) as taken, pg_current_xact_id() as began
-        from unnest('{${sorted.join()}}'::int[]) as slot) as held,
-      (values ${rows.map((row) => `(${row.map(() => '?').join()})`).join()}) as event (position, ${columnNames})
-    where held.taken >= 0 and held.began is not null order by position`,
-    rows.flat(),
+    `select ${holds.join()};
+    insert into domain_events (${columnNames}, sequence) values ${events.map(() => row).join()}`,
+    events.flatMap((event) => valuesOf(event, (moment) => moment.toISOString())),
   )
 }
 
@@ -69,12 +65,11 @@ async function insertOnSqlite(em: EntityManager, events: readonly RecordedEvent[
   )
   const before = Number(counter?.value) - events.length
   // SQLite bounds the parameters and rows of one statement; all events travel as one JSON array.
-  const rows = JSON.stringify(events.map(columnsOf))
+  const rows = JSON.stringify(events.map((event) => valuesOf(event, (moment) => moment.getTime())))
   await runSql(
     em,
-    `insert into domain_events (${columnNames}, updated_at, sequence)
-    select ${columns.map((_, index) => `value ->> ${index}`).join()}, value ->> ${columns.indexOf('created_at')}, ? + 1 + key
-    from json_each(?)`,
+    `insert into domain_events (${columnNames}, sequence)
+    select ${columns.map((_, index) => `value ->> ${index}`).join()}, ? + 1 + key from json_each(?)`,
     [before, rows],
   )
 }
@@ -91,11 +86,13 @@ const columns = [
   'schema_version',
   'available_at',
   'created_at',
+  'updated_at',
 ] as const
 const columnNames = columns.join(', ')
 
-/** An event's values in the order of the columns; times in ms since 1970. */
-function columnsOf(event: RecordedEvent): (string | number | null)[] {
+/** An event's values in the order of the columns; each dialect has its own way to write a moment. */
+function valuesOf(event: RecordedEvent, write: (moment: Date) => string | number): (string | number | null)[] {
+  const createdAt = write(event.createdAt)
   return [
     event.id,
     event.type,
@@ -106,7 +103,8 @@ function columnsOf(event: RecordedEvent): (string | number | null)[] {
     event.orderingKey,
     placeKey(event.orderingKey ?? event.id).bucket,
     event.schemaVersion,
-    event.availableAt?.getTime() ?? null,
-    event.createdAt.getTime(),
+    event.availableAt === null ? null : write(event.availableAt),
+    createdAt,
+    createdAt,
   ]
 }
