@@ -59,7 +59,7 @@ for (let number = 1; number <= scoresEach; number++) {
 printEvents('pending', (await counts()).pending, await data.fork().getRepository(DomainEvent).pending({ limit: 3 }))
 
 step('The relay moves them from pending to published')
-const transport = await openTransport('domain-events.AIRScoreCalculated')
+const transport = await openTransport()
 console.log(transport.description)
 const bar = new SingleBar({ stream: process.stdout, format: '{bar} {value} of {total} published' }, Presets.shades_classic)
 const relay = data.outbox.relay({ publisher: transport.publisher, batchSize: 20 })

@@ -26,8 +26,11 @@ import { UnitRunner } from './unit-of-work/unit-runner.ts'
 /** How long a question about health may take, in ms. */
 const healthTimeoutMs = 2000
 
-/** How long `close()` waits for running units of work and relays, in ms, and then for connections, of which a hung unit may hold one. */
-const [closeDeadlineMs, poolEndMs] = [10_000, 1000]
+/**
+ * How long `close()` waits for running units of work and relays, in ms, then for the relays' publishers, and then for connections,
+ * of which a hung unit may hold one.
+ */
+const [closeDeadlineMs, publisherEndMs, poolEndMs] = [10_000, 5000, 1000]
 
 /**
  * Opens a data access: on embedded defaults without options, on PostgreSQL by `database.url`, or around your own ORM.
@@ -155,8 +158,8 @@ export class DataAccess {
   }
 
   /**
-   * Stops the relay, waits for running units of work, at most 10 s, then closes what this data access opened. From then on everything throws
-   * `CLOSED`. Your own ORM stays open. A second call waits for the first.
+   * Stops the relay, waits for running units of work, at most 10 s, then closes the publishers of its relays and what this data
+   * access opened. From then on everything throws `CLOSED`. Your own ORM stays open. A second call waits for the first.
    */
   close(): Promise<void> {
     this.#closing ??= this.#close()
@@ -169,7 +172,8 @@ export class DataAccess {
 
   async #close(): Promise<void> {
     await this.#atMost(closeDeadlineMs, Promise.allSettled([this.outbox.stop({ deadline: closeDeadlineMs }), ...this.#running]))
-    await Promise.all([this.#cache?.close(), this.#extension.wake.channel?.close()])
+    const publishers = this.#atMost(publisherEndMs, this.outbox.closePublishers())
+    await Promise.all([publishers, this.#cache?.close(), this.#extension.wake.channel?.close()])
     if (!this.#owned) return
     // Before the pool ends, or a query in between would make a new one. A unit that still runs keeps its connection.
     this.#extension.guard.close()

@@ -1,6 +1,7 @@
 import { setTimeout } from 'node:timers/promises'
+import { AIRScoreCalculated } from '@innovateai/data-access/assessment'
 import type { Publisher, PublishFunction } from '@innovateai/data-access/outbox'
-import { type PubSubMessage, redisPubSub } from '@innovateai/data-access/publishers/redis-pubsub'
+import { defaultChannel, type PubSubMessage, redisPubSub } from '@innovateai/data-access/publishers/redis-pubsub'
 import { Redis } from 'ioredis'
 
 /** The payload of `AIRScoreCalculated`, as the other side gets it. */
@@ -16,16 +17,18 @@ export interface Transport {
   readonly publisher: Publisher | PublishFunction
   /** Resolves to what arrived about these users, once there is as much as was published, or nothing came for a while. */
   arrived(userIds: readonly string[], expected: number): Promise<readonly CalculatedScore[]>
+  /** Ends the other side; the publisher ends with the data access. */
   close(): Promise<void>
 }
 
 /** Redis Pub/Sub with a subscriber on a connection of its own when `REDIS_URL` is set; else a function in this process. */
-export async function openTransport(channel: string): Promise<Transport> {
+export async function openTransport(): Promise<Transport> {
   const url = process.env.REDIS_URL
-  return url ? openRedis(url, channel) : openFunction()
+  return url ? openRedis(url) : openFunction()
 }
 
-async function openRedis(url: string, channel: string): Promise<Transport> {
+async function openRedis(url: string): Promise<Transport> {
+  const channel = defaultChannel(AIRScoreCalculated.type)
   const messages: CalculatedScore[] = []
   const subscriber = new Redis(url)
   subscriber.on('message', (_channel, text) => {
@@ -43,10 +46,7 @@ async function openRedis(url: string, channel: string): Promise<Transport> {
       for (let wait = 0; wait < 200 && ours().length < expected; wait++) await setTimeout(10)
       return ours()
     },
-    close: async () => {
-      await publisher.close?.()
-      await subscriber.quit()
-    },
+    close: async () => void (await subscriber.quit()),
   }
 }
 
@@ -57,7 +57,7 @@ function openFunction(): Transport {
       'published by a function in this process, since there is no REDIS_URL: it keeps each event, after 10 ms of pretended network',
     publisher: async (event) => {
       await setTimeout(10)
-      payloads.push(event.payload as CalculatedScore)
+      if (AIRScoreCalculated.is(event)) payloads.push(event.payload)
     },
     arrived: async () => payloads,
     close: async () => {},

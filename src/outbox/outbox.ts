@@ -9,6 +9,7 @@ import type { DoctorOptions } from './doctor-check.ts'
 import type { EventDefinitions } from './event-definitions.ts'
 import { type OutboxStats, readOutboxStats } from './outbox-stats.ts'
 import { OutboxStore } from './outbox-store.ts'
+import type { Publisher } from './publisher.ts'
 import { Relay } from './relay.ts'
 import type { RelayOptions } from './relay-options.ts'
 import { pruneBatch, pruneFailures, prunePublished } from './retention.ts'
@@ -31,6 +32,8 @@ export class Outbox {
   readonly #store: OutboxStore
   /** Events that left the outbox unpublished. */
   readonly deadLetters: DeadLetters
+  /** The publishers that its relays were given. */
+  readonly #publishers = new Set<Publisher>()
   #running: Relay | undefined
 
   /** @internal */
@@ -42,12 +45,15 @@ export class Outbox {
 
   /**
    * Makes a relay; nothing runs before its `start()` or `drain()`. One at a time may run on a data access; any number may run
-   * in other processes, all with a publisher of the same name.
+   * in other processes, all with a publisher of the same name. The publisher belongs to this data access from now on:
+   * `data.close()` closes it, after the relay has stopped.
    *
    * @throws DataAccessError `OPTION_INVALID`.
    */
   relay(options: RelayOptions): Relay {
-    return new Relay({ ...this.#parts, store: this.#store, enter: (relay) => this.#enter(relay) }, options)
+    const relay = new Relay({ ...this.#parts, store: this.#store, enter: (relay) => this.#enter(relay) }, options)
+    if (typeof options.publisher !== 'function') this.#publishers.add(options.publisher)
+    return relay
   }
 
   /** Reads backlog, lag, blocked keys, dead letters and relays. */
@@ -85,6 +91,19 @@ export class Outbox {
   /** Stops the relay that runs, if one does; for `data.close()`. */
   async stop(options?: { readonly deadline?: number }): Promise<void> {
     await this.#running?.stop(options)
+  }
+
+  /** Closes the publishers that its relays were given; for `data.close()`, once nothing publishes any more. Never rejects. */
+  async closePublishers(): Promise<void> {
+    await Promise.all(
+      [...this.#publishers].map(async (publisher) => {
+        try {
+          await publisher.close?.()
+        } catch (error) {
+          this.#parts.logger.error(`Publisher "${publisher.name}" could not be closed`, { error })
+        }
+      }),
+    )
   }
 
   #enter(relay: Relay): () => void {

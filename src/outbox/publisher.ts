@@ -58,7 +58,10 @@ export interface Publisher {
    * acknowledged it. When the signal aborts, the relay waits no longer than a moment.
    */
   publish(events: readonly OutboxEvent[], context: PublishContext): Promise<readonly Outcome[]>
-  /** Ends connections that the publisher opened, after what was sent. May be called twice. Called by whoever made it. */
+  /**
+   * Ends the connections that the publisher opened, after what was sent; one that it was given stays open. May be called twice.
+   * `data.close()` calls it for the publishers of its relays.
+   */
   close?(): Promise<void>
 }
 

@@ -15,7 +15,7 @@ export type Retention =
 
 /** How a relay works. */
 export interface RelayOptions {
-  /** A function of one event, or a publisher. */
+  /** A function of one event, or a publisher, which `data.close()` will close. */
   readonly publisher: Publisher | PublishFunction
   /** Names the relay in logs and in `stats()`. Default `relay`. */
   readonly name?: string

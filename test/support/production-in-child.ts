@@ -19,10 +19,7 @@ const publisher =
 const relay = data.outbox.relay({ publisher })
 const published = new Promise<void>((resolve) => void relay.on('published', () => resolve()))
 await relay.start()
-process.once('SIGTERM', async () => {
-  await data.close()
-  await publisher.close?.()
-})
+process.once('SIGTERM', () => data.close())
 await data.unitOfWork(async ({ record }) => void record(NoteTagged, 'a', 1))
 await published
 console.log('published')

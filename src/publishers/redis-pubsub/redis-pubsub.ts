@@ -8,13 +8,18 @@ import { toMessage } from './message.ts'
 
 /** How {@link redisPubSub} publishes. */
 export interface RedisPubSubOptions extends Omit<RedisOptions, 'timeoutMs'> {
-  /** The channel of every event, or a function that names one. Default `domain-events.<type>`. */
+  /** The channel of every event, or a function that names one. Default: {@link defaultChannel} of its type. */
   readonly channel?: string | ((event: OutboxEvent) => string)
   /** Milliseconds to wait for the answers to one wave; 1 … 60,000, default 2000. Keep it below the relay's `publishTimeout`. */
   readonly timeoutMs?: number
 }
 
 const defaultTimeoutMs = 2000
+
+/** Names the channel of an event type unless `channel` says otherwise, for those who subscribe: `domain-events.<type>`. */
+export function defaultChannel(type: string): string {
+  return `domain-events.${type}`
+}
 
 /**
  * Publishes events on Redis channels, one JSON message each (see {@link PubSubMessage}). **Atomic?** No. **Ordered?** The
@@ -37,7 +42,7 @@ class RedisPubSubPublisher implements Publisher {
     checkRedisOptions('redisPubSub', options, { timeoutMs: redisTimeout, channel: either(text, callable) })
     const { channel, timeoutMs = defaultTimeoutMs, url, client } = options
     this.#redis = new RedisConnection({ url, client, timeoutMs })
-    this.#channelOf = typeof channel === 'function' ? channel : ({ type }) => channel ?? `domain-events.${type}`
+    this.#channelOf = typeof channel === 'function' ? channel : ({ type }) => channel ?? defaultChannel(type)
   }
 
   async publish(events: readonly OutboxEvent[], { signal }: { readonly signal: AbortSignal }): Promise<readonly Outcome[]> {

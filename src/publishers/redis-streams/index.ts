@@ -1,2 +1,2 @@
-export { type RedisStreamsOptions, redisStreams } from './redis-streams.ts'
+export { defaultStream, type RedisStreamsOptions, redisStreams } from './redis-streams.ts'
 export type { StreamEntry } from './stream-entry.ts'

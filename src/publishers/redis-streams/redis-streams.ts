@@ -10,7 +10,7 @@ import { appendToStream, type StreamBounds } from './append-script.ts'
 export interface RedisStreamsOptions extends Omit<RedisOptions, 'timeoutMs'> {
   /**
    * The stream of every event, or a function that names one; events of one ordering key need one stream to stay in order.
-   * Default `domain-events`.
+   * Default: {@link defaultStream}.
    */
   readonly stream?: string | ((event: OutboxEvent) => string)
   /** Roughly how many entries a stream keeps, the newest; consumers that lag further lose events. Default: all. */
@@ -25,6 +25,9 @@ export interface RedisStreamsOptions extends Omit<RedisOptions, 'timeoutMs'> {
 }
 
 const defaultTimeoutMs = 2000
+
+/** Holds all events unless `stream` says otherwise; those who read begin here. */
+export const defaultStream = 'domain-events'
 
 /**
  * Appends events to Redis streams (see {@link StreamEntry}), one script per wave and stream. **Atomic?** No. **Ordered?** The
@@ -50,7 +53,7 @@ class RedisStreamsPublisher implements Publisher {
     checkOptions({ door: 'redisStreams', under: 'dedupe' }, dedupe, { windowMs: wholeFrom(1), maxIds: wholeFrom(1) })
     this.#bounds = { windowMs: dedupe.windowMs ?? 3_600_000, maxIds: dedupe.maxIds ?? 100_000, maxLength }
     this.#redis = new RedisConnection({ url, client, timeoutMs })
-    this.#streamOf = typeof stream === 'function' ? stream : () => stream ?? 'domain-events'
+    this.#streamOf = typeof stream === 'function' ? stream : () => stream ?? defaultStream
   }
 
   async publish(events: readonly OutboxEvent[], { signal }: { readonly signal: AbortSignal }): Promise<readonly Outcome[]> {

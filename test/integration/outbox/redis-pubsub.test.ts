@@ -1,7 +1,8 @@
 import { Redis } from 'ioredis'
 import { afterEach, beforeEach, describe, expect, inject, test } from 'vitest'
-import { redisPubSub } from '../../../src/publishers/redis-pubsub/redis-pubsub.ts'
+import { defaultChannel, redisPubSub } from '../../../src/publishers/redis-pubsub/redis-pubsub.ts'
 import { dialects, openTestDatabase, type TestDatabase } from '../../support/databases.ts'
+import { NoteTagged } from '../../support/notes-module.ts'
 import { type OutboxUnderTest, openOutbox } from '../../support/outbox-bench.ts'
 import { openProxy } from '../../support/tcp-proxy.ts'
 
@@ -19,7 +20,7 @@ describe.each(dialects)('a relay to Redis Pub/Sub on %s', (dialect) => {
     key = crypto.randomUUID()
     messages = []
     subscriber = new Redis(inject('redisUrl'))
-    await subscriber.subscribe('domain-events.NoteTagged')
+    await subscriber.subscribe(defaultChannel(NoteTagged.type))
     subscriber.on('message', (channel, text) => {
       const body = JSON.parse(text)
       if (body.aggregateId === key) messages.push({ channel, body })
