@@ -84,7 +84,7 @@ export class BucketLeases {
       await store.leave(relay.id)
       throw new DataAccessError(
         'RELAY_PUBLISHER_MISMATCH',
-        `Relay ${other.name} publishes this outbox to ${other.publisher}, and this one would publish to ${relay.publisher}: each event would reach only one of them. Stop it first (after a crash its registration ends within ${leaseMs} ms), or give all relays one publisher that publishes to both`,
+        `Relay "${other.name}" publishes this outbox to publisher "${other.publisher}", and this one would publish to "${relay.publisher}": each event would reach only one of them. Stop it first (after a crash its registration ends within ${leaseMs} ms), or give all relays one publisher that publishes to both`,
         { context: { running: other.publisher, refused: relay.publisher } },
       )
     }

@@ -64,11 +64,14 @@ export function defineEvent<Schema extends StandardSchemaV1, Aggregate extends o
   if (typeof payload?.['~standard']?.validate !== 'function') {
     throw new DataAccessError(
       'EVENT_DEFINITION_INVALID',
-      `Event ${type}: its payload must be a Standard Schema, such as z.object({ … }) of zod or v.object({ … }) of valibot`,
+      `Event "${type}": its payload must be a Standard Schema, such as z.object({ … }) of zod or v.object({ … }) of valibot`,
     )
   }
   if (!Number.isInteger(version) || version < 1) {
-    throw new DataAccessError('EVENT_DEFINITION_INVALID', `Event ${type}: version must be a whole number from 1, not ${version}`)
+    throw new DataAccessError(
+      'EVENT_DEFINITION_INVALID',
+      `Event "${type}": version must be a whole number from 1, not ${version}`,
+    )
   }
   const aggregateClass = typeof aggregate === 'string' ? undefined : aggregate
   const is = (event: OutboxEvent): event is DecodedEvent<StandardSchemaV1.InferOutput<Schema>> => {
@@ -87,6 +90,6 @@ function requireName(option: string, value: unknown, limit: number, type: unknow
   if (typeof value === 'string' && value.length > 0 && value.length <= limit) return
   throw new DataAccessError(
     'EVENT_DEFINITION_INVALID',
-    `Event ${String(type)}: ${option} must have 1 to ${limit} characters, not ${typeof value === 'string' ? value.length : typeof value}`,
+    `Event "${String(type)}": ${option} must have 1 to ${limit} characters, not ${typeof value === 'string' ? value.length : typeof value}`,
   )
 }

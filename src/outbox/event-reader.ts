@@ -98,7 +98,7 @@ export class EventReader {
     if (crashes < crashLimit && first.row.attempts < this.#parts.settings.retry.attempts) return [first]
     const fault = new DataAccessError(
       'RELAY_CRASHED',
-      `Event ${first.id} of type ${first.row.type} was alone in hand when ${crashes} relays crashed, so it is published no more. Find out why the publisher ends the process, then redrive it`,
+      `Event ${first.id} of type "${first.row.type}" was alone in hand when ${crashes} relays crashed, so it is published no more. Find out why the publisher ends the process, then redrive it`,
       { context: { event: first.id, crashes } },
     )
     return [{ ...first, event: undefined, fault: permanent(fault) }]

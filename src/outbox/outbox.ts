@@ -110,7 +110,7 @@ export class Outbox {
     if (this.#running !== undefined) {
       throw new DataAccessError(
         'RELAY_ALREADY_RUNNING',
-        `Relay ${this.#running.status().name} already runs on this data access; stop it first, or start the other in another process`,
+        `Relay "${this.#running.status().name}" already runs on this data access; stop it first, or start the other in another process`,
       )
     }
     this.#running = relay

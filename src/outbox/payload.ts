@@ -24,7 +24,7 @@ export function encodePayload<Schema extends StandardSchemaV1>(
   if (fault !== undefined) {
     throw new DataAccessError(
       'EVENT_PAYLOAD_NOT_JSON',
-      `Event ${event.type} was not recorded: ${fault.path} ${fault.reason}. Give defineEvent a codec, or record a value that JSON has`,
+      `Event "${event.type}" was not recorded: ${fault.path} ${fault.reason}. Give defineEvent a codec, or record a value that JSON has`,
       { context: { event: event.type, path: fault.path } },
     )
   }
@@ -63,7 +63,7 @@ function validate<Schema extends StandardSchemaV1>(
     result.catch(() => {}) // Its verdict comes too late to matter, and must not become an unhandled rejection.
     throw new DataAccessError(
       'EVENT_SCHEMA_ASYNC',
-      `Event ${event.type}: its schema validates asynchronously, and a unit of work cannot wait for it; use a synchronous schema`,
+      `Event "${event.type}": its schema validates asynchronously, and a unit of work cannot wait for it; use a synchronous schema`,
     )
   }
   if (result.issues === undefined) return result.value as StandardSchemaV1.InferOutput<Schema>
@@ -75,7 +75,7 @@ function validate<Schema extends StandardSchemaV1>(
 }
 
 function refusal(event: DomainEventDefinition, complaint: string, issues: readonly string[], cause?: unknown): DataAccessError {
-  return new DataAccessError('EVENT_PAYLOAD_REFUSED', `Event ${event.type}: its payload ${complaint}: ${issues.join('; ')}`, {
+  return new DataAccessError('EVENT_PAYLOAD_REFUSED', `Event "${event.type}": its payload ${complaint}: ${issues.join('; ')}`, {
     cause,
     context: { event: event.type, issues },
   })

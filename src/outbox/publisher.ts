@@ -113,7 +113,7 @@ export function checkOutcomes(publisher: string, events: readonly OutboxEvent[],
     const found = usable ? `the outcome ${describe(outcome)}` : `${describe(given)} for ${events.length} events`
     const error = new DataAccessError(
       'PUBLISHER_INVALID_OUTCOME',
-      `Publisher ${publisher} returned ${found}, so whether event ${event.id} was published is unknown, and it is tried again. Return one outcome per event: { status: 'published' }, or a status of retryable, permanent or unavailable with its error`,
+      `Publisher "${publisher}" returned ${found}, so whether event ${event.id} was published is unknown, and it is tried again. Return one outcome per event: { status: 'published' }, or a status of retryable, permanent or unavailable with its error`,
       { context: { publisher, event: event.id } },
     )
     return { status: 'retryable', error }
@@ -124,7 +124,7 @@ function withError(publisher: string, outcome: Outcome): Outcome {
   if (outcome.status === 'published') return outcome
   const { status, error } = outcome
   if (error !== undefined && error !== null) return { status, error: toError(error) }
-  return { status, error: new Error(`Publisher ${publisher} gave no error with its outcome ${status}`) }
+  return { status, error: new Error(`Publisher "${publisher}" gave no error with its outcome ${status}`) }
 }
 
 function isOutcome(value: unknown): value is Outcome {

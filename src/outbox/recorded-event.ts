@@ -60,7 +60,7 @@ export function makeEvent<Schema extends StandardSchemaV1, Aggregate extends obj
   if (orderingKey !== null) requireLength(event.type, 'orderingKey', orderingKey, eventLengths.orderingKey)
   const availableAt = options.availableAt ?? null
   if (availableAt !== null && Number.isNaN(availableAt.getTime())) {
-    throw new DataAccessError('OPTION_INVALID', `Event ${event.type}: availableAt is an invalid Date; give a valid one or none`)
+    throw new DataAccessError('OPTION_INVALID', `Event "${event.type}": availableAt is an invalid Date; give a valid one or none`)
   }
   return Object.freeze({
     id: uuidv7(),
@@ -83,7 +83,7 @@ function aggregateIdOf(event: DomainEventDefinition, aggregate: object | string 
   if (aggregate === undefined || aggregate === null || Number.isNaN(aggregate)) {
     throw new DataAccessError(
       'EVENT_AGGREGATE_INVALID',
-      `Event ${event.type}: the id of its ${event.aggregateType} is ${aggregate}; if the database makes it, await em.flush() before record()`,
+      `Event "${event.type}": the id of its ${event.aggregateType} is ${aggregate}; if the database makes it, await em.flush() before record()`,
     )
   }
   if (typeof aggregate !== 'object') return requireLength(event.type, 'aggregate id', String(aggregate), eventLengths.aggregateId)
@@ -91,14 +91,14 @@ function aggregateIdOf(event: DomainEventDefinition, aggregate: object | string 
   if (wrapped === undefined || (event.aggregate !== undefined && !(aggregate instanceof event.aggregate))) {
     throw new DataAccessError(
       'EVENT_AGGREGATE_INVALID',
-      `Event ${event.type} is about ${event.aggregateType}; it was recorded for ${aggregate.constructor?.name ?? 'an object'}. Give the entity or its id`,
+      `Event "${event.type}" is about ${event.aggregateType}; it was recorded for ${aggregate.constructor?.name ?? 'an object'}. Give the entity or its id`,
     )
   }
   const id = wrapped.hasPrimaryKey() ? wrapped.getSerializedPrimaryKey() : ''
   if (id === '') {
     throw new DataAccessError(
       'EVENT_AGGREGATE_INVALID',
-      `Event ${event.type}: its ${event.aggregateType} has no id yet, since the database makes it; await em.flush() before record()`,
+      `Event "${event.type}": its ${event.aggregateType} has no id yet, since the database makes it; await em.flush() before record()`,
     )
   }
   return requireLength(event.type, 'aggregate id', id, eventLengths.aggregateId)
@@ -108,6 +108,6 @@ function requireLength(type: string, what: string, value: string, limit: number)
   if (value.length > 0 && value.length <= limit) return value
   throw new DataAccessError(
     'EVENT_AGGREGATE_INVALID',
-    `Event ${type}: its ${what} must have 1 to ${limit} characters, not ${value.length}`,
+    `Event "${type}": its ${what} must have 1 to ${limit} characters, not ${value.length}`,
   )
 }

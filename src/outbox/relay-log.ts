@@ -12,13 +12,13 @@ export function logFailures(listeners: RelayListeners, logger: Logger): void {
     if (failing) return
     failing = true
     logger.warn(
-      `Event ${eventId} (${type}) was not published: ${errorText(error)}. It is tried again in ${Math.ceil(delayMs)} ms; further failures are not logged until an event is published`,
+      `Event ${eventId} ("${type}") was not published: ${errorText(error)}. It is tried again in ${Math.ceil(delayMs)} ms; further failures are not logged until an event is published`,
       { eventId, type, attempts },
     )
   })
   listeners.on('deadLettered', ({ eventId, type, attempts, reason, error }) => {
     logger.error(
-      `Event ${eventId} (${type}) is a dead letter (${reason}): ${errorText(error)}. See data.outbox.deadLetters.list(), redrive() and discard()`,
+      `Event ${eventId} ("${type}") is a dead letter (${reason}): ${errorText(error)}. See data.outbox.deadLetters.list(), redrive() and discard()`,
       { eventId, type, attempts, reason },
     )
   })

@@ -125,7 +125,7 @@ export async function keepLeases(
 function away(publisher: string, error: unknown): DataAccessError {
   return new DataAccessError(
     'PUBLISHER_FAILED',
-    `Publisher ${publisher} was unavailable ${drainOutages} times in a row, so drain() gave up; the events are still pending. Bring its broker back and drain again`,
+    `Publisher "${publisher}" was unavailable ${drainOutages} times in a row, so drain() gave up; the events are still pending. Bring its broker back and drain again`,
     { cause: error, context: { publisher } },
   )
 }

@@ -53,7 +53,7 @@ export class WavePublisher {
       abort.abort(
         new DataAccessError(
           'PUBLISHER_TIMEOUT',
-          `Publisher ${this.#publisher.name} did not answer within ${this.#timeoutMs} ms for ${events.length} events, the first ${events[0]?.id}; whether they were published is unknown, and they are tried again. Raise publishTimeout if this is its normal pace`,
+          `Publisher "${this.#publisher.name}" did not answer within ${this.#timeoutMs} ms for ${events.length} events, the first ${events[0]?.id}; whether they were published is unknown, and they are tried again. Raise publishTimeout if this is its normal pace`,
           { context: { publisher: this.#publisher.name, timeoutMs: this.#timeoutMs } },
         ),
       )

@@ -64,7 +64,7 @@ class RedisPubSubPublisher implements Publisher {
     try {
       const channel = this.#channelOf(event)
       if (typeof channel === 'string' && channel !== '') return undefined
-      const error = new DataAccessError('OPTION_INVALID', `redisPubSub: channel named no channel for event type ${event.type}`)
+      const error = new DataAccessError('OPTION_INVALID', `redisPubSub: channel named no channel for event type "${event.type}"`)
       return { status: 'retryable', error }
     } catch (error) {
       return outcomeOfError(error)

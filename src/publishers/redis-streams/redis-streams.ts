@@ -79,7 +79,7 @@ class RedisStreamsPublisher implements Publisher {
     try {
       const stream: unknown = this.#streamOf(event)
       if (typeof stream === 'string' && stream !== '') return stream
-      const message = `redisStreams: stream named no stream for event type ${event.type}`
+      const message = `redisStreams: stream named no stream for event type "${event.type}"`
       return { status: 'retryable', error: new DataAccessError('OPTION_INVALID', message) }
     } catch (error) {
       return outcomeOfError(error)
@@ -112,7 +112,7 @@ class RedisStreamsPublisher implements Publisher {
 
 function outcomeOf(stream: string, reply: string | undefined): Outcome {
   if (reply === undefined) return { status: 'published' }
-  const error = new DataAccessError('REDIS_COMMAND_FAILED', `Redis refused an entry of stream ${stream}: ${reply}`, {
+  const error = new DataAccessError('REDIS_COMMAND_FAILED', `Redis refused an entry of stream "${stream}": ${reply}`, {
     context: { stream, reply: reply.split(' ', 1)[0] },
   })
   return { status: tellsServerState(reply) ? 'unavailable' : 'retryable', error }

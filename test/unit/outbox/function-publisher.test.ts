@@ -80,9 +80,9 @@ describe('checking outcomes', () => {
     const outcomes = checkOutcomes('p', ['a', 'b', 'c'].map(event), given)
     expect(statuses(outcomes)).toEqual(['retryable', 'permanent', 'unavailable'])
     expect(outcomes.map((outcome) => String('error' in outcome && outcome.error))).toEqual([
-      'Error: Publisher p gave no error with its outcome retryable',
+      'Error: Publisher "p" gave no error with its outcome retryable',
       'Error: too long',
-      'Error: Publisher p gave no error with its outcome unavailable',
+      'Error: Publisher "p" gave no error with its outcome unavailable',
     ])
   })
 

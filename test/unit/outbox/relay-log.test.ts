@@ -13,7 +13,7 @@ describe('the log of a relay', () => {
     listeners.tell('retried', failure)
     listeners.tell('retried', failure)
     expect(logger.warnings.map(({ message }) => message)).toEqual([
-      expect.stringMatching(/e1 \(Placed\).*the broker says no.*13 ms/),
+      expect.stringMatching(/e1 \("Placed"\).*the broker says no.*13 ms/),
     ])
     listeners.tell('published', { events: [] })
     listeners.tell('retried', failure)
@@ -27,7 +27,7 @@ describe('the log of a relay', () => {
     for (const eventId of ['e1', 'e2'])
       listeners.tell('deadLettered', { ...failure, eventId, reason: 'exhausted', blocksKey: false })
     expect(logger.errors.map(({ message }) => message)).toEqual([
-      expect.stringContaining('e1 (Placed) is a dead letter (exhausted): Error: the broker says no'),
+      expect.stringContaining('e1 ("Placed") is a dead letter (exhausted): Error: the broker says no'),
       expect.stringContaining('e2'),
     ])
   })
