@@ -16,18 +16,21 @@ export interface TcpProxy {
   refuse(): Promise<void>
   /** Takes connections again, on the same port, after `refuse`. */
   accept(): Promise<void>
+  /** Leads new connections to another port, and destroys the open ones: a name that points elsewhere after a failover. */
+  leadTo(port: number): void
   /** Ends the proxy. May be called twice. */
   close(): Promise<void>
 }
 
 /** Opens a proxy on a free port of 127.0.0.1 that leads to `targetPort` of 127.0.0.1. */
 export async function openProxy(targetPort: number): Promise<TcpProxy> {
+  let leadsTo = targetPort
   const port = await freePort()
   const pairs = new Set<readonly [Socket, Socket]>()
   let stalled = false
 
   const server = createServer((client) => {
-    const target = createConnection(targetPort, '127.0.0.1')
+    const target = createConnection(leadsTo, '127.0.0.1')
     const pair = [client, target] as const
     pairs.add(pair)
     for (const [from, to] of [pair, [target, client]] as const) {
@@ -71,6 +74,10 @@ export async function openProxy(targetPort: number): Promise<TcpProxy> {
     cut,
     refuse,
     accept: listen,
+    leadTo: (target) => {
+      leadsTo = target
+      cut()
+    },
     close: refuse,
   }
 }

@@ -41,8 +41,8 @@ export async function openPostgresqlServer(): Promise<RestartableServer> {
   })
 }
 
-/** Starts a private Redis that writes each change to the disk. */
-export async function openRedisServer(): Promise<RestartableServer> {
+/** Starts a private Redis that writes each change to the disk, unless other settings say that it forgets. */
+export async function openRedisServer(others: Readonly<Record<string, string | number>> = {}): Promise<RestartableServer> {
   const home = new ServerHome()
   const made = await startRedis(home, () => {})
   await made.stop()
@@ -56,8 +56,9 @@ export async function openRedisServer(): Promise<RestartableServer> {
     appendonly: 'yes',
     appendfsync: 'always',
     pidfile,
+    ...others,
   }
-  return restartable(home, made.url, {
+  return restartable(home, `redis://127.0.0.1:${settings.port}`, {
     command: {
       program: made.from,
       args: Object.entries(settings).flatMap(([name, value]) => [`--${name}`, String(value)]),

@@ -24,7 +24,7 @@ describe('the codec of cached values', () => {
     expect(decode(encode(value))).toStrictEqual(value)
   })
 
-  test('gives back any plain data', () => {
+  test('gives back any plain data', { timeout: 60_000 }, () => {
     const data = fc.anything({ withBigInt: true, withDate: true, withNullPrototype: false, withUnicodeString: true })
     fc.assert(
       fc.property(data, (value) => {

@@ -1,0 +1,77 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, test } from 'vitest'
+import { assessment, User, userCache } from '../../src/assessment/index.ts'
+import type { CacheStore } from '../../src/cache/cache-store.ts'
+import { redisCache } from '../../src/cache/redis/redis-cache.ts'
+import { createDataAccess, type DataAccess } from '../../src/data-access.ts'
+import { silentLogger } from '../../src/kernel/logger.ts'
+import { cacheStoreContract } from '../../src/testing/cache-store-contract.ts'
+import { dialects, openTestDatabase, type TestDatabase, type TestDialect } from '../support/databases.ts'
+import { openTestCluster, type TestCluster } from '../support/redis-cluster.ts'
+
+let cluster: TestCluster
+beforeAll(async () => {
+  cluster = await openTestCluster()
+})
+afterAll(() => cluster?.close())
+
+describe('the Redis store on a cluster of three nodes', () => {
+  test.each(cacheStoreContract())('$name', async ({ run }) => {
+    const stores: CacheStore[] = []
+    try {
+      await run({
+        open: async () => {
+          const store = redisCache({ client: await cluster.connect(), timeoutMs: 5000 }).open({ logger: silentLogger })
+          stores.push(store)
+          return store
+        },
+        pass: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
+      })
+    } finally {
+      for (const store of stores) await store.close()
+    }
+  })
+})
+
+describe.each(dialects)('units of work on %s with a cache in a cluster', (dialect: TestDialect) => {
+  let database: TestDatabase
+  let here: DataAccess
+  let there: DataAccess
+  beforeEach(async () => {
+    database = await openTestDatabase(dialect)
+    const open = async () =>
+      createDataAccess({
+        ...{ modules: [assessment], database: { url: database.url }, logger: silentLogger },
+        cache: redisCache({ client: await cluster.connect(), timeoutMs: 5000 }),
+      })
+    here = await open()
+    await here.migrate()
+    there = await open()
+  })
+  afterEach(async () => {
+    await here.close()
+    await there.close()
+    await database.close()
+  })
+
+  it('expire rows and lookups on all nodes, for every process', async () => {
+    const users = await here.unitOfWork(async ({ em }) =>
+      Array.from({ length: 30 }, (_, n) => em.create(User, { email: `user-${n}@cluster.example`, name: 'old' })),
+    )
+    const ids = users.map(({ id }) => id)
+    const cached = there.cached(userCache)
+    await cached.getMany(ids)
+    for (const { email } of users) await cached.byEmail(email)
+    const { hits } = cached.stats()
+    expect((await cached.getMany(ids)).map((user) => user?.name)).toEqual(ids.map(() => 'old'))
+    expect(cached.stats().hits).toBe(hits + ids.length)
+    await here.unitOfWork(async ({ em }) => {
+      for (const user of await em.find(User, { id: { $in: ids } }))
+        Object.assign(user, { name: 'new', email: `new-${user.email}` })
+    })
+    // At once when the cluster has acknowledged within 100 ms, else by a sweep: the ttl is far away.
+    const names = async () => (await cached.getMany(ids)).map((user) => user?.name)
+    await expect.poll(names, { timeout: 10_000 }).toEqual(ids.map(() => 'new'))
+    const byOldEmail = () => Promise.all(users.map(({ email }) => cached.byEmail(email)))
+    await expect.poll(byOldEmail, { timeout: 10_000 }).toEqual(users.map(() => null))
+  })
+})
