@@ -29,6 +29,9 @@ export interface CacheFigures {
   readonly tAverage: number
 }
 
+/** How many hits at hand go by until one is timed. */
+const sampleEvery = 128
+
 /** Counts what one cache does. */
 export class FigureCounter {
   hits = 0
@@ -50,6 +53,22 @@ export class FigureCounter {
     this.hits += hits.length
     this.misses += misses
     for (const payload of hits) if (payload === negativePayload) this.negative += 1
+  }
+
+  /** Tells of one hit that was at hand in this process. */
+  answeredNow(payload: Payload): void {
+    this.hits += 1
+    if (payload === negativePayload) this.negative += 1
+  }
+
+  /** True for the hits at hand that are timed: two looks at the clock cost as much as such a hit. */
+  samplesNow(): boolean {
+    return this.hits % sampleEvery === 0
+  }
+
+  /** Tells how long such a hit took; it stands for those that were not timed. */
+  sampled(ms: number): void {
+    this.looked(ms * sampleEvery, sampleEvery)
   }
 
   /** Tells how long the cache took for a number of entries looked up together. */

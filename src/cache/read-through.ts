@@ -63,6 +63,18 @@ export class ReadThrough {
     this.#flights.fence(keys)
   }
 
+  /** The payload of an entry that is at hand in this process, or `undefined` if {@link read} must tell. */
+  readNow(request: EntryRequest, figures: FigureCounter): Payload | undefined {
+    const { store, settled } = this.#parts
+    if (store.readNow === undefined || settled() !== true) return undefined
+    const startedAt = figures.samplesNow() ? performance.now() : undefined
+    const payload = store.readNow(request)
+    if (payload === undefined) return undefined
+    if (startedAt !== undefined) figures.sampled(performance.now() - startedAt)
+    figures.answeredNow(payload)
+    return payload
+  }
+
   /** The payloads of the entries, in order; what is missing is loaded by one call of `load`. Rejects as `load` does. */
   async read(requests: readonly ReadRequest[], load: Load, figures: FigureCounter): Promise<Payload[]> {
     const found = await this.#look(requests, figures)

@@ -62,6 +62,9 @@ export class Cache {
   readonly #repositories = new Map<CachedRows, typeof CachedReads>()
   readonly #queries = new Map<CachedQuery, CachedQuerySource<never, unknown>>()
 
+  /** The readers of detached results, by what they were asked with. */
+  readonly #readers = new Map<unknown, unknown>()
+
   /** @internal */
   constructor({ orm, store, scopeOf, sweep, caches, clock = monotonicClock, logger = consoleLogger }: OpenCacheOptions) {
     const changes = new WatchedChanges()
@@ -95,10 +98,18 @@ export class Cache {
     entity: EntityClass<Entity>,
     options?: { readonly em?: EntityManager | undefined },
   ): CachedRepository<Entity>
-  cached(what: unknown, options: { readonly em?: EntityManager | undefined } = {}): unknown {
+  cached(what: unknown, options?: { readonly em?: EntityManager | undefined }): unknown {
+    if (options === undefined) {
+      const reader = this.#readers.get(what) ?? this.#reader(what, undefined)
+      this.#readers.set(what, reader)
+      return reader
+    }
     // The entity manager itself, in place of `{ em }`, would read past its transaction in silence.
     checkOptions({ door: 'cached' }, options, cachedOptions)
-    const { em } = options
+    return this.#reader(what, options.em)
+  }
+
+  #reader(what: unknown, em: EntityManager | undefined): unknown {
     if (isQuery(what)) {
       const source = this.#queries.get(what)
       if (source !== undefined) return new CachedQueryReads(this.#orm, source, em)

@@ -3,7 +3,7 @@ import type { CacheFigures } from '../cache/figures.ts'
 import type { Invalidation } from '../cache/invalidation.ts'
 import { wholeEntityStamp } from '../cache/key.ts'
 import { DataAccessError } from '../errors.ts'
-import { type CachedContext, cachedContext } from './cached-context.ts'
+import { type CachedContext, cachedContext, mayReadCache } from './cached-context.ts'
 import type { CachedRows, Row } from './cached-rows.ts'
 
 /** The properties of an entity that can be unique: texts and numbers. */
@@ -39,6 +39,11 @@ export class CachedReads<Entity extends object> {
 
   /** The entity with this id, or null. */
   async get(id: Primary<Entity>): Promise<Entity | null> {
+    // What is at hand is given at once: a wait would cost more than the read.
+    if (this.#em === undefined && mayReadCache(this.#orm, this.#rows.meta)) {
+      const row = this.#rows.now(id)
+      if (row !== undefined) return row === null ? null : (this.#rows.hydrate(undefined, row) as Entity)
+    }
     return (await this.getMany([id]))[0] ?? null
   }
 

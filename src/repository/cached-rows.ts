@@ -18,29 +18,32 @@ export type Row = Readonly<Record<string, unknown>>
  */
 export class CachedRows {
   readonly meta: EntityMetadata
+  /** The name under which the rows are kept: subclasses of one table share it. */
+  readonly entity: string
   readonly policy: CachePolicy
   readonly figures = new FigureCounter()
-  readonly #detached: DetachedEntities
+  readonly #make: (row: Row) => object
   readonly #orm: MikroORM
   readonly #reads: ReadThrough
   readonly #version: string
   readonly #stamps: readonly string[]
   readonly #idName: string
+  readonly #hasUuids: boolean
+  /** The properties whose values in a row can be objects. */
+  readonly #objects: readonly string[]
 
   constructor(orm: MikroORM, policy: CachePolicy, reads: ReadThrough, detached: DetachedEntities) {
-    this.#detached = detached
     this.meta = orm.getMetadata().get(policy.entity)
+    this.entity = this.meta.root.className
     this.policy = policy
+    this.#make = detached.maker(this.meta)
     this.#orm = orm
     this.#reads = reads
     this.#version = schemaVersion(this.meta)
     this.#stamps = [wholeEntityStamp(this.entity)]
     this.#idName = checkPolicy(this.meta, policy)
-  }
-
-  /** The name under which the rows are kept: subclasses of one table share it. */
-  get entity(): string {
-    return this.meta.root.className
+    this.#objects = this.meta.props.filter((property) => !isPrimitive(property)).map(({ name }) => name)
+    this.#hasUuids = propertyOf(this.meta, this.#idName)?.customType instanceof Uuid
   }
 
   keyOf(id: unknown): string {
@@ -49,7 +52,15 @@ export class CachedRows {
 
   /** False for what cannot be an id at all, such as a malformed uuid: it has no row. */
   couldBeId(id: unknown): boolean {
-    return !(propertyOf(this.meta, this.#idName)?.customType instanceof Uuid) || isUuid(id)
+    return !this.#hasUuids || isUuid(id)
+  }
+
+  /** The row of this id if it is at hand in this process, null for one known not to exist; `undefined` if {@link byIds} must tell. */
+  now(id: unknown): Row | null | undefined {
+    // A uuid is its own text in a key; what is none has no entry, so it need not be checked.
+    if (this.#hasUuids && typeof id !== 'string') return undefined
+    const key = this.#hasUuids ? `${this.entity}:${id}` : this.keyOf(id)
+    return this.#reads.readNow(this.#request(key), this.figures) as Row | null | undefined
   }
 
   /** The rows of these ids, in order; `undefined` where there is none. */
@@ -91,9 +102,19 @@ export class CachedRows {
 
   /** Makes an entity of a row: detached, or managed. One that the entity manager holds already is never moved backwards. */
   hydrate(em: EntityManager | undefined, row: Row): object {
-    const own = copy(row) as Row
-    if (em === undefined) return this.#detached.make(this.meta, own)
+    const own = this.#copy(row)
+    if (em === undefined) return this.#make(own)
     return em.merge(this.meta.class, own as never, { convertCustomTypes: true, disableContextResolution: true })
+  }
+
+  /** A copy that shares nothing with the row: what only texts, numbers and the like can be in is not even looked at. */
+  #copy(row: Row): Row {
+    const own: Record<string, unknown> = { ...row }
+    for (const name of this.#objects) {
+      const value = own[name]
+      if (typeof value === 'object' && value !== null) own[name] = copy(value)
+    }
+    return own
   }
 
   async #loadRows(missing: readonly ReadRequest[], idOf: ReadonlyMap<string, unknown>): Promise<readonly Loaded[]> {
@@ -140,6 +161,12 @@ export class CachedRows {
   #databaseValue(property: string, value: unknown): unknown {
     return databaseValue(propertyOf(this.meta, property) as EntityProperty, value, this.#orm.em.getPlatform())
   }
+}
+
+const primitives: ReadonlySet<string> = new Set(['string', 'number', 'boolean', 'bigint'])
+
+function isPrimitive({ customType, runtimeType }: EntityProperty): boolean {
+  return (customType === undefined || customType instanceof Uuid) && primitives.has(runtimeType)
 }
 
 function toRow(payload: Payload): Row | undefined {

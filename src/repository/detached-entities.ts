@@ -10,6 +10,7 @@ import {
   helper,
   type MikroORM,
   type New,
+  ObjectHydrator,
 } from '@mikro-orm/core'
 import { type DetachedShape, detachedShape } from './detached-shape.ts'
 
@@ -29,13 +30,23 @@ export class DetachedEntities extends EntityFactory {
     this.#orm = orm
   }
 
-  /** Makes the entity of a row, which becomes part of it. */
-  make(meta: EntityMetadata, row: object): object {
-    const shape = this.#shape(meta)
-    if (shape === undefined) return this.create(meta.class, row as never, { convertCustomTypes: true })
-    const entity = shape.create()
-    this.#orm.config.getHydrator(this.#orm.getMetadata()).hydrate(entity, shape.meta, row, this, 'full', false, true)
-    return entity
+  /** Makes entities of rows, which become part of them. */
+  maker(meta: EntityMetadata): (row: object) => object {
+    const hydrator = this.#orm.config.getHydrator(this.#orm.getMetadata())
+    let shape: DetachedShape | undefined
+    let fill: ReturnType<ObjectHydrator['getEntityHydrator']> | undefined
+    return (row) => {
+      shape ??= this.#shape(meta)
+      if (shape === undefined) return this.create(meta.class, row as never, { convertCustomTypes: true })
+      const entity = shape.create()
+      if (!(hydrator instanceof ObjectHydrator)) hydrator.hydrate(entity, shape.meta, row, this, 'full', false, true)
+      else {
+        // What hydrate() would look up on every call.
+        fill ??= hydrator.getEntityHydrator(shape.meta, 'full')
+        fill(entity, row, this, false, true)
+      }
+      return entity
+    }
   }
 
   /** Also called by MikroORM for the relations of an entity, which would be registered else. */

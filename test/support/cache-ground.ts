@@ -104,8 +104,10 @@ async function open(
     ensureDatabase: false,
     debug: ['query'],
     colors: false,
-    // Sweeps come when they come.
-    logger: (message) => message.includes('cache_invalidations') || queries.push(message),
+    // Sweeps come when they come, with transactions and pragmas around them.
+    logger: (message) => {
+      if (/\b(select|insert|update|delete)\b/.test(message) && !message.includes('cache_invalidations')) queries.push(message)
+    },
   }
   const orm: MikroORM = await (dialect === 'sqlite'
     ? SqliteOrm.init({ ...shared, dbName: url.replace(/^sqlite:/, ''), driverOptions: { timeout: 5000 } } as never)

@@ -27,8 +27,9 @@ export class MemoryStore implements CacheStore {
   }
 
   readNow(request: EntryRequest): Payload | undefined {
-    const slot = this.#live(request.key)
-    return slot?.kind === 'entry' && this.#usable(slot.fill, request) ? slot.fill.payload : undefined
+    const now = this.#clock.now()
+    const slot = this.#live(request.key, now)
+    return slot?.kind === 'entry' && this.#usable(slot.fill, request, now) ? slot.fill.payload : undefined
   }
 
   async acquire(requests: readonly LeaseRequest[], leaseMs: number): Promise<readonly (readonly string[] | undefined)[]> {
@@ -63,24 +64,26 @@ export class MemoryStore implements CacheStore {
   }
 
   #find(request: EntryRequest): Found {
-    const slot = this.#live(request.key)
+    const now = this.#clock.now()
+    const slot = this.#live(request.key, now)
     if (slot === undefined || slot.kind === 'stamp') return { state: 'absent', seen: undefined }
-    if (slot.kind === 'lease')
-      return { state: 'leased', token: slot.token, stamps: request.stamps.map((key) => this.#stamp(key)) }
+    if (slot.kind === 'lease') {
+      return { state: 'leased', token: slot.token, stamps: request.stamps.map((key) => this.#stamp(key, now)) }
+    }
     const { fill } = slot
-    return this.#usable(fill, request) ? { state: 'hit', payload: fill.payload } : { state: 'absent', seen: fill.token }
+    return this.#usable(fill, request, now) ? { state: 'hit', payload: fill.payload } : { state: 'absent', seen: fill.token }
   }
 
-  #usable(fill: Fill, { version, stamps }: EntryRequest): boolean {
+  #usable(fill: Fill, { version, stamps }: EntryRequest, now: number): boolean {
     if (fill.version !== version || fill.stamps.length !== stamps.length) return false
     for (let i = 0; i < stamps.length; i++) {
-      if (this.#stamp(stamps[i] as string) !== fill.stamps[i]) return false
+      if (this.#stamp(stamps[i] as string, now) !== fill.stamps[i]) return false
     }
     return true
   }
 
-  #stamp(key: string): string | undefined {
-    const slot = this.#live(key)
+  #stamp(key: string, now: number): string | undefined {
+    const slot = this.#live(key, now)
     return slot?.kind === 'stamp' ? slot.value : undefined
   }
 
@@ -91,8 +94,8 @@ export class MemoryStore implements CacheStore {
     return value
   }
 
-  #live(key: string): Slot | undefined {
+  #live(key: string, now = this.#clock.now()): Slot | undefined {
     const slot = this.#slots.get(key)
-    return slot !== undefined && slot.endsAt > this.#clock.now() ? slot : undefined
+    return slot !== undefined && slot.endsAt > now ? slot : undefined
   }
 }
