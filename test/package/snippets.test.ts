@@ -2,6 +2,7 @@ import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { codeBlocks, pages } from '../support/code-blocks.ts'
+import { openTestDatabase } from '../support/databases.ts'
 import { repository, runProgram } from '../support/programs.ts'
 
 // Inside the repository, so that the blocks find the built package by its name, as a user's program does.
@@ -38,7 +39,7 @@ test('the shared prelude of the blocks compiles', () => {
   expect(complaints.split('\n').filter((line) => line.includes('snippet-prelude'))).toEqual([])
 })
 
-describe.each(blocks)('$place', ({ file, runs, code }) => {
+describe.each(blocks)('$place', ({ file, runs, both, code }) => {
   test('compiles', () => {
     const errors = complaints.split('\n').filter((line) => line.startsWith(`${file}(`))
     expect(errors, code).toEqual([])
@@ -48,6 +49,25 @@ describe.each(blocks)('$place', ({ file, runs, code }) => {
     test('runs on the embedded defaults', async () => {
       const { code: exitCode, stderr } = await runProgram(process.execPath, [file], { cwd: folder, timeoutMs: 30_000 })
       expect(exitCode, stderr).toBe(0)
+    })
+  }
+
+  if (both) {
+    test('runs alike on PostgreSQL', async () => {
+      const database = await openTestDatabase('postgresql')
+      const twin = `on-postgresql-${file}`
+      try {
+        const opening = 'createDataAccess({ '
+        expect(code).toContain(opening)
+        writeFileSync(join(folder, twin), code.replace(opening, `${opening}database: { url: '${database.url}' }, `))
+        const [here, there] = await Promise.all(
+          [file, twin].map((program) => runProgram(process.execPath, [program], { cwd: folder, timeoutMs: 30_000 })),
+        )
+        expect(there?.code, there?.stderr).toBe(0)
+        expect(there?.stdout).toBe(here?.stdout)
+      } finally {
+        await database.close()
+      }
     })
   }
 })

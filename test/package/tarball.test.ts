@@ -1,5 +1,5 @@
-import { readFileSync, renameSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync, globSync, readFileSync, renameSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { entryPoints } from '../../.config/entry-points.ts'
 import { codeBlocks } from '../support/code-blocks.ts'
@@ -97,6 +97,28 @@ test('the program of the README runs', async () => {
   expect(stderr).toBe('')
   expect(code).toBe(0)
   expect(stdout).toContain('AIRScoreCalculated')
+})
+
+test('it runs as the README says in a project of `npm init -y`, which is CommonJS', async () => {
+  const [, file = ''] = /run it by `node (\S+)`/.exec(readFileSync(join(repository, 'README.md'), 'utf8')) ?? []
+  consumer.write('fresh/package.json', JSON.stringify({ name: 'fresh', version: '1.0.0', type: 'commonjs' }))
+  const { code, stdout, stderr } = await consumer.run(join('fresh', file), firstProgram())
+  expect(stderr).toBe('')
+  expect(code).toBe(0)
+  expect(stdout).toContain('AIRScoreCalculated')
+})
+
+test('every relative link of the pages that come along leads to something that comes along', () => {
+  const root = join(consumer.folder, 'node_modules', manifest.name)
+  const shipped = globSync('{*.md,docs/**/*.md}', { cwd: root })
+  expect(shipped).toContain('README.md')
+  const links = shipped.flatMap((page) =>
+    [...readFileSync(join(root, page), 'utf8').matchAll(/\]\(([^)#:]+)(?:#[^)]*)?\)/g)].map(
+      ([, link = '']) => [page, link] as const,
+    ),
+  )
+  expect(links.length).toBeGreaterThan(10)
+  expect(links.filter(([page, link]) => !existsSync(join(root, dirname(page), link)))).toEqual([])
 })
 
 describe('what importing loads', () => {

@@ -9,6 +9,8 @@ export interface CodeBlock {
   readonly code: string
   /** False for a block that opens with ```` ```ts no-run ````: it needs a server, or is part of a program. */
   readonly runs: boolean
+  /** True for a block that opens with ```` ```ts both ````: it runs on PostgreSQL too. */
+  readonly both: boolean
 }
 
 /** All `ts` blocks of a Markdown file, in order. */
@@ -21,7 +23,8 @@ export function codeBlocks(path: string): readonly CodeBlock[] {
     const start = line + 1
     const end = lines.findIndex((text, index) => index >= start && /^\s*```\s*$/.test(text))
     if (end < 0) throw new Error(`${path}:${line + 1}: the code block has no end`)
-    blocks.push({ place: `${path}:${start + 1}`, code: lines.slice(start, end).join('\n'), runs: !words.includes('no-run') })
+    const code = lines.slice(start, end).join('\n')
+    blocks.push({ place: `${path}:${start + 1}`, code, runs: !words.includes('no-run'), both: words.includes('both') })
     line = end
   }
   return blocks
