@@ -1,6 +1,7 @@
 import type { EntityName, MikroORM } from '@mikro-orm/core'
 import { cacheTables } from './cache/tables.ts'
 import { ConnectionGuard } from './database/connection-guard.ts'
+import { KnownTables } from './database/known-tables.ts'
 import { watchQueries } from './database/query-watch.ts'
 import type { Dialect } from './database/sql.ts'
 import { type CommitParticipant, TransactionSubscriber } from './database/transaction-subscriber.ts'
@@ -95,7 +96,7 @@ export class DataAccessExtension implements MikroOrmExtension {
     const generator = config.get('schemaGenerator')
     const ours = [...outboxTables.names, ...cacheTables.names]
     config.set('schemaGenerator', { ...generator, skipTables: [...(generator.skipTables ?? []), ...ours] })
-    this.#guard = new ConnectionGuard(orm)
+    this.#guard = new ConnectionGuard(orm, new KnownTables(orm, ours, this.modules))
     watchQueries(orm)
   }
 

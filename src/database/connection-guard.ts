@@ -2,6 +2,7 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Connection, MikroORM } from '@mikro-orm/core'
 import { DataAccessError } from '../errors.ts'
 import { explainPoolTimeout, unifyDriverError } from './driver-errors.ts'
+import type { KnownTables } from './known-tables.ts'
 import { returnLostConnections } from './lost-connections.ts'
 import { dialectOf } from './sql.ts'
 
@@ -44,13 +45,13 @@ export class ConnectionGuard {
   #transactions = 0
   #waiting = 0
 
-  constructor(orm: MikroORM) {
+  constructor(orm: MikroORM, tables: KnownTables) {
     const connection = orm.driver.getConnection('write') as SqlConnection
     const single = dialectOf(orm) === 'sqlite'
     this.#wrap(connection, single)
     const { driver } = orm
     const { convertException } = driver
-    driver.convertException = (error) => unifyDriverError(error, convertException.call(driver, error))
+    driver.convertException = (error) => unifyDriverError(error, convertException.call(driver, error), tables)
   }
 
   /** From now on every statement throws `CLOSED`. */

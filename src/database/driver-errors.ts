@@ -1,5 +1,7 @@
-import { CheckConstraintViolationException, type DriverException } from '@mikro-orm/core'
+import { CheckConstraintViolationException, type DriverException, TableNotFoundException } from '@mikro-orm/core'
 import { DataAccessError } from '../errors.ts'
+import type { KnownTables } from './known-tables.ts'
+import { migrationMissing } from './migration-missing.ts'
 
 /** What `pg`'s pool says when nobody gave a connection back in time; it has no code. */
 const poolTimeout = 'timeout exceeded when trying to connect'
@@ -17,9 +19,15 @@ export function explainPoolTimeout(error: unknown): unknown {
   )
 }
 
-/** Makes of an error that MikroORM has converted what both dialects give alike: our own as it is, a too long text as a failed check. */
-export function unifyDriverError(original: Error, converted: DriverException): DriverException {
+/**
+ * Makes of an error that MikroORM has converted what both dialects give alike: our own as it is, a known table that is missing
+ * as `MIGRATION_MISSING` with MikroORM's error as its cause, a too long text as a failed check.
+ */
+export function unifyDriverError(original: Error, converted: DriverException, tables: KnownTables): DriverException {
   if (original instanceof DataAccessError) return original as unknown as DriverException
+  if (converted instanceof TableNotFoundException) {
+    return (migrationMissing(converted, (table) => tables.cureOf(table)) ?? converted) as DriverException
+  }
   return converted.code === tooLong && !(converted instanceof CheckConstraintViolationException)
     ? new CheckConstraintViolationException(original)
     : converted

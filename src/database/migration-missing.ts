@@ -8,16 +8,23 @@ const relation = /"([^"]+)"/
 /**
  * Recognises the error of a statement on a table that does not exist, anywhere in the chain of causes, and returns it as
  * `MIGRATION_MISSING` with the cure; `undefined` for any other error.
+ *
+ * @param cureOf tells what to do about a table; `undefined` leaves the error as it is.
  */
-export function migrationMissing(error: unknown): DataAccessError | undefined {
+export function migrationMissing(
+  error: unknown,
+  cureOf: (table: string) => string | undefined = () => 'Run `await data.migrate()`',
+): DataAccessError | undefined {
   for (let current = error, depth = 0; current instanceof Error && depth < 16; current = current.cause, depth++) {
+    if (current instanceof DataAccessError && current.code === 'MIGRATION_MISSING') return current
     const table = missingTable(current)
     if (table === undefined) continue
-    return new DataAccessError(
-      'MIGRATION_MISSING',
-      `Table "${table}" does not exist: the database lacks a migration. Run \`await data.migrate()\``,
-      { cause: error, context: { table } },
-    )
+    const cure = cureOf(table)
+    if (cure === undefined) return undefined
+    return new DataAccessError('MIGRATION_MISSING', `Table "${table}" does not exist: the database lacks a migration. ${cure}`, {
+      cause: error,
+      context: { table },
+    })
   }
   return undefined
 }
@@ -27,5 +34,6 @@ function missingTable(error: Error): string | undefined {
   if (sqlite !== undefined) return sqlite
   if (!('code' in error) || error.code !== undefinedTable) return undefined
   // MikroORM may put the statement, with quoted names of its own, before the server's words.
-  return relation.exec(error.message.slice(error.message.lastIndexOf(' - ') + 1))?.[1] ?? 'unknown'
+  const named = relation.exec(error.message.slice(error.message.lastIndexOf(' - ') + 1))?.[1] ?? 'unknown'
+  return named.slice(named.lastIndexOf('.') + 1)
 }

@@ -1,4 +1,12 @@
-import { defineEntity, type EventSubscriber, type FlushEventArgs, type MikroORM, p, RequestContext } from '@mikro-orm/core'
+import {
+  defineEntity,
+  type EventSubscriber,
+  type FlushEventArgs,
+  type MikroORM,
+  p,
+  RequestContext,
+  TableNotFoundException,
+} from '@mikro-orm/core'
 import { Migration, Migrator } from '@mikro-orm/migrations'
 import { MikroORM as PostgresqlORM } from '@mikro-orm/postgresql'
 import { MikroORM as SqliteORM } from '@mikro-orm/sqlite'
@@ -140,6 +148,14 @@ describe.each(dialects)("an application's own ORM on %s", (dialect) => {
     await data.close()
     expect(await orm.em.fork().count(Invoice)).toBe(0)
     expect(() => data.fork()).toThrow(expect.objectContaining({ code: 'CLOSED' }))
+  })
+
+  it('says which of our tables is missing, and leaves errors of its own tables as they were', async () => {
+    const em = orm.em.fork()
+    await data.migrate({ direction: 'down', to: 0 })
+    await expect(em.count(User)).rejects.toMatchObject({ code: 'MIGRATION_MISSING' })
+    await orm.em.getConnection().execute('drop table invoices')
+    await expect(em.count(Invoice)).rejects.toBeInstanceOf(TableNotFoundException)
   })
 
   it('refuses a second data access, and an ORM without our extension', async () => {

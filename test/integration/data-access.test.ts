@@ -2,7 +2,8 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { CheckConstraintViolationException } from '@mikro-orm/core'
+import { CheckConstraintViolationException, TableNotFoundException } from '@mikro-orm/core'
+import { Migration } from '@mikro-orm/migrations'
 import { describe, expect, inject, it } from 'vitest'
 import { AIRScore, assessment, latestScore, User, userCache } from '../../src/assessment/index.ts'
 import { memoryCache } from '../../src/cache/cache-choice.ts'
@@ -113,6 +114,57 @@ describe.each(dialects)('a data access on %s', (dialect) => {
     await data.migrate()
     await data.unitOfWork(async ({ record }) => void record(NoteTagged, 'a', 1))
     await close()
+  })
+
+  it('says it of plain reads and of cached ones, and leaves the error of the driver as the cause', async () => {
+    const { data, close } = await open({ cache: memoryCache({ singleProcess: true }) })
+    const em = data.fork()
+    for (const read of [
+      () => em.count(User),
+      () => em.find(User, {}),
+      () => em.getRepository(User).findOne({ email: 'a' }),
+      () => em.getRepository(User).page(),
+      () => em.nativeDelete(User, {}),
+      () => data.cached(userCache).byEmail('a'),
+      () => data.cached(User).get('01890000-0000-7000-8000-000000000000'),
+      () => data.outbox.stats(),
+    ] as (() => Promise<unknown>)[]) {
+      await expect(read()).rejects.toMatchObject({
+        code: 'MIGRATION_MISSING',
+        message: expect.stringContaining('data.migrate()'),
+      })
+    }
+    const error = await em.count(User).catch((reason: Error) => reason)
+    expect((error as Error).cause).toBeInstanceOf(TableNotFoundException)
+    await data.migrate()
+    expect(await em.count(User)).toBe(0)
+    await close()
+  })
+
+  it('says that a module has no migration for the dialect, or none for a table', async () => {
+    const { migrations: _, ...bare } = notes
+    const without = await open({ modules: [bare] })
+    await without.data.migrate()
+    await expect(without.data.fork().count(Note)).rejects.toMatchObject({
+      code: 'MIGRATION_MISSING',
+      message: expect.stringContaining(`Module "notes" has no migration for ${dialect}`),
+    })
+    await without.close()
+    const other = [
+      {
+        name: 'other-001',
+        class: class extends Migration {
+          override up(): void {}
+        },
+      },
+    ]
+    const half = await open({ modules: [{ ...notes, migrations: { postgresql: other, sqlite: other } }] })
+    await half.data.migrate()
+    await expect(half.data.unitOfWork(async ({ em }) => em.create(Note, { id: 'a', title: 'a' }))).rejects.toMatchObject({
+      code: 'MIGRATION_MISSING',
+      message: expect.stringContaining('module "notes" has no migration for this table'),
+    })
+    await half.close()
   })
 
   it('says which entity it does not know', async () => {
