@@ -1,9 +1,10 @@
-import type { MikroORM, Options } from '@mikro-orm/core'
+import { type MikroORM, type Options, Utils } from '@mikro-orm/core'
 import { DataAccessError } from '../errors.ts'
 import { fullJitter } from '../kernel/backoff.ts'
 import { monotonicClock } from '../kernel/clock.ts'
 import { checkDatabaseOptions, type DatabaseOptions } from './database-options.ts'
-import { type DatabaseAddress, maskPassword, parseDatabaseUrl } from './database-url.ts'
+import { databaseUnreachable } from './database-unreachable.ts'
+import { type DatabaseAddress, parseDatabaseUrl } from './database-url.ts'
 import { classifyFailure } from './failure.ts'
 import { askDatabase } from './health.ts'
 import type { Dialect } from './sql.ts'
@@ -36,7 +37,7 @@ export async function openOrm(database: DatabaseOptions, config: Partial<Options
     return orm
   } catch (error) {
     await orm.close(true).catch(() => {})
-    throw unreachable(address, error)
+    throw databaseUnreachable(address, error)
   }
 }
 
@@ -51,12 +52,23 @@ async function loadDriver(dialect: Dialect): Promise<DriverModule> {
     const driver: unknown = dialect === 'postgresql' ? await import('@mikro-orm/postgresql') : await import('@mikro-orm/sqlite')
     return driver as DriverModule
   } catch (error) {
-    // biome-ignore lint/style/useErrorCause: our errors take their cause in the third argument.
-    throw new DataAccessError('DRIVER_MISSING', `The driver ${name} cannot be loaded; install it: npm install ${name}`, {
-      cause: error,
-      context: { package: name },
-    })
+    throw driverMissing(name, error)
   }
+}
+
+function driverMissing(name: string, cause: unknown): DataAccessError {
+  const { message, code } = (cause ?? {}) as { message?: unknown; code?: unknown }
+  const absent = /^Cannot find (?:package|module) '([^']+)'/.exec(String(message))?.[1]
+  // All packages of MikroORM must have one version.
+  const install = `npm install ${name}@${Utils.getORMVersion()}`
+  const known = code === 'ERR_MODULE_NOT_FOUND' || code === 'MODULE_NOT_FOUND'
+  const what =
+    known && absent === name
+      ? `The driver ${name} is not installed; run: ${install}`
+      : known && absent !== undefined
+        ? `The package ${absent}, which ${name} needs, is not installed; install the driver anew: ${install}`
+        : `The driver ${name} cannot be loaded: ${String(message)}. If it is damaged, install it anew: ${install}`
+  return new DataAccessError('DRIVER_MISSING', what, { cause, context: { package: name } })
 }
 
 function postgresqlConfig({ target }: DatabaseAddress, { pool = {}, statementTimeoutMs, driverOptions }: DatabaseOptions) {
@@ -93,23 +105,4 @@ async function enableWal(orm: MikroORM): Promise<void> {
       await monotonicClock.wait(fullJitter({ baseMs: 10, maxMs: 200 }, attempt))
     }
   }
-}
-
-/** What PostgreSQL's refusals mean, and what to do about them. */
-const refusalCures: Readonly<Record<string, string>> = {
-  '3D000': 'the database does not exist; create it first',
-  '28P01': 'the password is wrong',
-  '28000': 'the server refuses this user; check its pg_hba.conf',
-  ECONNREFUSED: 'nothing listens there; start the server or correct host and port',
-  ENOTFOUND: 'the host is not known; correct it',
-  SQLITE_CANTOPEN: 'the file cannot be opened; check that its folder exists and may be written',
-}
-
-function unreachable({ printable }: DatabaseAddress, error: unknown): DataAccessError {
-  const code = error instanceof Error && 'code' in error ? String(error.code) : ''
-  const reason = refusalCures[code] ?? maskPassword(error instanceof Error ? error.message : String(error))
-  return new DataAccessError('DATABASE_UNREACHABLE', `The database ${printable} cannot be used: ${reason}`, {
-    cause: error,
-    context: { database: printable, ...(code === '' ? {} : { code }) },
-  })
 }

@@ -39,7 +39,9 @@ export function reconnect(client: RedisClient): void {
 /** Loads ioredis, or rejects with `DRIVER_MISSING`. */
 export async function loadIoredis(): Promise<Pick<typeof import('ioredis'), 'Redis'>> {
   return import('ioredis').catch((cause: unknown) => {
-    throw new DataAccessError('DRIVER_MISSING', 'The package ioredis is not installed; run: npm install ioredis', { cause })
+    const absent = ['ERR_MODULE_NOT_FOUND', 'MODULE_NOT_FOUND'].includes(String((cause as { code?: unknown } | null)?.code))
+    const what = absent ? 'is not installed' : `cannot be loaded: ${cause instanceof Error ? cause.message : String(cause)}`
+    throw new DataAccessError('DRIVER_MISSING', `The package ioredis ${what}; run: npm install ioredis@6`, { cause })
   })
 }
 

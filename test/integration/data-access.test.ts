@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -262,10 +262,32 @@ describe('opening a data access', () => {
     await database.close()
   })
 
-  it('says that a folder for a SQLite file is missing', async () => {
-    await expect(createDataAccess({ database: { url: 'sqlite:/nowhere/at/all.db' } })).rejects.toMatchObject({
+  it('says that there is no such user', async () => {
+    const url = new URL(inject('databaseUrl'))
+    url.username = 'there_is_no_such_user'
+    await expect(createDataAccess({ database: { url: url.href } })).rejects.toMatchObject({
       code: 'DATABASE_UNREACHABLE',
+      message: expect.stringContaining('there is no such user'),
     })
+  })
+
+  it('says what is wrong with the place of a SQLite file', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'data-access-'))
+    writeFileSync(
+      join(folder, 'text.db'),
+      'this is no database, and long enough that nobody takes it for an empty one'.repeat(20),
+    )
+    for (const [path, words] of [
+      ['/nowhere/at/all.db', 'the folder /nowhere/at does not exist'],
+      [folder, 'it is a folder'],
+      [join(folder, 'text.db'), 'is no SQLite database'],
+    ]) {
+      await expect(createDataAccess({ database: { url: `sqlite:${path}` } })).rejects.toMatchObject({
+        code: 'DATABASE_UNREACHABLE',
+        message: expect.stringContaining(words as string),
+      })
+    }
+    rmSync(folder, { recursive: true })
   })
 
   it.each([{ max: 0 }, { max: 1.5 }, { min: -1 }, { min: 11 }, { idleTimeoutMs: Number.NaN }])(

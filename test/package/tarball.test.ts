@@ -62,7 +62,7 @@ test('an error is an instance of the same DataAccessError behind every door', as
 })
 
 describe('types', () => {
-  const check = async (options: Readonly<Record<string, boolean>>) => {
+  const check = async (options: Readonly<Record<string, boolean>>, seen: readonly string[] = doors) => {
     const compilerOptions = {
       strict: true,
       module: 'nodenext',
@@ -75,7 +75,7 @@ describe('types', () => {
       ...options,
     }
     consumer.write('tsconfig.json', JSON.stringify({ compilerOptions, files: ['doors.ts', 'program.ts'] }))
-    consumer.write('doors.ts', doors.map((door, index) => `export * as door${index} from '${door}'`).join('\n'))
+    consumer.write('doors.ts', seen.map((door, index) => `export * as door${index} from '${door}'`).join('\n'))
     consumer.write('program.ts', firstProgram())
     const compiler = join(consumer.folder, 'node_modules/.bin/tsc')
     const { stdout } = await runProgram(compiler, ['-p', '.', '--pretty', 'false'], { cwd: consumer.folder })
@@ -89,6 +89,14 @@ describe('types', () => {
   // Not together with exactOptionalPropertyTypes: the types of @mikro-orm/core 7.2 do not hold under both.
   test('a consumer that checks the types of its libraries too sees no error', async () => {
     expect(await check({ skipLibCheck: false })).toBe('')
+  })
+
+  test('nor does one that has installed neither Redis nor PostgreSQL, behind the doors that need neither', async () => {
+    const withoutDriver = doors.filter((door) => !/redis/.test(door))
+    expect(withoutDriver).toContain(manifest.name)
+    await without(['ioredis', '@mikro-orm/postgresql'], async () => {
+      expect(await check({ skipLibCheck: false }, withoutDriver)).toBe('')
+    })
   })
 })
 
@@ -164,25 +172,39 @@ test.each(doors)('on a Node that is too old, importing %s says which one is need
   expect(stderr).toContain(`Error: ${manifest.name} needs Node 22.18 or newer, and this is Node 22.17.1 (`)
 })
 
-test('a missing driver gives an error with the name of the package to install', async () => {
-  const driver = join(consumer.folder, 'node_modules/@mikro-orm/postgresql')
-  renameSync(driver, `${driver}-hidden`)
-  try {
+const installed = (name: string) => atLockedVersions([name])[0] as string
+test.each([
+  ['@mikro-orm/postgresql', 'postgres://nobody@127.0.0.1:1/nothing', `npm install ${installed('@mikro-orm/postgresql')}`],
+  ['pg', 'postgres://nobody@127.0.0.1:1/nothing', 'The package pg, which @mikro-orm/postgresql needs,'],
+  ['@mikro-orm/sqlite', ':memory:', `npm install ${installed('@mikro-orm/sqlite')}`],
+  ['better-sqlite3', ':memory:', 'The package better-sqlite3, which @mikro-orm/sqlite needs,'],
+])('without %s an error says what to install', async (name, url, words) => {
+  await without([name], async () => {
     const { stdout } = await consumer.run(
       'missing-driver.mjs',
       `import { createDataAccess } from '${manifest.name}'
        try {
-         const data = await createDataAccess({ database: { url: 'postgres://nobody@127.0.0.1:1/nothing' } })
+         const data = await createDataAccess({ database: { url: '${url}' } })
          await data.close()
        } catch (error) {
          console.log(error.code, error.message)
        }`,
     )
-    expect(stdout).toMatch(/^DRIVER_MISSING .*@mikro-orm\/postgresql/)
-  } finally {
-    renameSync(`${driver}-hidden`, driver)
-  }
+    expect(stdout).toMatch(/^DRIVER_MISSING /)
+    expect(stdout).toContain(words)
+  })
 })
+
+/** Hides packages that are installed while something runs. */
+async function without(names: readonly string[], run: () => Promise<void>): Promise<void> {
+  const folders = names.map((name) => join(consumer.folder, 'node_modules', name))
+  for (const folder of folders) renameSync(folder, `${folder}-hidden`)
+  try {
+    await run()
+  } finally {
+    for (const folder of folders) renameSync(`${folder}-hidden`, folder)
+  }
+}
 
 function firstProgram(): string {
   const [program] = codeBlocks('README.md')

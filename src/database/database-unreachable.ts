@@ -1,0 +1,63 @@
+import { accessSync, constants, statSync } from 'node:fs'
+import { dirname, resolve } from 'node:path'
+import { DataAccessError } from '../errors.ts'
+import { type DatabaseAddress, maskPassword } from './database-url.ts'
+
+/** What the refusals of PostgreSQL (appendix A of its manual), of Node and of SQLite mean, and what to do about them. */
+const refusals: readonly { readonly code: RegExp; readonly message?: RegExp; readonly cure: string }[] = [
+  { code: /^3D000$/, cure: 'the database does not exist; create it first, or correct the name at the end of the URL' },
+  { code: /^28P01$/, cure: 'the password is wrong, or there is no such user; correct both in the URL' },
+  { code: /^28000$/, message: /role ".*" does not exist/, cure: 'there is no such user; create the role, or correct the URL' },
+  {
+    code: /^28000$/,
+    message: /pg_hba/,
+    cure: "the server's pg_hba.conf admits no such connection; add a line for this user, database and host there, or connect with TLS by database.driverOptions.ssl",
+  },
+  { code: /^28000$/, cure: 'the server refuses this user; look at its pg_hba.conf' },
+  { code: /^42501$/, cure: 'this user may not use this database; grant it the right to connect' },
+  { code: /^53300$/, cure: 'the server has no connection left; lower the pools of its clients, or raise its max_connections' },
+  { code: /^57P03$/, cure: 'the server is starting or shutting down; try again in a moment' },
+  { code: /^ECONNREFUSED$/, cure: 'nothing listens there; start the server or correct host and port' },
+  { code: /^(ENOTFOUND|EAI_AGAIN)$/, cure: 'the host is not known; correct it' },
+  { code: /^(ETIMEDOUT|EHOSTUNREACH|ENETUNREACH)$/, cure: 'the host does not answer; look at address and firewall' },
+  { code: /^SQLITE_NOTADB$/, cure: 'the file is no SQLite database; correct the path' },
+  {
+    code: /^SQLITE_(READONLY|CANTOPEN)/,
+    cure: 'the file cannot be opened for writing; look at the rights of the file and of its folder',
+  },
+]
+
+/** Says why a database cannot be used, and what to do. */
+export function databaseUnreachable(address: DatabaseAddress, error: unknown): DataAccessError {
+  const { dialect, target, printable } = address
+  const message = error instanceof Error ? error.message : String(error)
+  const code = error instanceof Error && 'code' in error ? String(error.code) : ''
+  const known = refusals.find((each) => each.code.test(code) && (each.message?.test(message) ?? true))
+  const onDisk = dialect === 'sqlite' && target !== ':memory:' ? fileTrouble(target) : undefined
+  const reason = onDisk ?? known?.cure ?? maskPassword(message)
+  return new DataAccessError('DATABASE_UNREACHABLE', `The database ${printable} cannot be used: ${reason}`, {
+    cause: error,
+    context: { database: printable, ...(code === '' ? {} : { code }) },
+  })
+}
+
+/** What stands in the way of a SQLite file; the driver tells it without a code. */
+function fileTrouble(path: string): string | undefined {
+  const folder = dirname(resolve(path))
+  const trouble = (place: string, rights: number) => {
+    try {
+      accessSync(place, rights)
+      return undefined
+    } catch (error) {
+      return (error as NodeJS.ErrnoException).code
+    }
+  }
+  if (trouble(folder, constants.F_OK) !== undefined) return `the folder ${folder} does not exist; create it`
+  if (trouble(path, constants.F_OK) !== undefined) {
+    return trouble(folder, constants.W_OK) === undefined ? undefined : `no file may be created in ${folder}; look at its rights`
+  }
+  if (statSync(path).isDirectory()) return 'it is a folder; give the path of a file'
+  return trouble(path, constants.R_OK | constants.W_OK) === undefined
+    ? undefined
+    : 'the file may not be read and written; look at its rights'
+}
