@@ -11,13 +11,18 @@ Verifies everything and publishes the version of package.json to the registry th
   --dry-run   does all but publish and tag
   --help      prints this`
 
-const { values } = parseArgs({
-  options: { 'dry-run': { type: 'boolean', default: false }, help: { type: 'boolean', default: false } },
-})
-if (values.help) {
-  console.log(help)
-} else {
-  release(values['dry-run'])
+const { help: asked, 'dry-run': dryRun } = options()
+if (asked) console.log(help)
+else release(dryRun)
+
+function options() {
+  try {
+    return parseArgs({
+      options: { 'dry-run': { type: 'boolean', default: false }, help: { type: 'boolean', default: false } },
+    }).values
+  } catch (error) {
+    fail(`${error instanceof Error ? error.message : error}\n\n${help}`)
+  }
 }
 
 function release(dryRun: boolean): void {
@@ -27,6 +32,8 @@ function release(dryRun: boolean): void {
     git('tag', '--list', `v${version}`) !== '' && `there is a tag v${version} already: raise the version in package.json`,
     !readFileSync('CHANGELOG.md', 'utf8').includes(`\n## [${version}]`) &&
       `CHANGELOG.md has no section "## [${version}]": write it`,
+    published(`${name}@${version}`) &&
+      `the registry has ${version} already, and takes a version once: raise the version in package.json`,
   ].filter((refusal) => refusal !== false)
   if (refusals.length > 0) fail(`${name} ${version} is not released:\n  ${refusals.join('\n  ')}`)
 
@@ -41,8 +48,8 @@ function release(dryRun: boolean): void {
       execFileSync('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', folder], { encoding: 'utf8' }),
     )
     const options = ['--ignore-scripts', '--provenance=false', ...(dryRun ? ['--dry-run'] : [])]
-    const published = spawnSync('npm', ['publish', join(folder, packed[0].filename), ...options], { stdio: 'inherit' })
-    if (published.status !== 0) fail(`${name} ${version} is not released: npm publish failed, see above`)
+    const publishing = spawnSync('npm', ['publish', join(folder, packed[0].filename), ...options], { stdio: 'inherit' })
+    if (publishing.status !== 0) fail(`${name} ${version} is not released: npm publish failed, see above`)
   } finally {
     rmSync(folder, { recursive: true })
   }
@@ -52,6 +59,11 @@ function release(dryRun: boolean): void {
   }
   git('tag', '--annotate', `v${version}`, '--message', `${name} ${version}`)
   console.log(`${name} ${version} is released. Push the tag: git push origin v${version}`)
+}
+
+/** Asks the registry before the minutes that `verify` takes. One that does not answer is told of by `npm publish`. */
+function published(version: string): boolean {
+  return spawnSync('npm', ['view', version, 'version'], { encoding: 'utf8' }).stdout.trim() !== ''
 }
 
 function git(...args: string[]): string {

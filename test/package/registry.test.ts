@@ -1,11 +1,11 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { atLockedVersions, openConsumer, packInto } from '../support/consumer.ts'
-import { repository } from '../support/programs.ts'
+import { repository, runProgram, runWell } from '../support/programs.ts'
 import { freePort } from '../support/servers/server-process.ts'
 
 const { name, version } = JSON.parse(readFileSync(join(repository, 'package.json'), 'utf8'))
@@ -110,4 +110,61 @@ test('a reader without a token cannot publish', async () => {
   } finally {
     stranger.remove()
   }
+})
+
+test('the release command publishes what is committed and tags it, and refuses the same version again', async () => {
+  const copy = join(folder, 'copy')
+  for (const path of ['.config', 'dist', 'docs', 'README.md'])
+    cpSync(join(repository, path), join(copy, path), { recursive: true })
+  writeFileSync(
+    join(folder, 'npmrc'),
+    `registry=${registry}\n//${host}/:_authToken=${await tokenOf('releaser')}\nupdate-notifier=false`,
+  )
+  const env = {
+    npm_config_userconfig: join(folder, 'npmrc'),
+    npm_config_cache: join(folder, 'npm-cache'),
+    npm_config_loglevel: 'notice',
+    GIT_AUTHOR_NAME: 'a',
+    GIT_AUTHOR_EMAIL: 'a@localhost',
+    GIT_COMMITTER_NAME: 'a',
+    GIT_COMMITTER_EMAIL: 'a@localhost',
+  }
+  const git = (...args: string[]) => runWell('git', args, { cwd: copy, env })
+  const release = (...args: string[]) =>
+    runProgram(process.execPath, ['.config/release.ts', ...args], { cwd: copy, env, timeoutMs: 120_000 })
+  // All but `verify`, which runs this very test.
+  const manifest = JSON.parse(readFileSync(join(repository, 'package.json'), 'utf8'))
+  const next = { ...manifest, version: '987.6.5', scripts: { verify: 'node --version' } }
+  writeFileSync(join(copy, 'package.json'), JSON.stringify(next))
+  writeFileSync(join(copy, 'CHANGELOG.md'), '# Changelog\n')
+  await git('init', '--quiet')
+
+  const unready = await release()
+  expect(unready.code).toBe(1)
+  expect(unready.stderr).toContain('changes that are not committed')
+  expect(unready.stderr).toContain('no section "## [987.6.5]"')
+
+  writeFileSync(join(copy, 'CHANGELOG.md'), '# Changelog\n\n## [987.6.5] - 2026-01-01\n')
+  await git('add', '--all', '--force')
+  await git('commit', '--quiet', '--message', 'Release 987.6.5')
+  const dry = await release('--dry-run')
+  expect(dry.stdout).toContain('987.6.5 could be released; nothing was published')
+  expect(await git('tag')).toBe('')
+
+  const released = await release()
+  expect(released.code, released.stderr).toBe(0)
+  expect(released.stdout).toContain('is released. Push the tag: git push origin v987.6.5')
+  expect((await git('tag')).trim()).toBe('v987.6.5')
+  const { versions } = (await (await fetch(`${registry}${name.replace('/', '%2f')}`)).json()) as { versions: object }
+  expect(Object.keys(versions)).toContain('987.6.5')
+
+  await git('tag', '--delete', 'v987.6.5')
+  const again = await release()
+  expect(again.code).toBe(1)
+  expect(again.stderr).toContain('the registry has 987.6.5 already')
+
+  const unknown = await release('--dryrun')
+  expect(unknown.code).toBe(1)
+  expect(unknown.stderr).toContain("Unknown option '--dryrun'")
+  expect(unknown.stderr).toContain('--dry-run   does all but publish and tag')
 })
