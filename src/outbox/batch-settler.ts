@@ -1,6 +1,6 @@
 import { toError } from '../kernel/thrown-error.ts'
 import type { EventInHand } from './held-event.ts'
-import type { OutboxStore } from './outbox-store.ts'
+import type { ProgressStore } from './progress-store.ts'
 import type { RelayListeners } from './relay-events.ts'
 import type { RelaySettings } from './relay-options.ts'
 import { errorText, type Settlement, settle } from './retry-policy.ts'
@@ -22,13 +22,13 @@ export interface RelayCounts {
 
 /** Decides what follows from a batch's outcomes, writes it down, and tells the listeners. */
 export class BatchSettler {
-  readonly #store: OutboxStore
+  readonly #progress: ProgressStore
   readonly #settlements: SettlementStore
   readonly #settings: RelaySettings
   readonly #listeners: RelayListeners
 
-  constructor(store: OutboxStore, settlements: SettlementStore, settings: RelaySettings, listeners: RelayListeners) {
-    this.#store = store
+  constructor(progress: ProgressStore, settlements: SettlementStore, settings: RelaySettings, listeners: RelayListeners) {
+    this.#progress = progress
     this.#settlements = settlements
     this.#settings = settings
     this.#listeners = listeners
@@ -56,7 +56,7 @@ export class BatchSettler {
     if (published.length > 0) {
       noteLost(
         published,
-        await this.#store.markPublished(
+        await this.#progress.markPublished(
           published.map(({ hand }) => fenceOf(hand)),
           this.#settings.mark,
         ),

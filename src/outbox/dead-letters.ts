@@ -88,7 +88,7 @@ export class DeadLetters {
 
   /**
    * Puts dead letters back among the pending events, at the place in their key that they had, with no attempt spent; resolves
-   * to how many. Later events of the key that were published meanwhile stay so.
+   * to how many. Later events of the key that were published meanwhile, or are in the hand of a relay, stay so.
    *
    * @throws DataAccessError `OPTION_INVALID` for an empty filter: it would mean all.
    */
@@ -125,6 +125,8 @@ export class DeadLetters {
       const among = sqlAmong(dialect, 'id', `select s.id from ${sqlRows(dialect, 's', { id: 'uuid' })}`)
       if (before !== undefined) await runSql(em, `${before} where ${among} order by sequence`, [ids])
       await runSql(em, `delete from outbox_dead_letters where ${among}`, [ids])
+      // Last, for the relays wait for it: they look for what came before the events that they know before they publish on.
+      if (before !== undefined) await runSql(em, 'update outbox_relays set redrives = redrives + 1')
       return chosen.length
     })
     if (removed > 0) this.#redriven()

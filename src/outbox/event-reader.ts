@@ -4,12 +4,14 @@ import type { Logger } from '../kernel/logger.ts'
 import type { SettledEvent } from './batch-settler.ts'
 import type { BucketLeases } from './bucket-leases.ts'
 import type { EventDefinitions } from './event-definitions.ts'
+import type { EventStore } from './event-store.ts'
 import { FetchPlan } from './fetch-plan.ts'
 import { type EventInHand, toHand } from './held-event.ts'
-import type { OutboxStore, StoredEvent } from './outbox-store.ts'
+import type { ProgressStore } from './progress-store.ts'
 import { permanent } from './publisher.ts'
 import type { RelaySettings } from './relay-options.ts'
 import type { SettlementStore } from './settlement-store.ts'
+import type { StoredEvent } from './stored-event.ts'
 import { UnreadTypes } from './unread-types.ts'
 import { Watermark } from './watermark.ts'
 import { laneOf } from './waves.ts'
@@ -22,7 +24,10 @@ const crashLimit = 3
 
 /** What an {@link EventReader} works with. */
 export interface EventReaderParts {
-  readonly store: OutboxStore
+  /** The id of the relay. */
+  readonly relay: string
+  readonly events: EventStore
+  readonly progress: ProgressStore
   readonly settlements: SettlementStore
   readonly settings: RelaySettings
   readonly definitions: EventDefinitions
@@ -44,6 +49,8 @@ export class EventReader {
   readonly #watermark = new Watermark()
   readonly #unread: UnreadTypes
   #syncAt = 0
+  #redrives = 0
+  #meetsRedriven = false
   #epochs: ReadonlyMap<number, number> = new Map()
   #ahead: Promise<Reading | undefined> | undefined
   #stale = false
@@ -68,13 +75,13 @@ export class EventReader {
   async next(): Promise<Reading> {
     let ahead = await this.#ahead
     this.#ahead = undefined
+    await this.#prepare()
     if (this.#stale) {
       // What is dropped unread must be read again: forget how far the plan believes to be.
       this.#plan.rescan()
       this.#stale = false
       ahead = undefined
     }
-    await this.#prepare()
     if (ahead !== undefined) {
       const hands = this.#stillOurs(ahead.hands)
       // What was lost may be ours again under another epoch.
@@ -122,6 +129,18 @@ export class EventReader {
     if (untried.length > 0 || settled.some(({ settlement }) => settlement.kind === 'pause')) this.reset()
   }
 
+  /**
+   * Learns how many redrives there were. When they have become more, what was read is forgotten and must not be published, since
+   * redriven letters come before it; resolves to that.
+   */
+  redriven(redrives: number): boolean {
+    if (redrives === this.#redrives) return false
+    this.#redrives = redrives
+    this.#meetsRedriven = true
+    this.reset()
+    return true
+  }
+
   /** Forgets what was read and not published, and how far was read. */
   reset(): void {
     this.#stale = true
@@ -129,20 +148,30 @@ export class EventReader {
 
   /** Brings up to date whose events may be read, before any of them is. */
   async #prepare(): Promise<void> {
-    const { leases, settlements, store, clock } = this.#parts
+    const { leases, settlements, events, progress, clock, relay } = this.#parts
     this.#epochs = new Map(leases.buckets.map((bucket) => [bucket, leases.epochOf(bucket) as number]))
     const gained = this.#plan.own(this.#epochs)
-    if (!gained && clock.now() < this.#syncAt) return
-    this.#syncAt = clock.now() + syncEveryMs
-    this.#plan.syncBlocked(await settlements.blockedKeys())
-    if (this.#plan.parked.size > 0) await store.sampleSequence(this.#watermark)
+    if (gained || clock.now() >= this.#syncAt) {
+      this.#syncAt = clock.now() + syncEveryMs
+      this.#plan.syncBlocked(await settlements.blockedKeys())
+      this.redriven(await progress.redrivesSince(relay))
+      await events.sampleSequence(this.#watermark)
+    }
+    if (this.#meetsRedriven) await this.#meetRedriven()
+  }
+
+  /** Finds the redriven letters that come before heads which wait: they would not be read before the head's time. */
+  async #meetRedriven(): Promise<void> {
+    const earlier = await this.#parts.events.fetchEarlier(this.#plan.parked.places())
+    this.#plan.meet(earlier, this.#parts.clock.now())
+    this.#meetsRedriven = false
   }
 
   async #dueHeads(): Promise<EventInHand[]> {
-    const { store, clock, settings } = this.#parts
+    const { events, clock, settings } = this.#parts
     const due = this.#plan.parked.due(clock.now(), settings.batchSize)
     if (due.length === 0) return []
-    const rows = new Map((await store.fetchByIds(due.map(({ id }) => id))).map((row) => [row.id, row]))
+    const rows = new Map((await events.fetchByIds(due.map(({ id }) => id))).map((row) => [row.id, row]))
     const heads: StoredEvent[] = []
     for (const { lane, id } of due) {
       const row = rows.get(id)
@@ -154,10 +183,13 @@ export class EventReader {
   }
 
   async #fetch(inHand: readonly EventInHand[]): Promise<Reading> {
-    const { store, clock } = this.#parts
+    const { events, clock } = this.#parts
     const request = this.#plan.request(inHand, clock.now())
-    const rows = await store.fetch(request)
-    const { ready, more } = this.#plan.take(rows, request, clock.now(), this.#watermark.value)
+    const watermark = this.#watermark.value
+    const before = clock.now()
+    const rows = await events.fetch(request)
+    const now = clock.now()
+    const { ready, more } = this.#plan.take(rows, request, now, watermark, now - before)
     return { hands: this.#toHands(ready), more }
   }
 

@@ -1,5 +1,6 @@
-import type { FetchRequest, StoredEvent } from './outbox-store.ts'
+import type { FetchRequest } from './event-store.ts'
 import { ParkedLanes } from './parked-lanes.ts'
+import type { StoredEvent } from './stored-event.ts'
 import { laneOf } from './waves.ts'
 
 /** How often a relay reads buckets with parked events from their beginning, in ms: a redriven letter may have come back. */
@@ -12,20 +13,22 @@ const namedKeys = 500
 const smallestQuota = 8
 
 /**
- * Decides what to read next. Reading begins at the first pending event of each bucket; it leaves out what is in hand and what
- * is parked, and in buckets with parked lanes passes over what was seen before, as far as the watermark allows: the backlog
- * behind a blocked key is read once and not with every fetch.
+ * Decides what to read next. Reading begins at the first pending event of each bucket; it leaves out what is in hand and what is
+ * parked, and passes over what was seen before, as far as the watermark allows: the backlog behind a blocked key, and the
+ * dead rows of what was published while something keeps PostgreSQL from removing them, are read once and not with every fetch.
  */
 export class FetchPlan {
   readonly parked = new ParkedLanes()
   readonly #batchSize: number
-  /** How far buckets with parked lanes were read. */
+  /** How far buckets were read. */
   readonly #passed = new Map<number, bigint>()
   #epochs: ReadonlyMap<number, number> = new Map()
   #fullBuckets = 0
   #dropped = 0
   #droppedSinceRescan = 0
   #rescanAt = 0
+  #rescans = false
+  #rescanMs = 0
 
   constructor(batchSize: number) {
     this.#batchSize = batchSize
@@ -58,8 +61,9 @@ export class FetchPlan {
     if (now >= this.#rescanAt) {
       this.rescan()
       // Reading past parked events costs about a millisecond per hundred: spend a tenth of the time on it at most.
-      this.#rescanAt = now + Math.max(rescanEveryMs, this.#droppedSinceRescan / 10)
+      this.#rescanAt = now + Math.max(rescanEveryMs, this.#droppedSinceRescan / 10, this.#rescanMs * 20)
       this.#droppedSinceRescan = 0
+      this.#rescans = true
     }
     const buckets = [...this.#epochs.keys()]
     const parts = this.#fullBuckets > 0 ? this.#fullBuckets : Math.max(1, buckets.length)
@@ -78,16 +82,20 @@ export class FetchPlan {
    * read at once.
    *
    * @param watermark the sequence number up to which nothing can appear any more.
+   * @param tookMs how long the fetch took: the slower it is to begin anew, the rarer it is done.
    */
   take(
     rows: readonly StoredEvent[],
-    { quota, limit }: FetchRequest,
+    { shares, quota, limit }: FetchRequest,
     now: number,
     watermark: bigint,
+    tookMs = 0,
   ): { ready: StoredEvent[]; more: boolean } {
     const perBucket = new Map<number, { count: number; last: bigint }>()
     const ready: StoredEvent[] = []
     this.#dropped = 0
+    if (this.#rescans) this.#rescanMs = tookMs
+    this.#rescans = false
     for (const row of rows) {
       perBucket.set(row.bucket, { count: (perBucket.get(row.bucket)?.count ?? 0) + 1, last: row.sequence })
       if (this.parked.has(laneOf(row))) this.#dropped++
@@ -96,11 +104,16 @@ export class FetchPlan {
     }
     this.#droppedSinceRescan += this.#dropped
     this.#fullBuckets = 0
-    for (const [bucket, { count, last }] of perBucket) {
-      if (count >= quota) this.#fullBuckets++
-      if (this.parked.hasIn(bucket)) this.#passed.set(bucket, last < watermark ? last : watermark)
+    const cut = rows.length >= limit
+    for (const { bucket, after } of shares) {
+      const { count, last } = perBucket.get(bucket) ?? { count: 0, last: after }
+      const full = count >= quota
+      if (full) this.#fullBuckets++
+      // A bucket that was read to its end has nothing more below the watermark.
+      const seen = (full || cut) && last < watermark ? last : watermark
+      if (seen > after) this.#passed.set(bucket, seen)
     }
-    return { ready, more: this.#fullBuckets > 0 || rows.length >= limit }
+    return { ready, more: this.#fullBuckets > 0 || cut }
   }
 
   /** Parks the lane of an event until a moment. */
@@ -110,8 +123,12 @@ export class FetchPlan {
 
   /** Parks the key of an event that became a dead letter. */
   block(event: StoredEvent): void {
-    const due = Number.POSITIVE_INFINITY
-    this.parked.park(laneOf(event), { id: undefined, bucket: event.bucket, sequence: event.sequence, due })
+    this.parked.hold(laneOf(event), event.bucket)
+  }
+
+  /** Takes what is pending before the heads that it knows, in sequence order: the first of each key is its head from now on. */
+  meet(earlier: readonly StoredEvent[], now: number): void {
+    for (const row of earlier.toReversed()) this.parkHead(row, now + row.waitMs)
   }
 
   /** Lets a lane go on behind its head: what was passed over is read again. */

@@ -1,7 +1,7 @@
 import type { EventDefinitions } from './event-definitions.ts'
-import type { StoredEvent } from './outbox-store.ts'
 import { decodePayload } from './payload.ts'
 import { type OutboxEvent, permanent } from './publisher.ts'
+import type { StoredEvent } from './stored-event.ts'
 
 /** An event in the relay's hand: the row, its fence, and what the publisher gets, if the row can be read. */
 export interface EventInHand {

@@ -27,6 +27,9 @@ class CreateDomainEvents extends Migration {
     this.addSql('create index "domain_events_aggregate_id_index" on "domain_events" ("aggregate_id")')
     this.addSql('create index "domain_events_status_created_at_index" on "domain_events" ("status", "created_at")')
     this.addSql(`create index "domain_events_pending_index" on "domain_events" ("bucket", "sequence") where status = 'pending'`)
+    this.addSql(
+      `create index "domain_events_delayed_index" on "domain_events" ("ordering_key", "sequence") where status = 'pending' and available_at is not null`,
+    )
     // Cache 1: a larger cache hands blocks of numbers to connections, and a later commit could get a smaller number.
     this.addSql('create sequence "domain_events_sequence" as bigint cache 1 owned by "domain_events"."sequence"')
   }

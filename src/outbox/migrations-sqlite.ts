@@ -26,6 +26,9 @@ class CreateDomainEvents extends Migration {
     this.addSql('create index `domain_events_aggregate_id_index` on `domain_events` (`aggregate_id`)')
     this.addSql('create index `domain_events_status_created_at_index` on `domain_events` (`status`, `created_at`)')
     this.addSql("create index `domain_events_pending_index` on `domain_events` (`bucket`, `sequence`) where status = 'pending'")
+    this.addSql(
+      "create index `domain_events_delayed_index` on `domain_events` (`ordering_key`, `sequence`) where status = 'pending' and available_at is not null",
+    )
     // One row that counts: rowids are reused after a delete, and an identity column must be the primary key.
     this.addSql('create table `outbox_sequence` (`id` integer not null primary key check (`id` = 1), `value` bigint not null)')
     this.addSql('insert into `outbox_sequence` (`id`, `value`) values (1, 0)')

@@ -11,6 +11,9 @@ export const bucketCount = 64
  */
 export const lockSlotCount = 1024
 
+/** Keeps our advisory locks apart from everyone else's: the first argument of `pg_advisory_xact_lock(int, int)`. */
+export const advisoryLockClass = 0x0da7a0b
+
 /** The bucket and the lock slot of an ordering key. */
 export interface KeyPlacement {
   /** 0 … {@link bucketCount} − 1. */

@@ -1,3 +1,4 @@
+import { sqlIsDue } from './due-events.ts'
 import type { OutboxStore } from './outbox-store.ts'
 import { sqlNow, sqlUntil } from './store-sql.ts'
 
@@ -17,20 +18,16 @@ export interface OutboxStats {
   readonly relays: readonly { readonly id: string; readonly name: string; readonly publisher: string; readonly buckets: number }[]
 }
 
-/** Reads the figures. Relies on domain_events_pending_index. */
+/** Reads the figures. Relies on the indexes of the pending events, the delayed ones, and of status and time. */
 export async function readOutboxStats(store: OutboxStore): Promise<OutboxStats> {
   const now = sqlNow(store.dialect)
   const [figures] = await store.run<Record<'backlog' | 'oldest' | 'delayed' | 'letters' | 'held', number | string | null>>(
     `select
       (select count(*) from (select 1 as one from domain_events where status = 'pending' limit ${countLimit}) as p) as backlog,
-      (select ${sqlUntil(store.dialect, 'e.created_at')} from domain_events e where e.status = 'pending'
-        and (e.available_at is null or e.available_at <= ${now})
-        and not exists (select 1 from domain_events w where w.status = 'pending' and w.available_at > ${now}
-          and w.bucket = e.bucket and w.ordering_key = e.ordering_key and w.sequence < e.sequence)
-        and not exists (select 1 from outbox_dead_letters d where d.blocks_key and d.bucket = e.bucket
-          and d.ordering_key = e.ordering_key)
+      (select ${sqlUntil(store.dialect, 'e.created_at')} from domain_events e where ${sqlIsDue(store.dialect)}
         order by e.created_at limit 1) as oldest,
-      (select count(distinct ordering_key) from domain_events where status = 'pending' and available_at > ${now}) as delayed,
+      (select count(distinct ordering_key) from domain_events
+        where status = 'pending' and available_at is not null and available_at > ${now}) as delayed,
       (select count(*) from outbox_dead_letters) as letters,
       (select count(distinct ordering_key) from outbox_dead_letters where blocks_key) as held`,
   )

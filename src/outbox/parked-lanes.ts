@@ -1,3 +1,4 @@
+import type { HeadPlace } from './event-store.ts'
 import { keyOfLane, laneOf } from './waves.ts'
 
 /** The head of a parked lane: the event that everything behind it waits for. */
@@ -16,7 +17,6 @@ export interface ParkedHead {
  */
 export class ParkedLanes {
   readonly #heads = new Map<string, ParkedHead>()
-  readonly #perBucket = new Map<number, number>()
 
   get size(): number {
     return this.#heads.size
@@ -26,25 +26,19 @@ export class ParkedLanes {
     return this.#heads.has(lane)
   }
 
-  /** Tells whether a bucket holds parked events, which a fetch would read in vain. */
-  hasIn(bucket: number): boolean {
-    return this.#perBucket.has(bucket)
+  park(lane: string, head: ParkedHead): void {
+    this.#heads.set(lane, head)
   }
 
-  park(lane: string, head: ParkedHead): void {
-    this.free(lane)
-    this.#heads.set(lane, head)
-    this.#perBucket.set(head.bucket, (this.#perBucket.get(head.bucket) ?? 0) + 1)
+  /** Parks a lane behind a dead letter. From the first number on: letters from before it may be redriven meanwhile. */
+  hold(lane: string, bucket: number): void {
+    this.park(lane, { id: undefined, bucket, sequence: 0n, due: Number.POSITIVE_INFINITY })
   }
 
   /** Lets a lane go on; resolves to the head it waited for. */
   free(lane: string): ParkedHead | undefined {
     const head = this.#heads.get(lane)
-    if (head === undefined) return undefined
     this.#heads.delete(lane)
-    const left = (this.#perBucket.get(head.bucket) ?? 1) - 1
-    if (left > 0) this.#perBucket.set(head.bucket, left)
-    else this.#perBucket.delete(head.bucket)
     return head
   }
 
@@ -69,6 +63,14 @@ export class ParkedLanes {
     return found
   }
 
+  /** The places of the heads that wait for their time; of keys that dead letters hold nothing may go on anyway. */
+  places(): HeadPlace[] {
+    return [...this.#heads].flatMap(([lane, { id, bucket, sequence }]) => {
+      const key = keyOfLane(lane)
+      return key === undefined || id === undefined ? [] : [{ key, bucket, head: sequence }]
+    })
+  }
+
   /** When the next head is due; `Infinity` when none ever is. */
   nextDue(): number {
     let next = Number.POSITIVE_INFINITY
@@ -83,10 +85,7 @@ export class ParkedLanes {
     for (const [lane, head] of this.#heads) {
       if (head.id === undefined && !held.has(lane)) freed.push(this.free(lane) as ParkedHead)
     }
-    for (const [lane, bucket] of held) {
-      const sequence = this.#heads.get(lane)?.sequence ?? 0n
-      this.park(lane, { id: undefined, bucket, sequence, due: Number.POSITIVE_INFINITY })
-    }
+    for (const [lane, bucket] of held) this.hold(lane, bucket)
     return freed
   }
 

@@ -2,11 +2,8 @@ import type { EntityManager } from '@mikro-orm/core'
 import { dialectOf, runSql, runSqlWithCommit } from '../database/sql.ts'
 import type { CommitParticipant } from '../database/transaction-subscriber.ts'
 import { type CommitScope, Journal } from '../kernel/commit-scope.ts'
-import { placeKey } from './ordering-key.ts'
+import { advisoryLockClass, placeKey } from './ordering-key.ts'
 import type { RecordedEvent } from './recorded-event.ts'
-
-/** Keeps our advisory locks apart from everyone else's: the first argument of `pg_advisory_xact_lock(int, int)`. */
-const advisoryLockClass = 0x0da7a0b
 
 /** The events that a root transaction will store. */
 export const recordedEvents = new Journal<RecordedEvent>('recorded events')
@@ -39,14 +36,15 @@ export class EventRecorder implements CommitParticipant {
 /**
  * Locks the slots of all ordering keys in slot order, then inserts in the order of recording; the two travel in one message
  * with the commit. No sequence number is drawn before the locks are held, and they are until the commit, so of two
- * transactions with a common key the one that commits first has the lower numbers. The transaction has its id before the
- * first number too: the relay's watermark relies on it.
+ * transactions with a common key the one that commits first has the lower numbers. The relay's watermark knows by these
+ * locks who may have drawn a number, so a transaction of events without a key takes one too, which it shares.
  */
 async function insertOnPostgresql(em: EntityManager, events: readonly RecordedEvent[]): Promise<void> {
   const slots = new Set(events.flatMap(({ orderingKey }) => (orderingKey === null ? [] : [placeKey(orderingKey).slot])))
   const sorted = [...slots].sort((one, other) => one - other)
   // The items of a select are evaluated from left to right.
-  const holds = [...sorted.map((slot) => `pg_advisory_xact_lock(${advisoryLockClass}, ${slot})`), 'pg_current_xact_id()']
+  const locks = sorted.map((slot) => `pg_advisory_xact_lock(${advisoryLockClass}, ${slot})`)
+  const holds = locks.length > 0 ? locks : [`pg_advisory_xact_lock_shared(${advisoryLockClass}, -1)`]
   const row = `(${columns.map(() => '?').join()}, nextval('domain_events_sequence'))`
   await runSqlWithCommit(
     em,

@@ -5,10 +5,12 @@ import { BatchSettler, type RelayCounts } from './batch-settler.ts'
 import { BucketLeases } from './bucket-leases.ts'
 import type { EventDefinitions } from './event-definitions.ts'
 import { EventReader } from './event-reader.ts'
+import { EventStore } from './event-store.ts'
 import type { EventInHand } from './held-event.ts'
 import { LeaseStore } from './lease-store.ts'
 import { Outage } from './outage.ts'
 import type { OutboxStore } from './outbox-store.ts'
+import { ProgressStore } from './progress-store.ts'
 import type { OutboxEvent, Outcome } from './publisher.ts'
 import type { RelayListeners } from './relay-events.ts'
 import type { RelaySettings } from './relay-options.ts'
@@ -42,8 +44,10 @@ const nothing: RelayCounts = { published: 0, retried: 0, deadLettered: 0 }
 export class RelayEngine {
   readonly id = uuidv7()
   readonly leases: BucketLeases
+  readonly events: EventStore
   readonly outage: Outage
   readonly #parts: RelayEngineParts
+  readonly #progress: ProgressStore
   readonly #reader: EventReader
   readonly #publisher: WavePublisher
   readonly #settler: BatchSettler
@@ -52,6 +56,8 @@ export class RelayEngine {
   constructor(parts: RelayEngineParts) {
     const { store, settings, definitions, listeners, clock, logger } = parts
     const settlements = new SettlementStore(store)
+    this.events = new EventStore(store)
+    this.#progress = new ProgressStore(store)
     this.#parts = parts
     this.leases = new BucketLeases({
       store: new LeaseStore(store),
@@ -66,9 +72,19 @@ export class RelayEngine {
       onLost: (buckets) => this.#leaseLost(buckets),
     })
     this.outage = new Outage(clock, listeners)
-    this.#reader = new EventReader({ store, settlements, settings, definitions, clock, logger, leases: this.leases })
+    this.#reader = new EventReader({
+      relay: this.id,
+      events: this.events,
+      progress: this.#progress,
+      settlements,
+      settings,
+      definitions,
+      clock,
+      logger,
+      leases: this.leases,
+    })
     this.#publisher = new WavePublisher(settings.publisher, settings.publishTimeoutMs, clock)
-    this.#settler = new BatchSettler(store, settlements, settings, listeners)
+    this.#settler = new BatchSettler(this.#progress, settlements, settings, listeners)
   }
 
   /** Events in hand at this moment. */
@@ -107,10 +123,11 @@ export class RelayEngine {
   }
 
   async #publish(batch: readonly EventInHand[], readAhead: boolean, deadline: AbortSignal): Promise<Step> {
-    await this.#parts.store.noteInFlight(
+    const redrives = await this.#progress.noteInFlight(
       this.id,
       batch.map(({ id }) => id),
     )
+    if (this.#reader.redriven(redrives)) return { kind: 'busy', counts: nothing }
     const admission = this.outage.admit()
     const { tried, untried } = await publishInWaves(
       batch,

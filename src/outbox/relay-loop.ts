@@ -6,7 +6,6 @@ import type { Logger } from '../kernel/logger.ts'
 import type { StopSignals } from '../kernel/service.ts'
 import { toError } from '../kernel/thrown-error.ts'
 import type { RelayCounts } from './batch-settler.ts'
-import type { OutboxStore } from './outbox-store.ts'
 import type { RelayEngine } from './relay-engine.ts'
 import type { RelayListeners } from './relay-events.ts'
 import type { RelaySettings } from './relay-options.ts'
@@ -69,7 +68,6 @@ export async function keepPublishing(
 /** What {@link publishAllDue} works with. */
 export interface DrainParts {
   readonly engine: RelayEngine
-  readonly store: OutboxStore
   readonly clock: Clock
   readonly settings: RelaySettings
 }
@@ -79,7 +77,7 @@ export interface DrainParts {
  *
  * @throws DataAccessError `PUBLISHER_FAILED`; what the database throws; the signal's reason.
  */
-export async function publishAllDue({ engine, store, clock, settings }: DrainParts, signal: AbortSignal): Promise<RelayCounts> {
+export async function publishAllDue({ engine, clock, settings }: DrainParts, signal: AbortSignal): Promise<RelayCounts> {
   const sum = { published: 0, retried: 0, deadLettered: 0 }
   let outages = 0
   for (;;) {
@@ -93,7 +91,7 @@ export async function publishAllDue({ engine, store, clock, settings }: DrainPar
     } else if (step.kind === 'paused') {
       if (++outages >= drainOutages) throw away(settings.publisher.name, step.error)
       await clock.wait(step.waitMs, signal)
-    } else if (await store.dueOutside(engine.bucketsRead)) {
+    } else if (await engine.events.dueOutside(engine.bucketsRead)) {
       await clock.wait(settings.poll.min, signal)
     } else {
       return sum

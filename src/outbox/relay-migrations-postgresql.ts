@@ -12,6 +12,7 @@ class CreateRelayTables extends Migration {
     this.addSql(`create table "outbox_relays" (
       "id" uuid not null, "name" varchar(100) not null, "publisher" varchar(100) not null,
       "started_at" timestamptz(3) not null, "expires_at" timestamptz(3) not null, "in_flight" json null,
+      "redrives" int not null default 0,
       primary key ("id")
     )`)
     this.addSql(`create table "outbox_failures" (

@@ -1,7 +1,7 @@
 import { DataAccessError } from '../errors.ts'
 import { anything, checkOptions, type Expectation, either, oneOf, record, text } from '../kernel/options.ts'
 import { toPublisher } from './function-publisher.ts'
-import type { MarkMode } from './outbox-store.ts'
+import type { MarkMode } from './progress-store.ts'
 import type { Publisher, PublishFunction } from './publisher.ts'
 import { type DeadLetterRules, deadLetterRules, type RetryPolicy, toRetryPolicy } from './retry-policy.ts'
 

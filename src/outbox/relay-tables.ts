@@ -26,6 +26,8 @@ export const OutboxRelay = defineEntity({
     expiresAt: p.datetime(3),
     /** Ids of the events it had in hand when it last wrote: what a crash is blamed on. */
     inFlight: p.type(JsonTextType).$type<readonly string[]>().nullable(),
+    /** Counts the redrives since it registered: what is pending may begin earlier than the relay knows. */
+    redrives: p.integer().default(0),
   },
 })
 

@@ -188,12 +188,12 @@ export class Relay {
 
   async #drain(signal: AbortSignal): Promise<RelayCounts> {
     signal.throwIfAborted()
-    const { clock, store, logger } = this.#parts
+    const { clock, logger } = this.#parts
     const engine = await this.#open()
     const ended = new AbortController()
     const background = keepLeases(engine, new Bell(clock), clock, logger, ended.signal)
     try {
-      return await untilDeadline(publishAllDue({ engine, store, clock, settings: this.#settings }, signal), signal, clock)
+      return await untilDeadline(publishAllDue({ engine, clock, settings: this.#settings }, signal), signal, clock)
     } finally {
       ended.abort()
       await this.#close(engine, background, signal)

@@ -1,8 +1,10 @@
 import type { EntityManager } from '@mikro-orm/core'
 import { type Dialect, runSql } from '../database/sql.ts'
-import { crashMark, type HeldEvent, type OutboxStore } from './outbox-store.ts'
+import type { OutboxStore } from './outbox-store.ts'
+import type { HeldEvent } from './progress-store.ts'
 import type { DeadLetterReason } from './retry-policy.ts'
 import { sqlAmong, sqlEpochMs, sqlFromNow, sqlNow, sqlRows } from './store-sql.ts'
+import { crashMark } from './stored-event.ts'
 
 /** An event to be tried again. */
 export interface RetryWrite extends HeldEvent {

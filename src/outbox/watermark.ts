@@ -1,22 +1,20 @@
-/** What the database says about its transactions at one moment. */
+/** What the database says about its sequence and the transactions that drew from it, at one moment. */
 export interface SequenceSample {
   /** The last sequence number drawn. */
   readonly last: bigint
-  /** Every transaction below this id has ended. */
-  readonly xmin: bigint
-  /** Every transaction from this id on had not begun. */
-  readonly xmax: bigint
+  /** The transactions that hold a lock of the recorder, by whatever names each of them alone. */
+  readonly holders: readonly string[]
 }
 
 /**
- * The sequence number below which every event is visible or never will be. Numbers are drawn before the commit, so a lower one
- * may appear after a higher one; it is trusted only once all transactions that ran after it was sampled have ended.
+ * The sequence number below which every event is visible or never will be. Numbers are drawn before the
+ * commit, so a lower one may appear after a higher one; it is trusted only once all who may have drawn a lower one have ended.
  */
 export class Watermark {
   #trusted = 0n
-  #candidate: { readonly last: bigint; xmax: bigint | undefined } | undefined
+  #candidate: { readonly last: bigint; awaited: ReadonlySet<string> | undefined } | undefined
 
-  /** 0 until the third sample at least. */
+  /** 0 until the second sample at least. */
   get value(): bigint {
     return this.#trusted
   }
@@ -27,15 +25,18 @@ export class Watermark {
   }
 
   /**
-   * Takes a sample. Exact, since writers have their transaction id before they draw a number: whoever had drawn one when the
-   * first sample was taken is known to the second, and has ended at the third.
+   * Takes a sample. Exact, since writers hold a lock from before they draw a number until after their commit is
+   * visible: whoever had drawn one when the first sample was taken, and has not ended, is a holder in the second. A
+   * transaction that is idle, and keeps PostgreSQL from removing dead rows, holds none, so it does not hold the mark up.
    */
-  add({ last, xmin, xmax }: SequenceSample): void {
-    if (this.#candidate?.xmax !== undefined && xmin >= this.#candidate.xmax) {
-      this.#trusted = this.#candidate.last
-      this.#candidate = undefined
+  add({ last, holders }: SequenceSample): void {
+    const candidate = this.#candidate
+    if (candidate !== undefined) {
+      const { awaited } = candidate
+      candidate.awaited = new Set(awaited === undefined ? holders : holders.filter((holder) => awaited.has(holder)))
+      if (candidate.awaited.size > 0) return
+      this.#trusted = candidate.last
     }
-    if (this.#candidate === undefined) this.#candidate = { last, xmax: undefined }
-    else this.#candidate.xmax ??= xmax
+    this.#candidate = { last, awaited: undefined }
   }
 }

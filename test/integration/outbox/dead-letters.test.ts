@@ -111,6 +111,75 @@ describe.each(dialects)('dead letters and figures on %s', (dialect) => {
     await relay.stop()
   })
 
+  test.each(['a retry', 'a delay'] as const)(
+    'a redriven letter is published before later events of its key that wait for %s',
+    async (cause) => {
+      await bench.record('a', [1])
+      const arrived: unknown[] = []
+      const relay = bench.outbox.relay({
+        publisher: new MemoryPublisher((event) => {
+          if (bad.has(event.payload)) return event.payload === 1 ? permanent(new Error('no')) : new Error('later')
+          arrived.push(event.payload)
+          return undefined
+        }),
+        retry: { attempts: 1000, baseMs: 60_000, maxMs: 60_000 },
+        pollInterval: { min: 5, max: 20 },
+      })
+      await relay.start()
+      await expect.poll(() => relay.status().deadLettered, { timeout: 10_000 }).toBe(1)
+      // Its head waits for about a minute, or for ten.
+      bad.add(2)
+      await bench.record('a', [2, 3], cause === 'a delay' ? { availableAt: new Date(Date.now() + 600_000) } : {})
+      if (cause === 'a retry') await expect.poll(() => relay.status().retried, { timeout: 10_000 }).toBe(1)
+      await bench.record('b', [7])
+      await expect.poll(() => arrived, { timeout: 10_000 }).toEqual([7])
+      bad.clear()
+      expect(await bench.outbox.deadLetters.redrive({ aggregateId: 'a' })).toBe(1)
+      await expect.poll(() => arrived.slice(0, 2), { timeout: 10_000 }).toEqual([7, 1])
+      await relay.stop()
+    },
+  )
+
+  test('letters that are redriven while their key is busy keep their place among what is pending', async () => {
+    const count = 40
+    const numbers = Array.from({ length: count }, (_, n) => n)
+    const refused = new Set(numbers.filter((n) => n % 4 === 0))
+    const held = new Set<unknown>()
+    const seen: number[] = []
+    const relay = bench.outbox.relay({
+      publisher: new MemoryPublisher((event) => {
+        const payload = event.payload as number
+        if (refused.has(payload)) return permanent(new Error('no'))
+        if (held.has(payload)) return new Error('later')
+        seen.push(payload)
+        return undefined
+      }),
+      batchSize: 3,
+      retry: { attempts: 1000, baseMs: 1, maxMs: 3 },
+      pollInterval: { min: 1, max: 5 },
+    })
+    for (let from = 0; from < count; from += 20) {
+      seen.length = 0
+      held.add(from + 18)
+      await bench.record('busy', numbers.slice(from, from + 20))
+      if (from === 0) await relay.start()
+      // The head fails over and over; every letter before it is redriven, one after the other.
+      await expect.poll(() => relay.status().deadLettered, { timeout: 20_000 }).toBe((from + 20) / 4)
+      const retried = relay.status().retried
+      await expect.poll(() => relay.status().retried, { timeout: 20_000 }).toBeGreaterThan(retried)
+      const letters = await bench.outbox.deadLetters.list()
+      for (const { payloadJson } of letters) refused.delete(Number(payloadJson))
+      const before = seen.length
+      await bench.outbox.deadLetters.redrive({ aggregateId: 'busy' })
+      held.clear()
+      await expect.poll(() => seen.length, { timeout: 20_000 }).toBe(20)
+      // What came after the redrive: the letters and what was still pending, in the order of their key but for what was in hand.
+      const rest = seen.slice(before).filter((payload) => payload !== from + 18)
+      expect(rest).toEqual([...rest].sort((one, other) => one - other))
+    }
+    await relay.stop()
+  })
+
   test('an empty filter is refused, since it would mean all', async () => {
     const { deadLetters } = bench.outbox
     for (const filter of [{}, { ids: [] }, { type: undefined }]) {
