@@ -20,7 +20,7 @@ import { DataAccessExtension } from './extension.ts'
 import { type Clock, monotonicClock } from './kernel/clock.ts'
 import { Outbox } from './outbox/outbox.ts'
 import { type Cache, type CacheStats, openCache } from './repository/cached-reads.ts'
-import type { UnitOfWorkContext, UnitOfWorkOptions, Work } from './unit-of-work/unit-of-work.ts'
+import { checkWork, type UnitOfWorkContext, type UnitOfWorkOptions, type Work } from './unit-of-work/unit-of-work.ts'
 import { UnitRunner } from './unit-of-work/unit-runner.ts'
 
 /** How long a question about health may take, in ms. */
@@ -46,7 +46,7 @@ export async function createDataAccess(options: DataAccessOptions | AdoptOptions
   if (adopts(options)) {
     return new DataAccess(options.orm, DataAccessExtension.of(options.orm).adopt(), options, false)
   }
-  const extension = new DataAccessExtension(options)
+  const extension = new DataAccessExtension(options, options.database?.pool?.acquireTimeoutMs)
   const orm = await openOrm(options.database ?? {}, {
     extensions: [extension],
     // MikroORM wants to see entities before it asks extensions for theirs.
@@ -109,6 +109,7 @@ export class DataAccess {
   async unitOfWork<Result>(work: Work<Result, DataAccessUnit>, options: UnitOfWorkOptions = {}): Promise<Result> {
     // A unit that close() waits for may still divide its own transaction.
     if (!this.#runner.inside) this.#refuseWhenClosed()
+    checkWork(work)
     const run = (unit: UnitOfWorkContext) => {
       const cached = ((what: never) => this.#requireCache().cached(what, { em: unit.em })) as unknown as Cache['cached']
       return work({ ...unit, cached })
@@ -139,9 +140,13 @@ export class DataAccess {
     return pendingMigrations(this.orm, this.#extension.migrations(this.dialect))
   }
 
-  /** Asks the database and the cache whether they answer, for at most 2 s; never rejects. */
+  /** Asks the database and the cache whether they answer, for at most 2 s and 1 s; never rejects. After `close()` nothing is well. */
   async health(): Promise<DataAccessHealth> {
     const cache = this.#cache
+    if (this.#closing !== undefined) {
+      const closed = { ok: false, latencyMs: 0, error: 'This data access was closed' }
+      return { ok: false, database: closed, ...(cache === undefined ? {} : { cache: closed }) }
+    }
     const [database, cacheReport] = await Promise.all([
       measureHealth(() => askDatabase(this.orm), healthTimeoutMs),
       cache === undefined ? undefined : measureHealth(async () => void (await cache.ping()), healthTimeoutMs),

@@ -58,10 +58,13 @@ export class DataAccessExtension implements MikroOrmExtension {
   readonly events: EventDefinitions
   readonly subscriber: TransactionSubscriber
   readonly wake = new Wake()
+  readonly #acquireTimeoutMs: number
   #guard: ConnectionGuard | undefined
   #adopted = false
 
-  constructor({ modules = [], logger = consoleLogger }: DataAccessExtensionOptions) {
+  /** @param acquireTimeoutMs how long a caller waits for a connection that was taken by hand. */
+  constructor({ modules = [], logger = consoleLogger }: DataAccessExtensionOptions, acquireTimeoutMs = 10_000) {
+    this.#acquireTimeoutMs = acquireTimeoutMs
     checkModules(modules)
     this.modules = modules
     this.logger = logger
@@ -96,7 +99,7 @@ export class DataAccessExtension implements MikroOrmExtension {
     const generator = config.get('schemaGenerator')
     const ours = [...outboxTables.names, ...cacheTables.names]
     config.set('schemaGenerator', { ...generator, skipTables: [...(generator.skipTables ?? []), ...ours] })
-    this.#guard = new ConnectionGuard(orm, new KnownTables(orm, ours, this.modules))
+    this.#guard = new ConnectionGuard(orm, new KnownTables(orm, ours, this.modules), this.#acquireTimeoutMs)
     watchQueries(orm)
   }
 

@@ -1,6 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Connection, MikroORM } from '@mikro-orm/core'
 import { DataAccessError } from '../errors.ts'
+import { monotonicClock } from '../kernel/clock.ts'
 import { explainPoolTimeout, unifyDriverError } from './driver-errors.ts'
 import type { KnownTables } from './known-tables.ts'
 import { returnLostConnections } from './lost-connections.ts'
@@ -41,11 +42,20 @@ export class ConnectionGuard {
   readonly #roots = new WeakMap<TransactionState, TransactionState>()
   /** Roots whose rollback has begun: what is sent now runs behind it. */
   readonly #rollingBack = new WeakSet<TransactionState>()
+  /** Those that end with the callback that they run; the others were begun by hand, and end whenever somebody ends them. */
+  readonly #managed = new WeakSet<TransactionState>()
+  readonly #patienceMs: number
+  /** The transaction that holds the one connection of SQLite. */
+  #holder: TransactionState | undefined
+  /** Tells those that wait for the holder that it has ended. */
+  #released: AbortController | undefined
   #closed = false
   #transactions = 0
   #waiting = 0
 
-  constructor(orm: MikroORM, tables: KnownTables) {
+  /** @param patienceMs how long a caller waits on SQLite for one transaction that was begun by hand: it may be its own. */
+  constructor(orm: MikroORM, tables: KnownTables, patienceMs: number) {
+    this.#patienceMs = patienceMs
     const connection = orm.driver.getConnection('write') as SqlConnection
     const single = dialectOf(orm) === 'sqlite'
     this.#wrap(connection, single)
@@ -84,6 +94,7 @@ export class ConnectionGuard {
       const transaction = args[3] as TransactionState | undefined
       if (transaction !== undefined) this.#refuseEnded(transaction)
       else if (single) this.#refuseOtherFork()
+      if (transaction === undefined && this.#byHand !== undefined) await this.#awaitTurn()
       try {
         return (await execute.apply(connection, args)) as never
       } catch (error) {
@@ -101,8 +112,10 @@ export class ConnectionGuard {
       if (single) this.#refuseOtherFork()
       this.#waiting++
       try {
+        if (this.#byHand !== undefined) await this.#awaitTurn()
         const transaction = await begin.call(connection, options)
         this.#transactions++
+        if (single) this.#holder = transaction
         return transaction
       } catch (error) {
         throw explainPoolTimeout(error)
@@ -113,7 +126,10 @@ export class ConnectionGuard {
     connection.transactional = (callback, options) =>
       transactional.call(
         connection,
-        (transaction: TransactionState) => this.#surrounding.run(transaction, () => callback(transaction)),
+        (transaction: TransactionState) => {
+          this.#managed.add(transaction)
+          return this.#surrounding.run(transaction, () => callback(transaction))
+        },
         options,
       ) as never
     const ending =
@@ -124,7 +140,7 @@ export class ConnectionGuard {
           await end.call(connection, transaction, ...rest)
         } finally {
           const root = transaction.savepointName === undefined
-          if (root && open && (transaction.isCommitted || transaction.isRolledBack)) this.#transactions--
+          if (root && open && (transaction.isCommitted || transaction.isRolledBack)) this.#release(transaction)
         }
       }
     const [commitOpen, rollbackOpen] = [ending(commit), ending(rollback)]
@@ -137,6 +153,39 @@ export class ConnectionGuard {
       else if (this.#ended(transaction)) return
       await rollbackOpen(transaction, ...rest)
     }
+  }
+
+  #release(transaction: TransactionState): void {
+    this.#transactions--
+    if (this.#holder !== transaction) return
+    this.#holder = undefined
+    this.#released?.abort()
+    this.#released = undefined
+  }
+
+  /** The transaction that holds the one connection, if it was begun by hand. */
+  get #byHand(): TransactionState | undefined {
+    return this.#holder === undefined || this.#managed.has(this.#holder) ? undefined : this.#holder
+  }
+
+  /**
+   * Waits while a transaction that was begun by hand holds the one connection, which may be the caller's own: nothing tells the
+   * two cases apart, so one transaction is waited for only so long. Nothing has been sent to the driver by then.
+   */
+  async #awaitTurn(): Promise<void> {
+    for (let held = this.#byHand; held !== undefined; held = this.#byHand) {
+      this.#released ??= new AbortController()
+      await monotonicClock.wait(this.#patienceMs, this.#released.signal).catch(() => {})
+      if (this.#byHand === held) throw this.#heldByHand()
+    }
+    this.#refuseWhenClosed()
+  }
+
+  #heldByHand(): DataAccessError {
+    return new DataAccessError(
+      'TRANSACTION_FORK',
+      `A transaction begun by \`em.begin()\` has held the one connection of SQLite for ${this.#patienceMs} ms and more. If it is the caller's own, give its \`em\` to unitOfWork(work, { em }) and to what it reads; else commit or roll it back sooner`,
+    )
   }
 
   #rootOf(transaction: TransactionState): TransactionState {

@@ -1,7 +1,7 @@
 import { DataAccessError } from '../errors.ts'
 import { anything, checkOptions, record, wholeFrom } from '../kernel/options.ts'
 
-/** Sizes and waits of the connection pool; PostgreSQL only, since SQLite has one connection. */
+/** Sizes and waits of the connection pool; but for `acquireTimeoutMs` PostgreSQL only, since SQLite has one connection. */
 export interface PoolOptions {
   /** Connections kept open. Default 0. */
   readonly min?: number
@@ -9,7 +9,10 @@ export interface PoolOptions {
   readonly max?: number
   /** How long an idle connection is kept, in ms. Default 10 000. */
   readonly idleTimeoutMs?: number
-  /** How long a caller waits for a connection, in ms, before it fails. Default 10 000. */
+  /**
+   * How long a caller waits for a connection, in ms, before it fails. Default 10 000. On SQLite: for one that `em.begin()` took,
+   * since units of work and `em.transactional()` take turns.
+   */
   readonly acquireTimeoutMs?: number
 }
 

@@ -19,9 +19,19 @@ export class Uuid extends UuidType {
   override convertToDatabaseValue(value: string | null | undefined): string {
     // A null stays null: it asks for rows without the reference.
     if (value == null || isUuid(value)) return value as string
-    throw new DataAccessError('ID_INVALID', `${describe(value)} is not an id. Pass a uuid in lower case`, {
-      context: { id: value },
+    const property = this.#property
+    const what = property === undefined ? 'an id' : `an id of the kind of ${property}`
+    throw new DataAccessError('ID_INVALID', `${describe(value)} is not ${what}. Pass a uuid in lower case`, {
+      context: { id: value, ...(property === undefined ? {} : { property }) },
     })
+  }
+
+  /** The id that this is the type of. References share it, and the last one of them stands in `prop`. */
+  get #property(): string | undefined {
+    const { meta, prop } = this
+    const target = prop?.targetMeta
+    if (target !== undefined) return `${target.className}.${target.primaryKeys[0]}`
+    return meta === undefined || prop === undefined ? undefined : `${meta.className}.${prop.name}`
   }
 }
 

@@ -89,9 +89,9 @@ export class RedisConnection {
   }
 
   /** Measures one round trip, in milliseconds. */
-  async ping(): Promise<number> {
+  async ping(timeoutMs: number = this.#timeoutMs): Promise<number> {
     const startedAt = performance.now()
-    await this.run('PING', (client) => client.ping())
+    await this.run('PING', (client) => client.ping(), timeoutMs)
     return performance.now() - startedAt
   }
 

@@ -110,6 +110,9 @@ export class Cache {
   }
 
   #reader(what: unknown, em: EntityManager | undefined): unknown {
+    if (typeof what !== 'function' && (typeof what !== 'object' || what === null)) {
+      throw new DataAccessError('OPTION_INVALID', `cached was given ${String(what)}; give an entity, a policy or a cached query`)
+    }
     if (isQuery(what)) {
       const source = this.#queries.get(what)
       if (source !== undefined) return new CachedQueryReads(this.#orm, source, em)

@@ -48,9 +48,13 @@ const unitOptions: KnownOptions<UnitOfWorkOptions> = {
   retry: either({ ...record, words: '{ attempts }' }, oneOf(false)),
 }
 
-/** Checks what `unitOfWork()` was given, but for the number of attempts. Throws `OPTION_INVALID`. */
-export function checkUnit(work: unknown, options: UnitOfWorkOptions): void {
+/** Refuses options of `unitOfWork()` with `OPTION_INVALID`, but for the number of attempts, which is checked when it is read. */
+export function checkUnitOptions(options: UnitOfWorkOptions): void {
   checkOptions({ door: 'unitOfWork' }, options, unitOptions)
+}
+
+/** Refuses work that is no function with `OPTION_INVALID`. */
+export function checkWork(work: unknown): void {
   if (typeof work === 'function') return
   throw new DataAccessError('OPTION_INVALID', 'unitOfWork was given no function; give the work first, then the options')
 }

@@ -13,7 +13,7 @@ import type { EventDefinitions } from '../outbox/event-definitions.ts'
 import { ActiveUnit } from './active-unit.ts'
 import { EntitySnapshot } from './entity-snapshot.ts'
 import { allowedAttempts } from './retry.ts'
-import { checkUnit, type UnitOfWorkOptions, type Work } from './unit-of-work.ts'
+import { checkUnitOptions, type UnitOfWorkOptions, type Work } from './unit-of-work.ts'
 
 /** The waits between tries: short, since a conflict is over when the other transaction is. */
 const retryBackoff = { baseMs: 10, maxMs: 500 }
@@ -50,7 +50,7 @@ export class UnitRunner {
   }
 
   async run<Result>(work: Work<Result>, options: UnitOfWorkOptions = {}): Promise<Result> {
-    checkUnit(work, options)
+    checkUnitOptions(options)
     const attempts = allowedAttempts(options.retry)
     const outside = AsyncLocalStorage.snapshot()
     const surrounding = this.#surrounding(options)

@@ -7,11 +7,14 @@ import { Migration } from '@mikro-orm/migrations'
 import { describe, expect, inject, it } from 'vitest'
 import { AIRScore, assessment, latestScore, User, userCache } from '../../src/assessment/index.ts'
 import { memoryCache } from '../../src/cache/cache-choice.ts'
+import { redisCache } from '../../src/cache/redis/redis-cache.ts'
 import { createDataAccess } from '../../src/data-access.ts'
+import { silentLogger } from '../../src/kernel/logger.ts'
 import { DomainEvent } from '../../src/outbox/domain-event.ts'
 import { dialects, openTestDatabase } from '../support/databases.ts'
 import { MemoryLogger } from '../support/memory-logger.ts'
 import { Note, NoteTagged, notes } from '../support/notes-module.ts'
+import { openProxy } from '../support/tcp-proxy.ts'
 
 const score = {
   occupationCode: '15-1252',
@@ -194,9 +197,75 @@ describe.each(dialects)('a data access on %s', (dialect) => {
     await close()
   })
 
-  it('closes twice, and before anything was used', async () => {
-    const { data, close } = await open()
+  it('closes twice, and before anything was used; then nothing is well', async () => {
+    const { data, close } = await open({ cache: memoryCache({ singleProcess: true }) })
     await Promise.all([data.close(), data.close()])
+    expect(await data.health()).toMatchObject({ ok: false, database: { ok: false }, cache: { ok: false } })
+    await close()
+  })
+
+  it('does not hang behind a transaction begun by hand, which may be the caller its own', async () => {
+    const database = await openTestDatabase(dialect)
+    const { data, close } = await open({
+      modules: [notes],
+      database: { url: database.url, pool: { max: 1, acquireTimeoutMs: 300 } },
+    })
+    await data.migrate()
+    const em = data.fork()
+    await em.begin()
+    const code = dialect === 'sqlite' ? 'TRANSACTION_FORK' : 'POOL_EXHAUSTED'
+    const late = (id: string) => data.unitOfWork(async (unit) => void unit.em.create(Note, { id, title: id }))
+    await expect(late('a')).rejects.toMatchObject({ code })
+    await expect(data.fork().count(Note)).rejects.toMatchObject({ code })
+    await expect(data.fork().insert(Note, { id: 'b', title: 'b', count: 0 } as never)).rejects.toMatchObject({ code })
+    await data.unitOfWork(async (unit) => void unit.em.create(Note, { id: 'c', title: 'c' }), { em })
+    await em.commit()
+    await late('d')
+    // What was refused is not done later.
+    expect((await data.fork().find(Note, {}, { orderBy: { id: 'asc' } })).map(({ id }) => id)).toEqual(['c', 'd'])
+    expect((await data.stats()).pool).toMatchObject({ inUse: 0, waiting: 0 })
+    await close()
+    await database.close()
+  })
+
+  it('waits for a transaction begun by hand that ends in time', async () => {
+    const { data, close } = await open({ modules: [notes] })
+    await data.migrate()
+    const em = data.fork()
+    await em.begin()
+    const waiting = Promise.all([data.unitOfWork(async (unit) => unit.em.count(Note)), data.fork().count(Note)])
+    em.create(Note, { id: 'a', title: 'a' })
+    await em.commit()
+    const [inUnit] = await waiting
+    // On SQLite it came second; on PostgreSQL both stood side by side.
+    if (dialect === 'sqlite') expect(inUnit).toBe(1)
+    await close()
+  })
+
+  it('refuses what is no work, no thing to read, and no options', async () => {
+    const { data, close } = await open({ cache: memoryCache({ singleProcess: true }) })
+    const invalid = (words: string) =>
+      expect.objectContaining({ code: 'OPTION_INVALID', message: expect.stringContaining(words) })
+    await expect(data.unitOfWork(undefined as never)).rejects.toEqual(invalid('unitOfWork was given no function'))
+    await expect(data.unitOfWork(async () => {}, data.fork() as never)).rejects.toEqual(invalid('an instance of'))
+    await expect(data.unitOfWork(async () => {}, { isolation: 'serial' } as never)).rejects.toEqual(
+      invalid('isolation is "serial"'),
+    )
+    await expect(data.unitOfWork(async () => {}, { retry: { attempt: 3 } } as never)).rejects.toEqual(invalid('`attempts`?'))
+    expect(() => data.cached(undefined as never)).toThrow(invalid('cached was given undefined'))
+    expect(() => data.cached(User, data.fork() as never)).toThrow(invalid('It takes em'))
+    await expect(data.migrate({ too: 0 } as never)).rejects.toEqual(invalid('did you mean `to`?'))
+    await expect(data.outbox.deadLetters.list({ typ: 'a' } as never)).rejects.toEqual(invalid('did you mean `type`?'))
+    await expect(data.outbox.doctor({ timeout: 5 } as never)).rejects.toEqual(invalid('did you mean `timeoutMs`?'))
+    await close()
+  })
+
+  it('says of which entity an id is none', async () => {
+    const { data, close } = await open()
+    await data.migrate()
+    const message = expect.stringContaining('"42" is not an id of the kind of User.id')
+    await expect(data.fork().find(User, { id: '42' })).rejects.toMatchObject({ code: 'ID_INVALID', message })
+    await expect(data.fork().find(AIRScore, { user: '42' })).rejects.toMatchObject({ code: 'ID_INVALID', message })
     await close()
   })
 })
@@ -325,6 +394,24 @@ describe('opening a data access', () => {
     expect(await uncached.cached(userCache).byEmail('nobody@innovateai.dev')).toBeNull()
     await uncached.close()
     await database.close()
+  })
+
+  it('waits for the first connection to a slow Redis before it calls it away', async () => {
+    const proxy = await openProxy(Number(new URL(inject('redisUrl')).port))
+    const url = `redis://127.0.0.1:${proxy.port}`
+    const slowly = async () => {
+      proxy.stall()
+      const data = await createDataAccess({ cache: redisCache({ url }), logger: silentLogger })
+      const health = data.health()
+      // Twice as long as a read would wait.
+      setTimeout(() => proxy.resume(), 100)
+      const { cache } = await health
+      await data.close()
+      return cache?.ok
+    }
+    // A machine that stands still for a second may miss it, but not each time.
+    await expect.poll(slowly, { timeout: 20_000 }).toBe(true)
+    await proxy.close()
   })
 
   it('refuses two modules that define one event differently', async () => {

@@ -8,6 +8,9 @@ import { acquireScript, fillScript, openStampScript } from './scripts.ts'
 /** How long a commit waits for its invalidation. Reads wait less: they have the database to turn to. */
 const invalidationTimeoutMs = 100
 
+/** How long the question about health may take: a first connection to a Redis that is well may take longer than a read waits. */
+const pingTimeoutMs = 1000
+
 /** The keys that are read by one command, and what they hold. */
 interface ReadRound {
   readonly keys: Set<string>
@@ -73,7 +76,7 @@ export class RedisStore implements CacheStore {
   }
 
   ping(): Promise<number> {
-    return this.#redis.ping()
+    return this.#redis.ping(pingTimeoutMs)
   }
 
   close(): Promise<void> {
