@@ -8,6 +8,8 @@ export interface CacheFigures {
   /** Reads that asked the cache: hits and misses, not bypasses. */
   readonly requests: number
   readonly hits: number
+  /** Hits that were at hand in this process, without a wait; part of `hits`. */
+  readonly atHand: number
   readonly misses: number
   /** Hits that answered that there is no such row; part of `hits`. */
   readonly negative: number
@@ -35,6 +37,7 @@ const sampleEvery = 128
 /** Counts what one cache does. */
 export class FigureCounter {
   hits = 0
+  atHand = 0
   misses = 0
   negative = 0
   loads = 0
@@ -58,6 +61,7 @@ export class FigureCounter {
   /** Tells of one hit that was at hand in this process. */
   answeredNow(payload: Payload): void {
     this.hits += 1
+    this.atHand += 1
     if (payload === negativePayload) this.negative += 1
   }
 
@@ -86,14 +90,14 @@ export class FigureCounter {
   }
 
   read(): CacheFigures {
-    const { hits, misses, negative, loads, refusedFills, bypasses, errors } = this
+    const { hits, atHand, misses, negative, loads, refusedFills, bypasses, errors } = this
     const requests = hits + misses
     const hitRate = requests === 0 ? 0 : hits / requests
     const tCache = this.#looks === 0 ? 0 : this.#cacheMs / this.#looks
     const tDatabase = this.#loaded === 0 ? 0 : this.#databaseMs / this.#loaded
     const tAverage = averageAccessTime(hitRate, tCache, tDatabase)
     return {
-      ...{ requests, hits, misses, negative, loads, refusedFills, bypasses, errors },
+      ...{ requests, hits, atHand, misses, negative, loads, refusedFills, bypasses, errors },
       ...{ hitRate, tCache, tDatabase, tAverage },
     }
   }

@@ -2,15 +2,27 @@ import type { Logger } from '../kernel/logger.ts'
 import { makeRedisClient, type RedisClient, reconnect } from './redis-client.ts'
 import type { RedisOptions } from './redis-options.ts'
 
-/** Hears one channel over a connection of its own, for as long as it takes: it comes back after every loss. */
+/** What a {@link RedisSubscription} tells beside messages. */
+export interface SubscriptionEvents {
+  /** The connection was made or lost: messages may have been missed. Must not throw. */
+  readonly onConnection?: () => void
+}
+
+/** Hears channels over a connection of its own, for as long as it takes: it comes back after every loss. */
 export class RedisSubscription {
   readonly #client: Promise<RedisClient | undefined>
   #closed = false
 
   /** Begins to connect and returns at once. @param onMessage must not throw. */
-  constructor(options: RedisOptions, channel: string, onMessage: (text: string) => void, logger: Logger) {
-    this.#client = this.#open(options, channel, onMessage).catch((error: unknown) => {
-      logger.error(`The channel ${channel} of Redis cannot be heard`, { error })
+  constructor(
+    options: RedisOptions,
+    channels: readonly string[],
+    onMessage: (text: string) => void,
+    logger: Logger,
+    events: SubscriptionEvents = {},
+  ) {
+    this.#client = this.#open(options, channels, onMessage, events).catch((error: unknown) => {
+      logger.error(`The channel ${channels[0]} of Redis cannot be heard`, { error })
       return undefined
     })
   }
@@ -28,12 +40,21 @@ export class RedisSubscription {
     client?.disconnect()
   }
 
-  async #open({ url, client: given }: RedisOptions, channel: string, onMessage: (text: string) => void): Promise<RedisClient> {
+  async #open(
+    { url, client: given }: RedisOptions,
+    channels: readonly string[],
+    onMessage: (text: string) => void,
+    { onConnection = () => undefined }: SubscriptionEvents,
+  ): Promise<RedisClient> {
     // A connection that hears can do nothing else, so a caller's own client is left alone and copied.
     const client = given === undefined ? await makeRedisClient(url as string) : copyOf(given)
     client.on('error', () => undefined) // the sending side tells it
     client.on('message', (_channel: string, text: string) => onMessage(text))
-    client.on('ready', () => void client.subscribe(channel).catch(() => undefined))
+    client.on('close', onConnection)
+    client.on('ready', () => {
+      onConnection()
+      client.subscribe(...channels).catch(() => undefined)
+    })
     if (client.status === 'wait' && !this.#closed) client.connect().catch(() => undefined)
     return client
   }

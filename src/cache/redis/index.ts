@@ -1,2 +1,2 @@
 export type { RedisOptions } from '../../redis/redis-options.ts'
-export { type RedisCacheOptions, redisCache } from './redis-cache.ts'
+export { type RedisCacheOptions, redisCache, type TierOptions } from './redis-cache.ts'

@@ -1,10 +1,16 @@
+import { randomUUID } from 'node:crypto'
 import { DataAccessError } from '../../errors.ts'
-import { numberFrom, text } from '../../kernel/options.ts'
+import { monotonicClock } from '../../kernel/clock.ts'
+import { consoleLogger } from '../../kernel/logger.ts'
+import { checkOptions, numberFrom, record, text, wholeFrom } from '../../kernel/options.ts'
 import { loadIoredis } from '../../redis/redis-client.ts'
 import { RedisConnection } from '../../redis/redis-connection.ts'
 import { checkRedisOptions, type RedisOptions, redisTimeout } from '../../redis/redis-options.ts'
-import type { CacheChoice } from '../cache-choice.ts'
+import type { CacheChoice, CacheSurroundings } from '../cache-choice.ts'
+import { type BusParts, InvalidationBus } from './invalidation-bus.ts'
+import { NearEntries } from './near-entries.ts'
 import { RedisStore } from './redis-store.ts'
+import { TieredStore } from './tiered-store.ts'
 
 /** What {@link redisCache} takes. */
 export interface RedisCacheOptions extends RedisOptions {
@@ -15,6 +21,24 @@ export interface RedisCacheOptions extends RedisOptions {
    * what was committed and not expired. Milliseconds, 100 … 60,000, default 1000.
    */
   readonly sweepMs?: number
+  /**
+   * Keeps copies of entries in this process too, off by default. What this process expires is gone at once; what another one
+   * expires, once its message has come, which takes about as long as a round trip.
+   */
+  readonly tier?: TierOptions
+}
+
+/** How copies of what is in Redis are kept in this process. */
+export interface TierOptions {
+  /** At least 1, default 10,000. */
+  readonly maxEntries?: number
+  /** About how many bytes the copies take at most; at least 1024, default 50,000,000. */
+  readonly maxBytes?: number
+  /**
+   * The longest life of a copy in milliseconds, 1 … 60,000, default 2000: the longest staleness, should a message of another
+   * process be lost in a way that nobody notices.
+   */
+  readonly ttl?: number
 }
 
 /**
@@ -28,8 +52,13 @@ export function redisCache(given: RedisCacheOptions): CacheChoice {
     timeoutMs: redisTimeout,
     prefix: text,
     sweepMs: numberFrom(100, 60_000, ' milliseconds'),
+    tier: record,
   })
-  const { prefix = 'data-access:', sweepMs = 1000, ...options } = given
+  const { prefix = 'data-access:', sweepMs = 1000, tier, ...options } = given
+  if (tier !== undefined) {
+    const known = { maxEntries: wholeFrom(1), maxBytes: wholeFrom(1024), ttl: numberFrom(1, 60_000, ' milliseconds') }
+    checkOptions({ door: 'redisCache', under: 'tier' }, tier, known)
+  }
   if (/[{}\s]/.test(prefix)) {
     throw new DataAccessError('OPTION_INVALID', `The prefix "${prefix}" of redisCache holds a space or brace; leave them out`)
   }
@@ -43,7 +72,22 @@ export function redisCache(given: RedisCacheOptions): CacheChoice {
     open: (surroundings) => {
       const connection = new RedisConnection(options, surroundings)
       connection.connect()
-      return new RedisStore(connection, prefix)
+      const self = randomUUID()
+      const far = new RedisStore(connection, prefix, self)
+      return tier === undefined ? far : withTier(far, tier, { options, redis: connection, prefix, self, ...surroundings })
     },
   }
+}
+
+type TierSurroundings = CacheSurroundings & Pick<BusParts, 'options' | 'redis' | 'prefix' | 'self'>
+
+function withTier(
+  far: RedisStore,
+  { maxEntries = 10_000, maxBytes = 50_000_000, ttl = 2000 }: TierOptions,
+  { clock = monotonicClock, logger = consoleLogger, ...parts }: TierSurroundings,
+): TieredStore {
+  const near = new NearEntries({ maxEntries, maxBytes })
+  const onExpired = (keys: readonly string[]) => near.expire(keys)
+  const bus = new InvalidationBus({ ...parts, onExpired, onGap: () => near.clear(), clock, logger })
+  return new TieredStore({ far, near, bus, ttlMs: ttl, clock })
 }

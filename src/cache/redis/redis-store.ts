@@ -3,6 +3,7 @@ import type { RedisClient } from '../../redis/redis-client.ts'
 import type { RedisConnection } from '../../redis/redis-connection.ts'
 import type { CacheStore, EntryRequest, Fill, Found, LeaseRequest } from '../cache-store.ts'
 import { decode, encode } from '../codec.ts'
+import { type BusMessage, busChannel } from './invalidation-bus.ts'
 import { acquireScript, fillScript, openStampScript } from './scripts.ts'
 
 /** How long a commit waits for its invalidation. Reads wait less: they have the database to turn to. */
@@ -22,9 +23,12 @@ export class RedisStore implements CacheStore {
   readonly name = 'redis'
   readonly #redis: RedisConnection
   readonly #prefix: string
+  readonly #self: string
   #round: ReadRound | undefined
 
-  constructor(redis: RedisConnection, prefix: string) {
+  /** @param self names this process on the bus. */
+  constructor(redis: RedisConnection, prefix: string, self: string) {
+    this.#self = self
     this.#redis = redis
     this.#prefix = prefix
   }
@@ -39,6 +43,15 @@ export class RedisStore implements CacheStore {
     }
     const found = await values
     return requests.map((request) => interpret(request, found))
+  }
+
+  /** Like {@link read}, with the milliseconds that each entry has left. */
+  async readWithLife(requests: readonly EntryRequest[]): Promise<readonly { readonly answer: Found; readonly leftMs: number }[]> {
+    const lives = this.#redis.run('reading the cache', (client) =>
+      Promise.all(requests.map(({ key }) => client.pttl(this.#key(key)))),
+    )
+    const [answers, left] = await Promise.all([this.read(requests), lives])
+    return answers.map((answer, index) => ({ answer, leftMs: left[index] ?? 0 }))
   }
 
   async acquire(requests: readonly LeaseRequest[], leaseMs: number): Promise<readonly (readonly string[] | undefined)[]> {
@@ -72,7 +85,17 @@ export class RedisStore implements CacheStore {
 
   async invalidate(keys: readonly string[]): Promise<void> {
     if (keys.length === 0) return
-    await this.#redis.run('invalidating cache entries', (client) => deleteAll(client, keys.map(this.#key)), invalidationTimeoutMs)
+    const message = JSON.stringify({ from: this.#self, keys } satisfies BusMessage)
+    await this.#redis.run(
+      'invalidating cache entries',
+      async (client) => {
+        const deleted = deleteAll(client, keys.map(this.#key))
+        // Who hears of it and asks Redis must find them gone: one connection keeps the order, those to a cluster do not.
+        if (client.isCluster) await deleted
+        await Promise.all([deleted, client.publish(busChannel(this.#prefix), message)])
+      },
+      invalidationTimeoutMs,
+    )
   }
 
   ping(): Promise<number> {

@@ -122,7 +122,7 @@ class RedisWakeChannel implements WakeChannel {
   async #keepListening(listening: Listening): Promise<void> {
     const { signal } = listening.stop
     const hear = (text: string) => this.#hear(listening, text)
-    const subscription = new RedisSubscription(this.#options, this.#channel, hear, this.#logger)
+    const subscription = new RedisSubscription(this.#options, [this.#channel], hear, this.#logger)
     let missed = 0
     for (let beat = 1; !signal.aborted; beat++) {
       // The first one soon, so that all is known soon.

@@ -1,0 +1,110 @@
+import { randomUUID } from 'node:crypto'
+import type { Clock } from '../../kernel/clock.ts'
+import type { Logger } from '../../kernel/logger.ts'
+import type { RedisConnection } from '../../redis/redis-connection.ts'
+import type { RedisOptions } from '../../redis/redis-options.ts'
+import { RedisSubscription } from '../../redis/redis-subscription.ts'
+
+/** What processes tell each other: what one of them has expired. */
+export interface BusMessage {
+  readonly from: string
+  readonly keys: readonly string[]
+}
+
+/** The channel of all caches with one prefix. */
+export function busChannel(prefix: string): string {
+  return `${prefix}bus`
+}
+
+const beatMs = 250
+/** So long after a beat was sent the bus counts as sound, if that beat was heard. */
+const silenceMs = 1000
+/** After so long a silence the connection is made anew: it may look open for minutes when its other end is gone. */
+const patienceMs = 3000
+
+/** What an {@link InvalidationBus} works with. */
+export interface BusParts {
+  readonly options: RedisOptions
+  readonly redis: RedisConnection
+  readonly prefix: string
+  /** Names this process. */
+  readonly self: string
+  /** Another process has expired these keys. */
+  readonly onExpired: (keys: readonly string[]) => void
+  /** Messages may have been lost. */
+  readonly onGap: () => void
+  readonly clock: Clock
+  readonly logger: Logger
+}
+
+/**
+ * Hears what other processes expire, and knows whether it hears: it sends itself a beat over the same connection, so that a beat
+ * which arrives has overtaken nothing. After a reconnect or a silence what was missed is unknown, and `onGap` is called.
+ */
+export class InvalidationBus {
+  readonly #parts: BusParts
+  readonly #ownChannel: string
+  readonly #subscription: RedisSubscription
+  readonly #timer: NodeJS.Timeout
+  #soundUntil = Number.NEGATIVE_INFINITY
+  /** The last sign of life of the subscription, or attempt to give it one. */
+  #signAt: number
+
+  constructor(parts: BusParts) {
+    this.#parts = parts
+    this.#signAt = parts.clock.now()
+    const { options, prefix, logger } = parts
+    this.#ownChannel = `${busChannel(prefix)}:${randomUUID()}`
+    this.#subscription = new RedisSubscription(
+      options,
+      [busChannel(prefix), this.#ownChannel],
+      (text) => this.#hear(text),
+      logger,
+      {
+        // Until a beat that was sent after this has been heard, nothing proves that the subscription stands.
+        onConnection: () => this.#lost(),
+      },
+    )
+    this.#timer = setInterval(() => this.#beat(), beatMs)
+    this.#timer.unref()
+  }
+
+  /** True while all that was expired up to a moment ago has been heard. */
+  sound(now: number): boolean {
+    return now < this.#soundUntil
+  }
+
+  /** May be called twice. */
+  async close(): Promise<void> {
+    clearInterval(this.#timer)
+    this.#lost()
+    await this.#subscription.close()
+  }
+
+  #beat(): void {
+    const { redis, clock } = this.#parts
+    const sentAt = clock.now()
+    // A beat that does not get through is a silence, and that is all there is to do about it.
+    redis.run('beating on the bus', (client) => client.publish(this.#ownChannel, String(sentAt))).catch(() => undefined)
+    if (this.sound(sentAt) || sentAt - this.#signAt < patienceMs) return
+    this.#signAt = sentAt
+    void this.#subscription.reconnect()
+  }
+
+  #hear(text: string): void {
+    if (!text.startsWith('{')) {
+      const now = this.#parts.clock.now()
+      if (!this.sound(now)) this.#parts.onGap()
+      this.#soundUntil = Number(text) + silenceMs
+      this.#signAt = now
+      return
+    }
+    const { from, keys } = JSON.parse(text) as BusMessage
+    if (from !== this.#parts.self) this.#parts.onExpired(keys)
+  }
+
+  #lost(): void {
+    this.#soundUntil = Number.NEGATIVE_INFINITY
+    this.#parts.onGap()
+  }
+}

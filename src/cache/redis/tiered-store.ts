@@ -1,0 +1,83 @@
+import type { Clock } from '../../kernel/clock.ts'
+import type { CacheStore, EntryRequest, Fill, Found, LeaseRequest, Payload } from '../cache-store.ts'
+import type { InvalidationBus } from './invalidation-bus.ts'
+import type { NearEntries } from './near-entries.ts'
+import type { RedisStore } from './redis-store.ts'
+
+/** What a {@link TieredStore} works with. */
+export interface TierParts {
+  readonly far: RedisStore
+  readonly near: NearEntries
+  readonly bus: Pick<InvalidationBus, 'sound' | 'close'>
+  /** The longest life of a copy, in milliseconds. */
+  readonly ttlMs: number
+  readonly clock: Clock
+}
+
+/** Redis with copies in this process, which are served only while the bus proves that every process's invalidations are heard. */
+export class TieredStore implements CacheStore {
+  readonly name = 'redis'
+  readonly #parts: TierParts
+
+  constructor(parts: TierParts) {
+    this.#parts = parts
+  }
+
+  readNow(request: EntryRequest): Payload | undefined {
+    const { near, bus, clock } = this.#parts
+    const now = clock.now()
+    return bus.sound(now) ? near.find(request, now) : undefined
+  }
+
+  async read(requests: readonly EntryRequest[]): Promise<readonly Found[]> {
+    const { far, near, bus, ttlMs, clock } = this.#parts
+    const found = requests.map((request): Found | undefined => {
+      const payload = this.readNow(request)
+      return payload === undefined ? undefined : { state: 'hit', payload }
+    })
+    const missing = requests.filter((_, index) => found[index] === undefined)
+    if (missing.length === 0) return found as readonly Found[]
+    const askedAt = clock.now()
+    const keeps = bus.sound(askedAt)
+    const ticket = near.ticket()
+    const answers = (await far.readWithLife(missing)).values()
+    return requests.map((request, index) => {
+      const copy = found[index]
+      if (copy !== undefined) return copy
+      const { answer, leftMs } = answers.next().value as { answer: Found; leftMs: number }
+      // Its age counts from before it was asked for, so that it ends no later than the entry itself.
+      if (keeps && answer.state === 'hit') near.keep(request, answer.payload, ticket, askedAt + Math.min(ttlMs, leftMs))
+      return answer
+    })
+  }
+
+  acquire(requests: readonly LeaseRequest[], leaseMs: number): Promise<readonly (readonly string[] | undefined)[]> {
+    return this.#parts.far.acquire(requests, leaseMs)
+  }
+
+  fill(fills: readonly Fill[]): Promise<readonly boolean[]> {
+    return this.#parts.far.fill(fills)
+  }
+
+  async invalidate(keys: readonly string[]): Promise<void> {
+    const { near, far } = this.#parts
+    near.expire(keys)
+    try {
+      await far.invalidate(keys)
+    } finally {
+      // Once more: who asked Redis between the two has a copy of what was there before.
+      near.expire(keys)
+    }
+  }
+
+  ping(): Promise<number> {
+    return this.#parts.far.ping()
+  }
+
+  async close(): Promise<void> {
+    const { near, bus, far } = this.#parts
+    near.clear()
+    await bus.close()
+    await far.close()
+  }
+}
