@@ -1,5 +1,5 @@
 import { withQueries } from '@innovateai/data-access'
-import { AIRScore, latestScore, User } from '@innovateai/data-access/assessment'
+import { AIRScore, latestScore, User, userCache } from '@innovateai/data-access/assessment'
 import { connect, removeUsers } from './support/connect.ts'
 import { chapter, ms, percent, shown, step, table } from './support/print.ts'
 
@@ -21,10 +21,10 @@ table(
   [
     await read('get(id)', () => data.cached(User).get(alexId)),
     await read('get(id) again', () => data.cached(User).get(alexId)),
-    await read('byEmail(mail)', () => data.cached(User).byEmail('user-1@caching.example')),
-    await read('byEmail(mail) again', () => data.cached(User).byEmail('user-1@caching.example')),
-    await read('byEmail of nobody', () => data.cached(User).byEmail(nobody)),
-    await read('byEmail of nobody again', () => data.cached(User).byEmail(nobody)),
+    await read('byEmail(mail)', () => data.cached(userCache).byEmail('user-1@caching.example')),
+    await read('byEmail(mail) again', () => data.cached(userCache).byEmail('user-1@caching.example')),
+    await read('byEmail of nobody', () => data.cached(userCache).byEmail(nobody)),
+    await read('byEmail of nobody again', () => data.cached(userCache).byEmail(nobody)),
     ['', '', '', '', ''],
     ['a unit of work renames Alex', await rename('Alexandra'), '', '', ''],
     await read('get(id) after the commit', () => data.cached(User).get(alexId)),

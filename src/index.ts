@@ -44,7 +44,7 @@ export type { RecordEvent, RecordedEvent, RecordOptions } from './outbox/recorde
 export type { WakeChoice } from './outbox/wake.ts'
 export type { CachedQueryReads } from './repository/cached-query-reads.ts'
 export type { Cache, CacheStats } from './repository/cached-reads.ts'
-export type { CachedReads, CachedRepository, UniqueCandidate, UniqueLookups } from './repository/cached-repository.ts'
+export type { CachedReads, CachedRepository, UniqueLookups } from './repository/cached-repository.ts'
 export { DataRepository, type GetManyOptions, type GetOptions } from './repository/data-repository.ts'
 export type { Page, PageOptions } from './repository/page.ts'
 export type { CommitHook } from './unit-of-work/commit-hooks.ts'

@@ -97,7 +97,7 @@ export class Cache {
   cached<Entity extends object>(
     entity: EntityClass<Entity>,
     options?: { readonly em?: EntityManager | undefined },
-  ): CachedRepository<Entity>
+  ): CachedReads<Entity>
   cached(what: unknown, options?: { readonly em?: EntityManager | undefined }): unknown {
     if (options === undefined) {
       const reader = this.#readers.get(what) ?? this.#reader(what, undefined)

@@ -6,11 +6,6 @@ import { DataAccessError } from '../errors.ts'
 import { type CachedContext, cachedContext, mayReadCache } from './cached-context.ts'
 import type { CachedRows, Row } from './cached-rows.ts'
 
-/** The properties of an entity that can be unique: texts and numbers. */
-export type UniqueCandidate<Entity> = {
-  [Key in keyof Entity & string]: Entity[Key] extends string | number | bigint | null | undefined ? Key : never
-}[keyof Entity & string]
-
 /** One lookup for each unique property: `byEmail(mail)` for `email`. */
 export type UniqueLookups<Entity, Unique extends string> = {
   readonly [Key in Unique & keyof Entity as `by${Capitalize<Key & string>}`]: (value: Entity[Key]) => Promise<Entity | null>
@@ -20,8 +15,7 @@ export type UniqueLookups<Entity, Unique extends string> = {
  * Reads one entity's rows through the cache. Without `{ em }` the results are detached: yours to change, and tracked by
  * nobody. With `{ em }` they belong to that entity manager, as those of its own `find` do.
  */
-export type CachedRepository<Entity extends object, Unique extends string = UniqueCandidate<Entity>> = CachedReads<Entity> &
-  UniqueLookups<Entity, Unique>
+export type CachedRepository<Entity extends object, Unique extends string> = CachedReads<Entity> & UniqueLookups<Entity, Unique>
 
 /** The part of a {@link CachedRepository} that all entities have. */
 export class CachedReads<Entity extends object> {

@@ -1,6 +1,6 @@
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
-import { Author, Book, booksOf, latestBook } from '../support/cache-entities.ts'
+import { Author, authorPolicy, Book, booksOf, latestBook } from '../support/cache-entities.ts'
 import { type CacheGround, cacheCombinations, openCacheGround } from '../support/cache-ground.ts'
 import { parkNextLoad } from '../support/parked-load.ts'
 
@@ -83,7 +83,7 @@ describe.each(cacheCombinations)('races of cached reads on $dialect with the $st
     test('by a unique value that moves to nobody', async () => {
       const email = `${crypto.randomUUID()}@race.dev`
       const { id } = await here.author({ email })
-      const authors = reader().cache.cached(Author)
+      const authors = reader().cache.cached(authorPolicy)
       const load = parkNextLoad(reader().orm)
       const slow = authors.byEmail(email)
       await load.parked
@@ -206,7 +206,7 @@ describe.each(cacheCombinations)('races of cached reads on $dialect with the $st
         const floor = committed.get(id) as number
         const bookFloor = booksCommitted.get(id) as number
         const author =
-          Math.random() < 0.5 ? await ground.cache.cached(Author).get(id) : await ground.cache.cached(Author).byEmail(email)
+          Math.random() < 0.5 ? await ground.cache.cached(Author).get(id) : await ground.cache.cached(authorPolicy).byEmail(email)
         if (Number(author?.name) < floor) stale.push(`${author?.name} after ${floor}`)
         const latest = await ground.cache.cached(latestBook).get({ authorId: id })
         if ((latest?.edition ?? 0) < bookFloor) stale.push(`edition ${latest?.edition} after ${bookFloor}`)

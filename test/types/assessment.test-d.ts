@@ -5,6 +5,7 @@ import { AIRScore } from '../../src/assessment/air-score.ts'
 import type { AIRScoreCalculated } from '../../src/assessment/air-score-calculated.ts'
 import type { AIRScoreRepository } from '../../src/assessment/air-score-repository.ts'
 import { Assessment } from '../../src/assessment/assessment.ts'
+import { userCache } from '../../src/assessment/cache-policies.ts'
 import { calculateAndStoreAIRScore } from '../../src/assessment/calculate-and-store-air-score.ts'
 import { User } from '../../src/assessment/user.ts'
 import type { UserRepository } from '../../src/assessment/user-repository.ts'
@@ -53,6 +54,13 @@ export async function types(em: EntityManager, data: DataAccess): Promise<void> 
   const { event } = await calculateAndStoreAIRScore(data, 'id', '15-1252')
   expectTypeOf(event.payload).toEqualTypeOf<StandardSchemaV1.InferOutput<typeof AIRScoreCalculated.payload>>()
   expectTypeOf<{ userId: string; airScoreId: string; airScoreValue: number; occupation: string }>(event.payload)
+
+  expectTypeOf(await data.cached(userCache).byEmail('a@b.c')).toEqualTypeOf<User | null>()
+  // @ts-expect-error the policy has no lookup by name
+  data.cached(userCache).byName('A')
+  // @ts-expect-error the lookups are known from the policy, not from the entity
+  data.cached(User).byEmail('a@b.c')
+  expectTypeOf(await data.cached(User).get('id')).toEqualTypeOf<User | null>()
 
   const seven = await withQueries(async (queries) => {
     expectTypeOf(queries).toEqualTypeOf<QueryScope>()
