@@ -1,5 +1,3 @@
-import { setTimeout as delay } from 'node:timers/promises'
-
 /** Where time comes from, so that a test can hold it still. */
 export interface Clock {
   /** Milliseconds on a clock that never goes back; differences only, not a date. */
@@ -11,9 +9,18 @@ export interface Clock {
 /** The process's monotonic clock. */
 export const monotonicClock: Clock = {
   now: () => performance.now(),
-  wait: async (ms, signal) => {
-    await delay(ms, undefined, signal === undefined ? {} : { signal }).catch((error: unknown) => {
-      throw signal?.aborted === true ? signal.reason : error
-    })
-  },
+  // Not that of node:timers/promises: it makes an error with a stack for each wait that is ended, and a relay ends thousands a second.
+  wait: (ms, signal) =>
+    new Promise((resolve, reject) => {
+      signal?.throwIfAborted()
+      const end = () => {
+        clearTimeout(timer)
+        reject(signal?.reason)
+      }
+      const timer = setTimeout(() => {
+        signal?.removeEventListener('abort', end)
+        resolve()
+      }, ms)
+      signal?.addEventListener('abort', end, { once: true })
+    }),
 }

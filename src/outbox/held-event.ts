@@ -17,13 +17,15 @@ export interface EventInHand {
 
 /** Reads a row: with the event's definition when it is listed, else as plain JSON. A row that cannot be read is a dead letter. */
 export function toHand(row: StoredEvent, epoch: number, definitions: EventDefinitions): EventInHand {
-  const base = { id: row.id, orderingKey: row.orderingKey, row, epoch }
+  const { id, orderingKey } = row
   try {
-    return { ...base, event: toOutboxEvent(row, definitions), fault: undefined }
+    return { id, orderingKey, row, epoch, event: toOutboxEvent(row, definitions), fault: undefined }
   } catch (error) {
-    return { ...base, event: undefined, fault: permanent(error) }
+    return { id, orderingKey, row, epoch, event: undefined, fault: permanent(error) }
   }
 }
+
+const noHeaders: Readonly<Record<string, string>> = Object.freeze({})
 
 function toOutboxEvent(row: StoredEvent, definitions: EventDefinitions): OutboxEvent {
   const definition = definitions.find(row.type, row.schemaVersion)
@@ -38,7 +40,7 @@ function toOutboxEvent(row: StoredEvent, definitions: EventDefinitions): OutboxE
     orderingKey: row.orderingKey,
     sequence: row.sequence,
     schemaVersion: row.schemaVersion,
-    headers: JSON.parse(row.headersJson) as Record<string, string>,
+    headers: row.headersJson === '{}' ? noHeaders : (JSON.parse(row.headersJson) as Record<string, string>),
     createdAt: row.createdAt,
     attempt: row.attempts + 1,
   }

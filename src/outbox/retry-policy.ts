@@ -37,6 +37,9 @@ export type Settlement =
 /** The default policy: ten tries over about four minutes on average. */
 export const defaultRetryPolicy: RetryPolicy = { attempts: 10, baseMs: 500, maxMs: 60_000 }
 
+/** One for all: a batch has hundreds. */
+const published: Settlement = Object.freeze({ kind: 'published' })
+
 /**
  * Decides what follows from an outcome.
  *
@@ -50,7 +53,7 @@ export function settle(
   rules: DeadLetterRules,
   random: () => number = Math.random,
 ): Settlement {
-  if (outcome.status === 'published') return { kind: 'published' }
+  if (outcome.status === 'published') return published
   const { error } = outcome
   // An outage is not the event's failure: it spends no attempt.
   if (outcome.status === 'unavailable') return { kind: 'pause', error }

@@ -5,6 +5,9 @@ import { checkOutcomes, type OutboxEvent, type Outcome, outcomeOfError, type Pub
 /** How long a publisher may still report outcomes after its signal aborted, in ms. */
 const graceMs = 50
 
+/** Why nobody waits any more; given, since without a reason each abort would make an error with a stack. */
+const answered = 'answered'
+
 /** Publishes one wave at a time, within the publish timeout, and turns whatever the publisher does into outcomes. */
 export class WavePublisher {
   readonly #publisher: Publisher
@@ -37,7 +40,7 @@ export class WavePublisher {
         silence,
       ])
     } finally {
-      settled.abort()
+      settled.abort(answered)
     }
   }
 

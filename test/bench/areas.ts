@@ -1,62 +1,142 @@
-/** One way to do the work that is measured. */
-export interface Contestant {
-  readonly name: string
-  readonly program: string
-  readonly args: (context: BenchContext) => readonly string[]
-  readonly env?: Readonly<Record<string, string>>
-}
-
-/** A table of `docs/performance.md`. */
-export interface Table {
-  readonly title: string
-  /** The first contestant is the yardstick. */
-  readonly contestants: readonly Contestant[]
-}
-
-/** What one run of one contestant gets. */
-export interface BenchContext {
-  readonly databaseUrl: string
-  readonly redisUrl: string
-  readonly stream: string
-}
+import type { BenchContext, Column, Contestant, Table, Target } from './table.ts'
 
 const relayEvents = 50_000
 
-function relay(name: string, file: string, env: Readonly<Record<string, string>> = {}, batch = 500): Contestant {
-  const args = ({ databaseUrl, redisUrl, stream }: BenchContext) => [databaseUrl, redisUrl, stream, `${relayEvents}`, `${batch}`]
-  return { name, program: file, args, env }
+interface RelayRun {
+  readonly env?: Readonly<Record<string, string>>
+  readonly batch?: number
+  readonly events?: number
+  readonly target?: Target
 }
 
-function unit(name: string, contestant: string, concurrency: number): Contestant {
+function relay(name: string, file: string, { env = {}, batch = 500, events = relayEvents, target }: RelayRun = {}): Contestant {
+  const args = ({ databaseUrl, redisUrl, stream }: BenchContext) => [databaseUrl, redisUrl, stream, `${events}`, `${batch}`]
+  return { name, program: file, args, env, ...(target === undefined ? {} : { target }) }
+}
+
+const ratio = (atLeast: number): Target => ({ column: 'ratio', atLeast })
+
+const relayTables: readonly Table[] = [
+  {
+    title: `Relay: drain ${relayEvents.toLocaleString('en')} events of 300 bytes to Redis Streams, one relay, batch 500`,
+    contestants: [
+      relay('raw SQL: claim by SKIP LOCKED, XADD pipeline, mark', 'relay/raw-claim.ts'),
+      relay('raw SQL: owner reads plainly, marks by UPDATE, overlapped', 'relay/raw-owner.ts'),
+      relay('this relay, retention keep', 'relay/ours.ts', { target: ratio(1.7) }),
+      relay('this relay, retention delete', 'relay/ours.ts', { env: { RETENTION: 'delete' }, target: ratio(2.4) }),
+      relay('this relay, retention delete, `redisStreams()`', 'relay/ours.ts', {
+        env: { RETENTION: 'delete', PUBLISHER: 'redis-streams' },
+        target: ratio(3),
+      }),
+      relay('MikroORM: find with SKIP LOCKED, change, flush; batch 1000', 'relay/mikro-orm.ts', { batch: 1000 }),
+      relay('graphile-worker, local queue', 'peers/graphile-worker.mjs'),
+      relay('pg-boss, fetch and complete in batches', 'peers/pg-boss.mjs'),
+      relay('pg-transactional-outbox, polling (1,000 events)', 'peers/pg-transactional-outbox.mjs', { events: 1000 }),
+    ],
+  },
+  {
+    title: 'Relays side by side: 50,000 events to Redis Streams, from their commit to the last entry',
+    contestants: [
+      relay('one relay', 'relay/side-by-side.ts', { env: { RELAYS: '1' } }),
+      relay('two relays, each a process', 'relay/side-by-side.ts', { env: { RELAYS: '2' }, target: ratio(1.3) }),
+    ],
+  },
+  {
+    title: 'Relay on SQLite: drain 20,000 events to a function, a file in WAL mode, batch 500',
+    contestants: [
+      relay('the same statements on better-sqlite3', 'relay/sqlite.ts', { env: { SIDE: 'raw' }, events: 20_000 }),
+      relay('this relay', 'relay/sqlite.ts', { env: { SIDE: 'ours' }, events: 20_000, target: ratio(0.8) }),
+    ],
+  },
+]
+
+function unit(name: string, contestant: string, concurrency: number, target?: Target): Contestant {
   const units = concurrency === 1 ? 2000 : 8000
   const args = ({ databaseUrl }: BenchContext) => [contestant, databaseUrl, `${units}`, `${concurrency}`]
-  return { name, program: 'unit/unit-of-work.ts', args }
+  const program = contestant === 'kysely' || contestant === 'drizzle' ? 'peers/unit-of-work.mjs' : 'unit/unit-of-work.ts'
+  return { name, program, args, ...(target === undefined ? {} : { target }) }
 }
 
 const unitTable = (concurrency: number): Table => ({
   title: `Unit of work: one AIRScore and one DomainEvent in one transaction, concurrency ${concurrency}`,
   contestants: [
     unit('raw pg: BEGIN, two prepared inserts, COMMIT', 'raw', concurrency),
-    unit('data.unitOfWork with record()', 'ours', concurrency),
+    unit('raw pg: both inserts in one statement', 'single', concurrency),
+    unit('data.unitOfWork with record()', 'ours', concurrency, ratio(0.46)),
+    unit('data.unitOfWork, the row alone', 'row', concurrency),
+    unit('data.unitOfWork, the event alone', 'event', concurrency),
     unit('MikroORM: fork, transactional, two entities', 'mikro-orm', concurrency),
+    unit('Kysely', 'kysely', concurrency),
+    unit('Drizzle', 'drizzle', concurrency),
   ],
 })
 
-/** The areas that `npm run bench -- <area>` knows. */
-export const areas: Readonly<Record<string, readonly Table[]>> = {
-  relay: [
+const milliseconds: readonly Column[] = [
+  { heading: 'ms', figure: 'ms', show: 'median', digits: 1 },
+  { heading: 'least–most', figure: 'ms', show: 'range', digits: 1 },
+]
+const bytes: readonly Column[] = [
+  { heading: 'bytes', figure: 'bytes', show: 'median' },
+  { heading: 'least–most', figure: 'bytes', show: 'range' },
+]
+
+function outbox(name: string, what: string, target: Target): Contestant {
+  return { name, program: 'outbox/figures.ts', args: ({ databaseUrl }) => [what, databaseUrl], target }
+}
+
+const outboxTables: readonly Table[] = [
+  {
+    title: 'Outbox: how long its reads take',
+    columns: milliseconds,
+    contestants: [
+      outbox('fetch of 500 events, 100,000 pending', 'fetch', { column: 'ms', atMost: 10 }),
+      outbox('the same, with 40,000 events of a blocked key before them', 'blocked', { column: 'ms', atMost: 10 }),
+      outbox('`data.outbox.stats()`, 100,000 pending', 'stats', { column: 'ms', atMost: 50 }),
+    ],
+  },
+  {
+    title: 'Outbox: write-ahead log per event, after its insert',
+    columns: bytes,
+    contestants: [
+      outbox('retention keep', 'wal-keep', { column: 'bytes', atMost: 650 }),
+      outbox('retention delete', 'wal-delete', { column: 'bytes', atMost: 100 }),
+    ],
+  },
+]
+
+const latencyTable: Table = {
+  title: 'Commit to publisher, 50 events a second',
+  columns: [
+    { heading: 'p50 ms', figure: 'p50', show: 'median', digits: 1 },
+    { heading: 'p99 ms', figure: 'p99', show: 'median', digits: 1 },
+    { heading: 'p50 ratio', figure: 'p50', show: 'ratio' },
+    { heading: 'p99 ratio', figure: 'p99', show: 'ratio' },
+  ],
+  contestants: [
+    { name: 'raw SQL, woken in the process after the commit', program: 'latency/latency.ts', args: wake('raw') },
     {
-      title: `Relay: drain ${relayEvents.toLocaleString('en')} events of 300 bytes to Redis Streams, one relay, batch 500`,
-      contestants: [
-        relay('raw SQL: claim by SKIP LOCKED, XADD pipeline, mark', 'relay/raw-claim.ts'),
-        relay('raw SQL: owner reads plainly, marks by UPDATE, overlapped', 'relay/raw-owner.ts'),
-        relay('this relay, retention keep', 'relay/ours.ts'),
-        relay('this relay, retention delete', 'relay/ours.ts', { RETENTION: 'delete' }),
-        relay('MikroORM: find with SKIP LOCKED, change, flush; batch 1000', 'relay/mikro-orm.ts', {}, 1000),
-        relay('graphile-worker, local queue', 'peers/graphile-worker.mjs'),
-        relay('pg-boss, fetch and complete in batches', 'peers/pg-boss.mjs'),
-      ],
+      name: 'this relay, in the process',
+      program: 'latency/latency.ts',
+      args: wake('process'),
+      target: { column: 'p50 ratio', atMost: 2 },
+    },
+    {
+      name: 'this relay, in another process, woken by `redisWake()`',
+      program: 'latency/latency.ts',
+      args: wake('redis'),
+      target: { column: 'p50 ratio', atMost: 3 },
     },
   ],
+}
+
+function wake(how: string) {
+  return ({ databaseUrl, redisUrl, stream }: BenchContext) => [how, databaseUrl, redisUrl, stream]
+}
+
+/** The areas that `npm run bench -- <area>` knows. */
+export const areas: Readonly<Record<string, readonly Table[]>> = {
+  relay: relayTables,
   unit: [unitTable(1), unitTable(16)],
+  outbox: outboxTables,
+  latency: [latencyTable],
 }

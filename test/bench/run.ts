@@ -7,17 +7,13 @@ import { parseArgs } from 'node:util'
 import pg from 'pg'
 import { repository, runProgram } from '../support/programs.ts'
 import { startServers } from '../support/servers/start-servers.ts'
-import { areas, type Contestant, type Table } from './areas.ts'
+import { areas } from './areas.ts'
+import { type Contestant, type Figures, render, type Table } from './table.ts'
 
 const help = `npm run bench [-- <area> …] [--rounds 5] [--json]
 
 Measures side by side and writes docs/performance.md. Areas: ${Object.keys(areas).join(', ')}. Each round runs every contestant once,
 each in a fresh process on a fresh database; the tables show medians with the least and the most.`
-
-interface Figures {
-  readonly perSecond: number
-  readonly cpuMsPerOperation: number
-}
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -54,7 +50,8 @@ async function measure(table: Table): Promise<Map<Contestant, Figures[]>> {
     for (const [contestant, figures] of results) {
       const result = await runOnce(contestant)
       figures.push(result)
-      say(`  round ${round}/${rounds}  ${Math.round(result.perSecond).toLocaleString('en').padStart(8)}/s  ${contestant.name}`)
+      const [[figure, value] = ['nothing', Number.NaN]] = Object.entries(result)
+      say(`  round ${round}/${rounds}  ${figure} ${value.toFixed(1).padStart(9)}  ${contestant.name}`)
     }
   }
   return results
@@ -94,32 +91,6 @@ async function onServer(statement: string): Promise<void> {
   } finally {
     await client.end()
   }
-}
-
-function render(table: Table, results: ReadonlyMap<Contestant, readonly Figures[]>): string {
-  const [first] = table.contestants
-  const yardstick = median((first && results.get(first)?.map(({ perSecond }) => perSecond)) ?? [])
-  const rows = [...results].map(([{ name }, figures]) => {
-    const speeds = figures.map(({ perSecond }) => perSecond)
-    const cpu = median(figures.map(({ cpuMsPerOperation }) => cpuMsPerOperation))
-    const range = `${thousands(Math.min(...speeds))}–${thousands(Math.max(...speeds))}`
-    return `| ${name} | ${thousands(median(speeds))} | ${range} | ${(median(speeds) / yardstick).toFixed(2)} | ${(cpu * 1000).toFixed(0)} |`
-  })
-  return [
-    `### ${table.title}`,
-    '',
-    '| contestant | per second | least–most | ratio | CPU µs each |',
-    '|---|---|---|---|---|',
-    ...rows,
-  ].join('\n')
-}
-
-function median(figures: readonly number[]): number {
-  return [...figures].sort((one, other) => one - other)[Math.floor(figures.length / 2)] ?? Number.NaN
-}
-
-function thousands(figure: number): string {
-  return Math.round(figure).toLocaleString('en')
 }
 
 /** Puts an area's tables between its marks in docs/performance.md. */

@@ -1,5 +1,6 @@
 import { createDataAccess } from '@innovateai/data-access'
 import type { Outcome, Publisher } from '@innovateai/data-access/outbox'
+import { redisStreams } from '@innovateai/data-access/publishers/redis-streams'
 import { Redis } from 'ioredis'
 import { addAll, compete, fillOutbox } from '../contestant.ts'
 
@@ -10,7 +11,7 @@ await compete(async ({ databaseUrl, redisUrl, stream, events, batch }) => {
   await fillOutbox(databaseUrl, events)
   const redis = new Redis(redisUrl)
   const published: Outcome = { status: 'published' }
-  const publisher: Publisher = {
+  const pipeline: Publisher = {
     name: 'bench',
     publish: async (wave) => {
       await addAll(
@@ -21,6 +22,7 @@ await compete(async ({ databaseUrl, redisUrl, stream, events, batch }) => {
       return wave.map(() => published)
     },
   }
+  const publisher = process.env.PUBLISHER === 'redis-streams' ? redisStreams({ client: redis, stream }) : pipeline
   const relay = data.outbox.relay({ publisher, batchSize: batch, retention })
   return {
     drain: async () => void (await relay.drain()),

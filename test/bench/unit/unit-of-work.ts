@@ -1,16 +1,16 @@
 import { createDataAccess } from '@innovateai/data-access'
-import { AIRScore, AIRScoreCalculated, assessment, User } from '@innovateai/data-access/assessment'
+import { AIRScore, AIRScoreCalculated, assessment } from '@innovateai/data-access/assessment'
 import { DomainEvent } from '@innovateai/data-access/outbox'
+import { MikroORM } from '@mikro-orm/postgresql'
 import pg from 'pg'
 import { v7 as uuidv7 } from 'uuid'
+import { concurrency, contestant, databaseUrl, makeUser, timeUnits } from './units.ts'
 
-// One AIRScore and one DomainEvent in one transaction. Arguments: contestant, database, units, concurrency.
-const [contestant = 'ours', databaseUrl = '', units = '1000', concurrency = '1'] = process.argv.slice(2)
+// One AIRScore and one DomainEvent in one transaction.
+const userId = await makeUser()
 const max = Number(concurrency)
 const data = await createDataAccess({ modules: [assessment], database: { url: databaseUrl, pool: { max } } })
-await data.migrate()
 const pool = new pg.Pool({ connectionString: databaseUrl, max })
-const userId = await data.unitOfWork(async ({ em }) => em.create(User, { email: `${uuidv7()}@example.com`, name: 'Bench' }).id)
 const figures = { airScore: 87.5, vrScore: 80, hrScore: 75, synergyScore: 90, ciLower: 70, ciUpper: 95, parameterVersion: 'v1.2' }
 const payloadOf = (airScoreId: string) => ({ userId, airScoreId, airScoreValue: 87.5, occupation: '15-1252' })
 
@@ -35,6 +35,27 @@ const raw = async () => {
   client.release()
 }
 
+const single = () =>
+  pool.query({
+    name: 'single',
+    text: `with score as (insert into air_scores (id, user_id, occupation_code, air_score, vr_score, hr_score, synergy_score, ci_lower,
+        ci_upper, parameter_version, calculation_metadata, created_at, updated_at)
+        values ($1, $2, '15-1252', 87.5, 80, 75, 90, 70, 95, 'v1.2', '{}', now(), now()))
+      insert into domain_events (id, event_type, aggregate_type, aggregate_id, payload, headers, ordering_key, bucket, created_at,
+        updated_at, sequence) values ($3, 'AIRScoreCalculated', 'AIRScore', $4, $5, '{}', $6, 1, now(), now(),
+        nextval('domain_events_sequence'))`,
+    values: ((id) => [id, userId, uuidv7(), id, JSON.stringify(payloadOf(id)), `AIRScore:${id}`])(uuidv7()),
+  })
+
+const row = () =>
+  data.unitOfWork(async ({ em }) => void em.create(AIRScore, { user: userId, occupationCode: '15-1252', ...figures }))
+
+const event = () =>
+  data.unitOfWork(async ({ record }) => {
+    const id = uuidv7()
+    record(AIRScoreCalculated, id, payloadOf(id))
+  })
+
 const ours = () =>
   data.unitOfWork(async ({ em, record }) => {
     const score = em.create(AIRScore, { user: userId, occupationCode: '15-1252', ...figures })
@@ -42,8 +63,16 @@ const ours = () =>
   })
 
 let sequence = BigInt(Date.now()) * 1000n
+// MikroORM by itself, without our extension.
+const plain = await MikroORM.init({
+  clientUrl: databaseUrl,
+  entities: [...(assessment.entities ?? []), DomainEvent] as never[],
+  pool: { max },
+  ensureDatabase: false,
+  contextName: 'plain',
+})
 const mikroOrm = () =>
-  data.fork().transactional(async (em) => {
+  plain.em.fork().transactional(async (em) => {
     const score = em.create(AIRScore, { user: userId, occupationCode: '15-1252', ...figures })
     const now = new Date()
     em.create(DomainEvent, {
@@ -61,20 +90,9 @@ const mikroOrm = () =>
     })
   })
 
-const run = { raw, ours, 'mikro-orm': mikroOrm }[contestant] as () => Promise<void>
-const repeat = async (count: number) => {
-  let left = count
-  const work = async () => {
-    while (left-- > 0) await run()
-  }
-  await Promise.all(Array.from({ length: max }, work))
-}
-await repeat(Math.min(300, Number(units)))
-const cpu = process.cpuUsage()
-const started = performance.now()
-await repeat(Number(units))
-const ms = performance.now() - started
-const { user, system } = process.cpuUsage(cpu)
+const run = { raw, single, row, event, ours, 'mikro-orm': mikroOrm }[contestant] as () => Promise<unknown>
+const figuresOfRun = await timeUnits(run)
 await data.close()
+await plain.close()
 await pool.end()
-console.log(JSON.stringify({ perSecond: (Number(units) / ms) * 1000, cpuMsPerOperation: (user + system) / 1000 / Number(units) }))
+console.log(JSON.stringify(figuresOfRun))
