@@ -1,5 +1,6 @@
 import type { Connection } from '@mikro-orm/core'
 import { refuseAbortedCommit } from './aborted-commit.ts'
+import { limitAnswers } from './answer-limit.ts'
 import { saveRoundTrips } from './round-trips.ts'
 
 /** The parts of `pg`'s pool and clients that are needed here. */
@@ -27,6 +28,7 @@ export async function returnLostConnections(connection: Connection): Promise<voi
   pool.on('connect', (client) => {
     saveRoundTrips(client)
     refuseAbortedCommit(client)
+    limitAnswers(client)
     let release: Release = () => {}
     // The pool sets a new function at each checkout; the holder may call it after we have.
     Object.defineProperty(client, 'release', {

@@ -1,4 +1,5 @@
 import type { EntityManager, MikroORM } from '@mikro-orm/core'
+import { withAnswersWithin } from '../database/answer-limit.ts'
 import { migrationMissing } from '../database/migration-missing.ts'
 import { type Dialect, dialectOf, runSql } from '../database/sql.ts'
 
@@ -6,20 +7,27 @@ import { type Dialect, dialectOf, runSql } from '../database/sql.ts'
 export class OutboxStore {
   readonly dialect: Dialect
   readonly #orm: MikroORM
+  readonly #answerMs: number | undefined
 
-  constructor(orm: MikroORM) {
+  /** @param answerMs how long each statement may wait for its answer, in ms; without it, as long as the driver does. */
+  constructor(orm: MikroORM, answerMs?: number) {
     this.#orm = orm
+    this.#answerMs = answerMs
     this.dialect = dialectOf(orm)
   }
 
   /** Runs one statement outside every transaction. */
   async run<Row extends object>(sql: string, params: readonly unknown[] = []): Promise<Row[]> {
-    return translated(runSql<Row>(this.#fork(), sql, params))
+    return this.#answered(() => runSql<Row>(this.#fork(), sql, params))
   }
 
   /** Runs statements in one transaction. */
   async transaction<Result>(work: (em: EntityManager) => Promise<Result>): Promise<Result> {
-    return translated(this.#fork().transactional(work))
+    return this.#answered(() => this.#fork().transactional(work))
+  }
+
+  #answered<Result>(statements: () => Promise<Result>): Promise<Result> {
+    return translated(this.#answerMs === undefined ? statements() : withAnswersWithin(this.#answerMs, statements))
   }
 
   #fork(): EntityManager {

@@ -8,7 +8,7 @@ import { inRootContext } from '../kernel/root-context.ts'
 import { Service, type ServiceState, type StopSignals } from '../kernel/service.ts'
 import type { RelayCounts } from './batch-settler.ts'
 import type { EventDefinitions } from './event-definitions.ts'
-import type { OutboxStore } from './outbox-store.ts'
+import { OutboxStore } from './outbox-store.ts'
 import { untilDeadline } from './relay-deadline.ts'
 import { RelayEngine } from './relay-engine.ts'
 import { type RelayEventName, type RelayEvents, RelayListeners } from './relay-events.ts'
@@ -21,6 +21,9 @@ import type { Wake } from './wake.ts'
 
 /** How long `stop()` waits for the batch in hand, unless told otherwise, in ms. */
 const stopDeadlineMs = 10_000
+
+/** PostgreSQL may always take so long for an answer to a relay, in ms, however short the lease. */
+const shortestAnswerMs = 5000
 
 /** What a {@link Relay} gets from the outbox that makes it. */
 export interface RelayParts {
@@ -149,9 +152,11 @@ export class Relay {
   }
 
   async #open(): Promise<RelayEngine> {
-    const { store, definitions, clock, logger } = this.#parts
+    const { orm, definitions, clock, logger } = this.#parts
+    // Early enough for a lease to be renewed on another connection.
+    const answerMs = Math.max(shortestAnswerMs, this.#settings.leaseMs / 3)
     const engine = new RelayEngine({
-      store,
+      store: new OutboxStore(orm, answerMs),
       definitions,
       clock,
       logger,

@@ -156,6 +156,47 @@ describe('a relay whose PostgreSQL stands still behind the network', () => {
     await database.close()
   })
 
+  test('gives up connections that nobody answers on, says so, and goes on over new ones', { timeout: 120_000 }, async () => {
+    const database = await openTestDatabase('postgresql')
+    const direct = await openOutbox(database.url)
+    const url = new URL(database.url)
+    const proxy = await openProxy(Number(url.port))
+    url.port = String(proxy.port)
+    const bench = await openOutbox(url.href)
+    const delivered: unknown[] = []
+    const relay = bench.outbox.relay({
+      publisher: ({ payload }) => void delivered.push(payload),
+      lease: 2000,
+      publishTimeout: 500,
+      pollInterval: { min: 5, max: 50 },
+    })
+    const told: { cause: string; error?: unknown }[] = []
+    relay.on('paused', (pause) => void told.push(pause))
+    await relay.start()
+    await direct.record('a', [1, 2])
+    await expect.poll(() => delivered, { timeout: 20_000 }).toEqual([1, 2])
+    // From here on nothing comes back, and nobody says that a connection has ended.
+    proxy.stall()
+    await direct.record('a', [3])
+    await expect.poll(() => told.length, { timeout: 60_000 }).toBe(1)
+    expect(told[0]?.cause).toBe('database')
+    // The statement that got no answer, or the connection that could not be made.
+    expect(String(told[0]?.error)).toMatch(/did not answer within 5000 ms|No connection of the pool/)
+    expect(relay.status().paused).toBe('database')
+    await direct.record('a', [4])
+    proxy.cut()
+    proxy.resume()
+    await expect.poll(() => delivered.at(-1), { timeout: 60_000 }).toBe(4)
+    expect(delivered).toEqual([1, 2, 3, 4])
+    await expect.poll(() => relay.status().paused, { timeout: 20_000 }).toBeUndefined()
+    expect((await direct.rows()).every(({ attempts, status }) => attempts === 0 && status === 'published')).toBe(true)
+    await relay.stop()
+    await bench.close()
+    await proxy.close().catch(() => {})
+    await direct.close()
+    await database.close()
+  })
+
   test('stops within its deadline', { timeout: 20_000 }, async () => {
     const database = await openTestDatabase('postgresql')
     const url = new URL(database.url)
