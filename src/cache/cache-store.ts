@@ -13,9 +13,19 @@ export interface EntryRequest {
  */
 export type Payload = unknown
 
+/** An entry that may be served. */
+export interface Hit {
+  readonly state: 'hit'
+  readonly payload: Payload
+  /** Marks the entry: no other fill has the same mark. */
+  readonly seen: string
+  /** Its stamps' values, which are the live ones. */
+  readonly stamps: readonly string[]
+}
+
 /** What a store has for an {@link EntryRequest}. */
 export type Found =
-  | { readonly state: 'hit'; readonly payload: Payload }
+  | Hit
   /** `seen` marks the unusable entry that is still there, if there is one. */
   | { readonly state: 'absent'; readonly seen: string | undefined }
   /** Somebody is loading. `stamps` are the live values, `undefined` for a missing one. */
@@ -25,7 +35,7 @@ export type Found =
 export interface LeaseRequest extends EntryRequest {
   /** Random, never used before. */
   readonly token: string
-  /** The mark of the unusable entry that was found and may be replaced. */
+  /** The mark of the entry that was found, unusable or not wanted, and may be replaced. */
   readonly seen: string | undefined
   /** How long the entry will live: its stamps are kept at least as long, in milliseconds. */
   readonly keepMs: number
@@ -35,9 +45,11 @@ export interface LeaseRequest extends EntryRequest {
 export interface Fill {
   readonly key: string
   readonly version: string
-  /** The token of the lease. */
+  /** The token of the lease; it becomes the mark of the entry. */
   readonly token: string
-  /** The stamps' values as the lease was granted. */
+  /** The mark of a standing entry that this one replaces without a lease, if it still stands; then the token is a new one. */
+  readonly replaces?: string
+  /** The stamps' values as the lease was granted, or as the entry was found that is replaced. */
   readonly stamps: readonly string[]
   /** `undefined` gives the lease back and stores nothing. */
   readonly payload: Payload | undefined
@@ -64,12 +76,12 @@ export interface CacheStore {
   read(requests: readonly EntryRequest[]): Promise<readonly Found[]>
 
   /**
-   * Grants a lease on each entry that is absent, or unusable as `seen` says; creates its missing stamps with random values.
+   * Grants a lease on each entry that is absent, or the one that `seen` marks; creates its missing stamps with random values.
    * Answers with the stamps' values, or `undefined` where the lease is refused. A lease ends by itself after `leaseMs`.
    */
   acquire(requests: readonly LeaseRequest[], leaseMs: number): Promise<readonly (readonly string[] | undefined)[]>
 
-  /** Stores each entry if its lease is still there, and tells which were stored. */
+  /** Stores each entry if its lease is still there, or the entry that it replaces, and tells which were stored. */
   fill(fills: readonly Fill[]): Promise<readonly boolean[]>
 
   /** Deletes entries, leases and stamps. Once it resolves, no read that begins later is a hit on what they held. */
@@ -80,6 +92,9 @@ export interface CacheStore {
    * entries in this process; others leave it out.
    */
   readNow?(request: EntryRequest): Payload | undefined
+
+  /** How long copies in this process may outlive their entries at most, in milliseconds; without it there are no copies. */
+  readonly copiesMs?: number
 
   /** Measures one round trip in milliseconds. */
   ping(): Promise<number>

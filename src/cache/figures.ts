@@ -1,3 +1,7 @@
+import { Listeners } from '../kernel/listeners.ts'
+import { consoleLogger, type Logger } from '../kernel/logger.ts'
+import { toError } from '../kernel/thrown-error.ts'
+import type { CacheEvents } from './cache-events.ts'
 import type { Payload } from './cache-store.ts'
 
 /** The payload that says that there is nothing. */
@@ -13,7 +17,9 @@ export interface CacheFigures {
   readonly misses: number
   /** Hits that answered that there is no such row; part of `hits`. */
   readonly negative: number
-  /** Runs of the database query, for misses. */
+  /** Hits on entries past their ttl, which were read anew behind the readers' backs; part of `hits`. */
+  readonly stale: number
+  /** Runs of the database query, for misses and to read anew. */
   readonly loads: number
   /** Loads whose result was not kept, since what they had read was changed meanwhile or the lease had ended. */
   readonly refusedFills: number
@@ -29,6 +35,15 @@ export interface CacheFigures {
   readonly tDatabase: number
   /** T_avg = H × T_cache + (1 − H) × (T_cache + T_database). */
   readonly tAverage: number
+  /** Hits that the probe compared with the primary. */
+  readonly probed: number
+  /** Of these, those whose entry outlived a change of its row. */
+  readonly inconsistent: number
+  /**
+   * The share of consistent hits as a number of nines: 3 is 99.9 %. Without an inconsistent one it is what is certain to 95 %, by
+   * the rule of three: with n samples at least 1 − 3 / n are consistent.
+   */
+  readonly nines: number
 }
 
 /** How many hits at hand go by until one is timed. */
@@ -40,22 +55,33 @@ export class FigureCounter {
   atHand = 0
   misses = 0
   negative = 0
+  stale = 0
   loads = 0
   refusedFills = 0
   bypasses = 0
   errors = 0
+  readonly listeners: Listeners<CacheEvents>
   /** What loads have lately taken at most; a slow one is forgotten bit by bit. */
   recentLoadMs: number | undefined
   #cacheMs = 0
   #looks = 0
   #databaseMs = 0
   #loaded = 0
+  #probed = 0
+  #inconsistent = 0
 
-  /** Tells what the cache had, and how much it had not. */
-  answered(hits: readonly Payload[], misses: number): void {
+  constructor(name = 'cache', logger: Logger = consoleLogger) {
+    this.listeners = new Listeners(name, logger)
+  }
+
+  /** Tells what the cache had, how much it had not, and how much of what it had is past its ttl. */
+  answered(hits: readonly Payload[], misses: number, stale = 0): void {
+    const negative = hits.filter((payload) => payload === negativePayload).length
     this.hits += hits.length
     this.misses += misses
-    for (const payload of hits) if (payload === negativePayload) this.negative += 1
+    this.negative += negative
+    this.stale += stale
+    this.listeners.tell('read', { hits: hits.length, misses, negative, stale })
   }
 
   /** Tells of one hit that was at hand in this process. */
@@ -63,6 +89,40 @@ export class FigureCounter {
     this.hits += 1
     this.atHand += 1
     if (payload === negativePayload) this.negative += 1
+    if (this.listeners.any)
+      this.listeners.tell('read', { hits: 1, misses: 0, negative: payload === negativePayload ? 1 : 0, stale: 0 })
+  }
+
+  /** Tells that loads for so many entries were not kept. */
+  fillsRefused(entries: number): void {
+    if (entries === 0) return
+    this.refusedFills += entries
+    this.listeners.tell('fillRefused', { entries })
+  }
+
+  /** Tells of reads past the cache. */
+  bypassed(entries: number): void {
+    this.bypasses += entries
+    this.listeners.tell('bypassed', { entries })
+  }
+
+  /** Tells that a call of the store failed. */
+  storeFailed(error: unknown): void {
+    this.errors += 1
+    this.listeners.tell('storeFailed', { error: toError(error) })
+  }
+
+  /** Tells that an entry could not be read anew. */
+  revalidationFailed(key: string, error: unknown): void {
+    this.listeners.tell('revalidationFailed', { key, error: toError(error) })
+  }
+
+  /** Tells the verdict on a hit that was compared with the primary. */
+  probed(key: string, consistent: boolean): void {
+    this.#probed += 1
+    if (consistent) return
+    this.#inconsistent += 1
+    this.listeners.tell('inconsistent', { key })
   }
 
   /** True for the hits at hand that are timed: two looks at the clock cost as much as such a hit. */
@@ -87,18 +147,20 @@ export class FigureCounter {
     this.recentLoadMs = Math.max(ms, (this.recentLoadMs ?? 0) * 0.95)
     this.#databaseMs += ms
     this.#loaded += entries
+    this.listeners.tell('loaded', { entries, ms })
   }
 
   read(): CacheFigures {
-    const { hits, atHand, misses, negative, loads, refusedFills, bypasses, errors } = this
+    const { hits, atHand, misses, negative, stale, loads, refusedFills, bypasses, errors } = this
     const requests = hits + misses
     const hitRate = requests === 0 ? 0 : hits / requests
     const tCache = this.#looks === 0 ? 0 : this.#cacheMs / this.#looks
     const tDatabase = this.#loaded === 0 ? 0 : this.#databaseMs / this.#loaded
     const tAverage = averageAccessTime(hitRate, tCache, tDatabase)
     return {
-      ...{ requests, hits, atHand, misses, negative, loads, refusedFills, bypasses, errors },
+      ...{ requests, hits, atHand, misses, negative, stale, loads, refusedFills, bypasses, errors },
       ...{ hitRate, tCache, tDatabase, tAverage },
+      ...{ probed: this.#probed, inconsistent: this.#inconsistent, nines: nines(this.#probed, this.#inconsistent) },
     }
   }
 }
@@ -106,4 +168,11 @@ export class FigureCounter {
 /** T_avg = H × T_cache + (1 − H) × (T_cache + T_database). */
 export function averageAccessTime(hitRate: number, tCache: number, tDatabase: number): number {
   return hitRate * tCache + (1 - hitRate) * (tCache + tDatabase)
+}
+
+/** The share of consistent samples as nines: −log10 of the others' share, or of 3 / n when there are none; 0 … */
+export function nines(samples: number, inconsistent: number): number {
+  if (samples === 0) return 0
+  const others = inconsistent === 0 ? 3 / samples : inconsistent / samples
+  return Math.max(0, -Math.log10(others))
 }

@@ -2,14 +2,21 @@ import type { EntityClass } from '@mikro-orm/core'
 import { DataAccessError } from '../errors.ts'
 import { checkOptions, type KnownOptions, list, numberFrom } from '../kernel/options.ts'
 
-/** How long entries live, in milliseconds. */
+/** How long entries live, in milliseconds, and how closely they are watched. */
 export interface Lifetime {
-  /** The hard bound of an entry's age; 1 ms … 7 days. Default one minute. */
+  /** How old an entry may become; 1 ms … 7 days. Default one minute. */
   readonly ttl?: number
   /** The same for the knowledge that a row does not exist. Default a tenth of `ttl`, and at most 10 seconds. */
   readonly negativeTtl?: number
   /** The share of the ttl by which an entry may end earlier, at random, so that many do not end at once; 0 … 1, default 0.1. */
   readonly jitter?: number
+  /**
+   * How long after its ttl an entry is still served while it is read anew behind its readers' backs; never after an
+   * invalidation. The hard bound of an entry's age is then `ttl` and this together. 0 … 7 days, default 0.
+   */
+  readonly serveStale?: number
+  /** The share of hits that are compared with the primary, for the figure `nines`; 0 … 1, default 0. */
+  readonly probe?: number
 }
 
 /** What {@link cachePolicy} takes. */
@@ -48,11 +55,20 @@ export function cachePolicy<Entity extends object, const Unique extends keyof En
 const milliseconds = numberFrom(1, longestTtlMs, ' milliseconds')
 
 /** What the options of a {@link Lifetime} must be. */
-export const lifetimeOptions: KnownOptions<Lifetime> = { ttl: milliseconds, negativeTtl: milliseconds, jitter: numberFrom(0, 1) }
+export const lifetimeOptions: KnownOptions<Lifetime> = {
+  ...{ ttl: milliseconds, negativeTtl: milliseconds, jitter: numberFrom(0, 1) },
+  ...{ serveStale: numberFrom(0, longestTtlMs, ' milliseconds'), probe: numberFrom(0, 1) },
+}
 
 /** Fills in the defaults. */
-export function completeLifetime({ ttl = 60_000, negativeTtl, jitter = 0.1 }: Lifetime): Required<Lifetime> {
-  return { ttl, negativeTtl: negativeTtl ?? Math.max(1, Math.min(ttl / 10, 10_000)), jitter }
+export function completeLifetime(lifetime: Lifetime): Required<Lifetime> {
+  const { ttl = 60_000, negativeTtl, jitter = 0.1, serveStale = 0, probe = 0 } = lifetime
+  return { ttl, negativeTtl: negativeTtl ?? Math.max(1, Math.min(ttl / 10, 10_000)), jitter, serveStale, probe }
+}
+
+/** What a lifetime says of each read. */
+export function keeping({ ttl, serveStale, probe }: Required<Lifetime>) {
+  return { keepMs: ttl + serveStale, staleMs: serveStale, probe }
 }
 
 /** A lifetime's ttl, shortened by a random part of its jitter. */

@@ -1,34 +1,57 @@
 import { createHash } from 'node:crypto'
 import type { EntityManager, EntityProperty, MikroORM } from '@mikro-orm/core'
+import type { CacheEventName, CacheEvents } from '../cache/cache-events.ts'
 import { type CachedQuery, type Dependency, dependenciesOf } from '../cache/cached-query.ts'
 import { canonical, copy, encode, NotCacheable } from '../cache/codec.ts'
 import { type CacheFigures, FigureCounter } from '../cache/figures.ts'
+import { datedVersion } from '../cache/freshness.ts'
+import type { Invalidation } from '../cache/invalidation.ts'
 import { databaseValue, queryKey, schemaVersion, shapeStamp, wholeEntityStamp } from '../cache/key.ts'
-import { jitteredTtl } from '../cache/policy.ts'
-import type { Loaded, ReadRequest, ReadThrough } from '../cache/read-through.ts'
+import type { Loaded, ReadRequest } from '../cache/load.ts'
+import { jitteredTtl, keeping } from '../cache/policy.ts'
+import type { ReadThrough } from '../cache/read-through.ts'
+import type { Logger } from '../kernel/logger.ts'
 import { type CachedContext, cachedContext } from './cached-context.ts'
+import { type CachedReadOptions, readAs } from './cached-read-options.ts'
 import { type KeptResult, type RowsByName, toKept } from './cached-result.ts'
 
 /** Reads one cached query. The results are detached, or managed by the entity manager that was given. */
 export class CachedQueryReads<Params, Result> {
   readonly #orm: MikroORM
   readonly #source: CachedQuerySource<Params, Result>
+  readonly #invalidation: Invalidation
   readonly #em: EntityManager | undefined
 
-  constructor(orm: MikroORM, source: CachedQuerySource<Params, Result>, em: EntityManager | undefined) {
+  constructor(
+    orm: MikroORM,
+    source: CachedQuerySource<Params, Result>,
+    invalidation: Invalidation,
+    em: EntityManager | undefined,
+  ) {
     this.#orm = orm
     this.#source = source
+    this.#invalidation = invalidation
     this.#em = em
   }
 
   /** The query's result for these parameters. */
-  async get(params: Params): Promise<Result> {
-    const context = cachedContext(this.#orm, undefined, this.#em)
-    if (context.bypass) {
-      this.#source.figures.bypasses += 1
+  async get(params: Params, options?: CachedReadOptions): Promise<Result> {
+    return readAs('a cached query', options, async (fresh) => {
+      const context = cachedContext(this.#orm, undefined, this.#em)
+      if (!context.bypass) return this.#source.read(context, params, fresh)
+      this.#source.figures.bypassed(1)
       return this.#source.query.run(context.em, params)
-    }
-    return this.#source.read(context, params)
+    })
+  }
+
+  /** Expires the result for these parameters everywhere, at once: for writes that this library does not see. */
+  async invalidate(params: Params): Promise<void> {
+    await this.#invalidation.expire(new Set([this.#source.keyOf(params)]))
+  }
+
+  /** Adds a listener for what this cache does in this process; the function returned removes it. */
+  on<Name extends CacheEventName>(name: Name, listener: (event: CacheEvents[Name]) => void): () => void {
+    return this.#source.figures.listeners.on(name, listener)
   }
 
   /** What this cache has done in this process. */
@@ -37,41 +60,55 @@ export class CachedQueryReads<Params, Result> {
   }
 }
 
+/** What a {@link CachedQuerySource} works with. */
+export interface CachedQueryParts<Params, Result> {
+  readonly orm: MikroORM
+  readonly query: CachedQuery<Params, Result>
+  readonly reads: ReadThrough
+  readonly rows: RowsByName
+  readonly logger: Logger
+}
+
 /** What all readers of one query share. */
 export class CachedQuerySource<Params, Result> {
   readonly query: CachedQuery<Params, Result>
-  readonly figures = new FigureCounter()
+  readonly figures: FigureCounter
   readonly #orm: MikroORM
   readonly #reads: ReadThrough
   readonly #rows: RowsByName
   readonly #version: string
+  readonly #keeping: Pick<ReadRequest, 'keepMs' | 'staleMs' | 'probe'>
 
-  constructor(orm: MikroORM, query: CachedQuery<Params, Result>, reads: ReadThrough, rows: RowsByName) {
+  constructor({ orm, query, reads, rows, logger }: CachedQueryParts<Params, Result>) {
     this.query = query
+    this.figures = new FigureCounter(`cache of ${query.name}`, logger)
+    this.#keeping = keeping(query.lifetime)
     this.#orm = orm
     this.#reads = reads
     this.#rows = rows
     const schemas = query.shapes.map(({ entity }) => schemaVersion(orm.getMetadata().get(entity)))
-    this.#version = createHash('sha256')
-      .update([query.version, ...schemas].join())
-      .digest('hex')
-      .slice(0, 12)
+    const hash = createHash('sha256').update([query.version, ...schemas].join())
+    this.#version = datedVersion(hash.digest('hex').slice(0, 12), this.#keeping.staleMs)
   }
 
-  async read(context: CachedContext, params: Params): Promise<Result> {
+  keyOf(params: Params): string {
+    return queryKey(this.query.name, encode(sorted(params)))
+  }
+
+  async read(context: CachedContext, params: Params, fresh: boolean): Promise<Result> {
     const { lifetime } = this.query
-    const key = queryKey(this.query.name, encode(sorted(params)))
-    const request: ReadRequest = { key, stamps: this.#stamps(params), version: this.#version, keepMs: lifetime.ttl }
+    const stamps = this.#stamps(params)
+    const request: ReadRequest = { key: this.keyOf(params), stamps, version: this.#version, ...this.#keeping }
     const load = async (): Promise<readonly Loaded[]> => {
       const kept = canonical(toKept(await this.#run(params), this.#rows))
       return [{ payload: kept, ttlMs: jitteredTtl(lifetime, kept === null) }]
     }
     try {
-      const [kept] = await this.#reads.read([request], load, this.figures)
-      return await this.#give(context.owner, kept as KeptResult)
+      const [kept] = await this.#reads.read([request], load, this.figures, fresh)
+      return await this.#give(context.owner, kept as KeptResult, fresh)
     } catch (error) {
       if (!(error instanceof NotCacheable)) throw error
-      this.figures.bypasses += 1
+      this.figures.bypassed(1)
       return this.query.run(context.em, params)
     }
   }
@@ -83,11 +120,11 @@ export class CachedQuerySource<Params, Result> {
     return replicated ? em.transactional((inside) => this.query.run(inside, params)) : this.query.run(em, params)
   }
 
-  async #give(owner: EntityManager | undefined, kept: KeptResult): Promise<Result> {
+  async #give(owner: EntityManager | undefined, kept: KeptResult, fresh: boolean): Promise<Result> {
     if (kept === null) return null as Result
     if ('value' in kept) return copy(kept.value) as Result
     const rows = this.#rows(kept.entity)
-    const found = (await rows.byIds(kept.ids)).flatMap((row) => (row === undefined ? [] : [rows.hydrate(owner, row)]))
+    const found = (await rows.byIds(kept.ids, fresh)).flatMap((row) => (row === undefined ? [] : [rows.hydrate(owner, row)]))
     return (kept.many ? found : (found[0] ?? null)) as Result
   }
 

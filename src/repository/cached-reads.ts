@@ -56,6 +56,7 @@ export class Cache {
   readonly #orm: MikroORM
   readonly #detached: DetachedEntities
   readonly #store: CacheStore
+  readonly #logger: Logger
   readonly #reads: ReadThrough
   readonly #invalidation: Invalidation
   readonly #rows = new Map<string, CachedRows>()
@@ -71,7 +72,12 @@ export class Cache {
     this.#orm = orm
     this.#detached = new DetachedEntities(orm)
     this.#store = store
-    this.#reads = new ReadThrough({ store, clock, settled: () => this.#invalidation.settled() })
+    this.#logger = logger
+    this.#reads = new ReadThrough({
+      ...{ store, clock, settled: () => this.#invalidation.settled() },
+      // Twice the longest that a sweep may take, or far more than an invalidation in this process takes.
+      graceMs: 2 * (sweep?.everyMs ?? 500),
+    })
     this.#invalidation = new Invalidation({
       ...{ store, logger, scopeOf, keys: changes, fence: (keys) => this.#reads.fence(keys) },
       sweep: sweep === undefined ? undefined : { log: new InvalidationLog(orm, sweep.space), everyMs: sweep.everyMs },
@@ -115,7 +121,7 @@ export class Cache {
     }
     if (isQuery(what)) {
       const source = this.#queries.get(what)
-      if (source !== undefined) return new CachedQueryReads(this.#orm, source, em)
+      if (source !== undefined) return new CachedQueryReads(this.#orm, source, this.#invalidation, em)
       throw missing(`The cached query ${what.name} is`, what.name)
     }
     const entity = (isPolicy(what) ? what.entity : what) as EntityClass<object>
@@ -141,12 +147,13 @@ export class Cache {
 
   /** Ends the sweeps and closes the store, before the ORM is closed. May be called twice. */
   async close(): Promise<void> {
+    await this.#reads.close()
     await this.#invalidation.close()
     await this.#store.close()
   }
 
   #addPolicy(policy: CachePolicy, changes: WatchedChanges): void {
-    const rows = new CachedRows(this.#orm, policy, this.#reads, this.#detached)
+    const rows = new CachedRows({ orm: this.#orm, policy, reads: this.#reads, detached: this.#detached, logger: this.#logger })
     if (this.#rows.has(rows.entity)) {
       throw new DataAccessError('OPTION_INVALID', `${rows.entity} has two cache policies; keep one of them`)
     }
@@ -159,7 +166,10 @@ export class Cache {
     if ([...this.#queries.keys()].some(({ name }) => name === query.name)) {
       throw new DataAccessError('OPTION_INVALID', `Two cached queries are named ${query.name}; give one another name`)
     }
-    const source = new CachedQuerySource(this.#orm, query, this.#reads, (entity) => this.#rowsOf(entity))
+    const source = new CachedQuerySource({
+      ...{ orm: this.#orm, query, reads: this.#reads, logger: this.#logger },
+      rows: (entity: string) => this.#rowsOf(entity),
+    })
     this.#queries.set(query, source)
     for (const { entity, properties } of query.shapes) {
       changes.watchShape(this.#orm.getMetadata().get(entity).root, properties)

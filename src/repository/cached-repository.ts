@@ -1,14 +1,19 @@
 import type { EntityManager, MikroORM, Primary } from '@mikro-orm/core'
+import type { CacheEventName, CacheEvents } from '../cache/cache-events.ts'
 import type { CacheFigures } from '../cache/figures.ts'
 import type { Invalidation } from '../cache/invalidation.ts'
 import { wholeEntityStamp } from '../cache/key.ts'
 import { DataAccessError } from '../errors.ts'
 import { type CachedContext, cachedContext, mayReadCache } from './cached-context.ts'
+import { type CachedReadOptions, readAs } from './cached-read-options.ts'
 import type { CachedRows, Row } from './cached-rows.ts'
 
 /** One lookup for each unique property: `byEmail(mail)` for `email`. */
 export type UniqueLookups<Entity, Unique extends string> = {
-  readonly [Key in Unique & keyof Entity as `by${Capitalize<Key & string>}`]: (value: Entity[Key]) => Promise<Entity | null>
+  readonly [Key in Unique & keyof Entity as `by${Capitalize<Key & string>}`]: (
+    value: Entity[Key],
+    options?: CachedReadOptions,
+  ) => Promise<Entity | null>
 }
 
 /**
@@ -32,18 +37,18 @@ export class CachedReads<Entity extends object> {
   }
 
   /** The entity with this id, or null. */
-  async get(id: Primary<Entity>): Promise<Entity | null> {
+  async get(id: Primary<Entity>, options?: CachedReadOptions): Promise<Entity | null> {
     // What is at hand is given at once: a wait would cost more than the read.
-    if (this.#em === undefined && mayReadCache(this.#orm, this.#rows.meta)) {
+    if (options === undefined && this.#em === undefined && mayReadCache(this.#orm, this.#rows.meta)) {
       const row = this.#rows.now(id)
       if (row !== undefined) return row === null ? null : (this.#rows.hydrate(undefined, row) as Entity)
     }
-    return (await this.getMany([id]))[0] ?? null
+    return (await this.getMany([id], options))[0] ?? null
   }
 
   /** The entity with this id; rejects with `ENTITY_NOT_FOUND` if there is none. */
-  async getOrFail(id: Primary<Entity>): Promise<Entity> {
-    const entity = await this.get(id)
+  async getOrFail(id: Primary<Entity>, options?: CachedReadOptions): Promise<Entity> {
+    const entity = await this.get(id, options)
     if (entity !== null) return entity
     const { className } = this.#rows.meta
     throw new DataAccessError('ENTITY_NOT_FOUND', `There is no ${className} with the id ${String(id)}`, {
@@ -52,11 +57,13 @@ export class CachedReads<Entity extends object> {
   }
 
   /** The entities with these ids in their order, null where there is none: one round trip, and one query for what is missing. */
-  async getMany(ids: readonly Primary<Entity>[]): Promise<(Entity | null)[]> {
-    const context = this.#context()
-    if (context.bypass) return this.#findMany(context, ids)
-    const rows = await this.#rows.byIds(ids)
-    return rows.map((row) => this.#hydrate(context, row))
+  async getMany(ids: readonly Primary<Entity>[], options?: CachedReadOptions): Promise<(Entity | null)[]> {
+    return readAs('a cached read', options, async (fresh) => {
+      const context = this.#context()
+      if (context.bypass) return this.#findMany(context, ids)
+      const rows = await this.#rows.byIds(ids, fresh)
+      return rows.map((row) => this.#hydrate(context, row))
+    })
   }
 
   /** Expires one row everywhere, at once: for writes that this library does not see. */
@@ -69,22 +76,29 @@ export class CachedReads<Entity extends object> {
     await this.#invalidation.expire(new Set([wholeEntityStamp(this.#rows.entity)]))
   }
 
+  /** Adds a listener for what this cache does in this process; the function returned removes it. */
+  on<Name extends CacheEventName>(name: Name, listener: (event: CacheEvents[Name]) => void): () => void {
+    return this.#rows.figures.listeners.on(name, listener)
+  }
+
   /** What this cache has done in this process. */
   stats(): CacheFigures {
     return this.#rows.figures.read()
   }
 
   /** @internal Reads by a unique property; the lookups lead here. */
-  async byUnique(property: string, value: unknown): Promise<Entity | null> {
+  async byUnique(property: string, value: unknown, options?: CachedReadOptions): Promise<Entity | null> {
     if (!this.#rows.policy.uniques.includes(property)) {
       const { className } = this.#rows.meta
       const cure = `list it: cachePolicy(${className}, { uniques: ['${property}'] })`
       throw new DataAccessError('CACHE_POLICY_MISSING', `${className} is not cached by ${property}; ${cure}`)
     }
-    const context = this.#context()
-    if (!context.bypass) return this.#hydrate(context, await this.#rows.byUnique(property, value))
-    this.#rows.figures.bypasses += 1
-    return (await context.em.findOne(this.#rows.meta.class, { [property]: value } as never)) as Entity | null
+    return readAs('a cached read', options, async (fresh) => {
+      const context = this.#context()
+      if (!context.bypass) return this.#hydrate(context, await this.#rows.byUnique(property, value, fresh))
+      this.#rows.figures.bypassed(1)
+      return (await context.em.findOne(this.#rows.meta.class, { [property]: value } as never)) as Entity | null
+    })
   }
 
   #context(): CachedContext {
@@ -98,7 +112,7 @@ export class CachedReads<Entity extends object> {
   async #findMany({ em }: CachedContext, all: readonly Primary<Entity>[]): Promise<(Entity | null)[]> {
     const { meta, figures } = this.#rows
     const ids = all.filter((id) => this.#rows.couldBeId(id))
-    figures.bypasses += ids.length
+    figures.bypassed(ids.length)
     const id = meta.primaryKeys[0] as string
     const entities = await em.find(meta.class, { [id]: ids.length === 1 ? ids[0] : { $in: ids } } as never)
     const byKey = new Map(entities.map((entity) => [this.#rows.keyOf((entity as Record<string, unknown>)[id]), entity]))
@@ -113,8 +127,8 @@ export function cachedRepositoryClass(rows: CachedRows): typeof CachedReads {
   for (const { name, kind } of rows.meta.props) {
     if (kind !== 'scalar') continue
     Object.defineProperty(EntityReads.prototype, `by${name.charAt(0).toUpperCase()}${name.slice(1)}`, {
-      value(this: EntityReads, value: unknown) {
-        return this.byUnique(name, value)
+      value(this: EntityReads, value: unknown, options?: CachedReadOptions) {
+        return this.byUnique(name, value, options)
       },
     })
   }

@@ -2,15 +2,27 @@ import type { EntityManager, EntityMetadata, EntityProperty, MikroORM } from '@m
 import type { Payload } from '../cache/cache-store.ts'
 import { canonical, copy, NotCacheable } from '../cache/codec.ts'
 import { FigureCounter, negativePayload } from '../cache/figures.ts'
+import { datedVersion } from '../cache/freshness.ts'
 import { databaseValue, rowKey, schemaVersion, uniqueKey, wholeEntityStamp } from '../cache/key.ts'
-import { type CachePolicy, jitteredTtl } from '../cache/policy.ts'
-import type { Loaded, ReadRequest, ReadThrough } from '../cache/read-through.ts'
+import type { Loaded, ReadRequest } from '../cache/load.ts'
+import { type CachePolicy, jitteredTtl, keeping } from '../cache/policy.ts'
+import type { ReadThrough } from '../cache/read-through.ts'
 import { isUuid, Uuid } from '../database/uuid.ts'
 import { DataAccessError } from '../errors.ts'
+import type { Logger } from '../kernel/logger.ts'
 import type { DetachedEntities } from './detached-entities.ts'
 
 /** A row as the driver gives it, keyed by property; shared by its readers, so never changed. */
 export type Row = Readonly<Record<string, unknown>>
+
+/** What a {@link CachedRows} works with. */
+export interface CachedRowsParts {
+  readonly orm: MikroORM
+  readonly policy: CachePolicy
+  readonly reads: ReadThrough
+  readonly detached: DetachedEntities
+  readonly logger: Logger
+}
 
 /**
  * Reads the rows of one entity through the cache. What is kept is the driver's row, not the entity: hydrated anew for each
@@ -21,25 +33,28 @@ export class CachedRows {
   /** The name under which the rows are kept: subclasses of one table share it. */
   readonly entity: string
   readonly policy: CachePolicy
-  readonly figures = new FigureCounter()
+  readonly figures: FigureCounter
   readonly #make: (row: Row) => object
   readonly #orm: MikroORM
   readonly #reads: ReadThrough
   readonly #version: string
   readonly #stamps: readonly string[]
+  readonly #keeping: Pick<ReadRequest, 'keepMs' | 'staleMs' | 'probe'>
   readonly #idName: string
   readonly #hasUuids: boolean
   /** The properties whose values in a row can be objects. */
   readonly #objects: readonly string[]
 
-  constructor(orm: MikroORM, policy: CachePolicy, reads: ReadThrough, detached: DetachedEntities) {
+  constructor({ orm, policy, reads, detached, logger }: CachedRowsParts) {
     this.meta = orm.getMetadata().get(policy.entity)
     this.entity = this.meta.root.className
     this.policy = policy
     this.#make = detached.maker(this.meta)
     this.#orm = orm
     this.#reads = reads
-    this.#version = schemaVersion(this.meta)
+    this.figures = new FigureCounter(`cache of ${this.entity}`, logger)
+    this.#keeping = keeping(policy.lifetime)
+    this.#version = datedVersion(schemaVersion(this.meta), this.#keeping.staleMs)
     this.#stamps = [wholeEntityStamp(this.entity)]
     this.#idName = checkPolicy(this.meta, policy)
     this.#objects = this.meta.props.filter((property) => !isPrimitive(property)).map(({ name }) => name)
@@ -63,11 +78,11 @@ export class CachedRows {
     return this.#reads.readNow(this.#request(key), this.figures) as Row | null | undefined
   }
 
-  /** The rows of these ids, in order; `undefined` where there is none. */
-  async byIds(all: readonly unknown[]): Promise<(Row | undefined)[]> {
+  /** The rows of these ids, in order; `undefined` where there is none. @param fresh reads them from the database now. */
+  async byIds(all: readonly unknown[], fresh = false): Promise<(Row | undefined)[]> {
     const ids = all.filter((id) => this.couldBeId(id))
     if (ids.length < all.length) {
-      const rows = await this.byIds(ids)
+      const rows = await this.byIds(ids, fresh)
       return all.map((id) => (this.couldBeId(id) ? rows.shift() : undefined))
     }
     if (ids.length === 0) return []
@@ -75,17 +90,17 @@ export class CachedRows {
     const load = (missing: readonly ReadRequest[]) =>
       this.#loadRows(missing, new Map(requests.map(({ key }, index) => [key, ids[index]])))
     try {
-      const payloads = await this.#reads.read(requests, load, this.figures)
+      const payloads = await this.#reads.read(requests, load, this.figures, fresh)
       return payloads.map(toRow)
     } catch (error) {
       if (!(error instanceof NotCacheable)) throw error
-      this.figures.bypasses += ids.length
+      this.figures.bypassed(ids.length)
       return Promise.all(ids.map((id) => this.#findOne(this.#idName, id)))
     }
   }
 
   /** The row whose unique property has this value. Its id is kept under the value; the row is kept once, under its id. */
-  async byUnique(property: string, value: unknown): Promise<Row | undefined> {
+  async byUnique(property: string, value: unknown, fresh = false): Promise<Row | undefined> {
     if (value === null || value === undefined) return undefined
     const request = this.#request(uniqueKey(this.entity, property, this.#databaseValue(property, value)))
     let loaded: Row | undefined
@@ -93,9 +108,9 @@ export class CachedRows {
       loaded = await this.#findOne(property, value)
       return [this.#loaded(loaded?.[this.#idName], loaded === undefined || this.#matches(loaded, property, value))]
     }
-    const [id] = await this.#reads.read([request], load, this.figures)
+    const [id] = await this.#reads.read([request], load, this.figures, fresh)
     if (loaded !== undefined || id === negativePayload) return loaded
-    const [row] = await this.byIds([id])
+    const [row] = await this.byIds([id], fresh)
     // Between the two reads, or by a write outside this library, the value may have moved to another row.
     return row !== undefined && this.#matches(row, property, value) ? row : this.#findOne(property, value)
   }
@@ -143,7 +158,7 @@ export class CachedRows {
   }
 
   #request(key: string): ReadRequest {
-    return { key, stamps: this.#stamps, version: this.#version, keepMs: this.policy.lifetime.ttl }
+    return { key, stamps: this.#stamps, version: this.#version, ...this.#keeping }
   }
 
   #loaded(found: unknown, keep: boolean): Loaded {

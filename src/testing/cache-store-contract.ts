@@ -1,34 +1,16 @@
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
-import type { CacheStore, EntryRequest } from '../cache/cache-store.ts'
-import { absent, fill, filled, hit, keepMs, lease, leased, leaseMs, look, request, seenOf } from './cache-store-steps.ts'
-
-/** What a case of {@link cacheStoreContract} runs with. */
-export interface CacheStoreContext {
-  /** Opens a store on the same entries each time, as another process would. The runner closes what it opened. */
-  open(): Promise<CacheStore>
-  /** Lets so many milliseconds pass for the stores: really, or on their clock. */
-  pass(ms: number): Promise<void>
-}
-
-/** One promise of the `CacheStore` port. */
-export interface CacheStoreCase {
-  /** A sentence. */
-  readonly name: string
-  /** Rejects if the store breaks the promise. */
-  run(context: CacheStoreContext): Promise<void>
-}
+import type { EntryRequest } from '../cache/cache-store.ts'
+import { type CacheStoreCase, storeCase } from './cache-store-case.ts'
+import { replacementCases } from './cache-store-replacement.ts'
+import { absent, fill, filled, hit, keepMs, lease, leased, leaseMs, look, lookAll, request, seenOf } from './cache-store-steps.ts'
 
 /**
  * The promises of a cache store, as cases for any test runner: run each with stores of yours. Keys are random, so that the
  * cases do not meet each other.
  */
 export function cacheStoreContract(): readonly CacheStoreCase[] {
-  return cases
-}
-
-function storeCase(name: string, run: (store: CacheStore, context: CacheStoreContext) => Promise<void>): CacheStoreCase {
-  return { name, run: async (context) => run(await context.open(), context) }
+  return [...cases, ...replacementCases]
 }
 
 const cases: readonly CacheStoreCase[] = [
@@ -72,7 +54,7 @@ const cases: readonly CacheStoreCase[] = [
     const [one, two] = [request(1), request()]
     await filled(store, one, 'one')
     await filled(store, two, 'two')
-    assert.deepEqual(await store.read([two, one, request(), two]), [hit('two'), hit('one'), absent, hit('two')])
+    assert.deepEqual(await lookAll(store, [two, one, request(), two]), [hit('two'), hit('one'), absent, hit('two')])
   }),
   storeCase('a lease is granted to one of two, and both stores show who holds it', async (store, { open }) => {
     const entry = request(1)
@@ -220,7 +202,7 @@ const cases: readonly CacheStoreCase[] = [
     )
     const fills = requests.map((each, i) => ({ ...each, stamps: granted[i] ?? [], payload: `payload ${i}`, ttlMs: keepMs }))
     assert.deepEqual(await store.fill(fills), [true, false, true])
-    assert.deepEqual(await store.read(entries), [hit('payload 0'), hit('there'), hit('payload 2')])
+    assert.deepEqual(await lookAll(store, entries), [hit('payload 0'), hit('there'), hit('payload 2')])
   }),
   storeCase('nothing asked is nothing done', async (store) => {
     assert.deepEqual([await store.read([]), await store.acquire([], leaseMs), await store.fill([])], [[], [], []])

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
-import type { CacheStore, EntryRequest, Fill, Found } from '../cache/cache-store.ts'
+import type { CacheStore, EntryRequest, Fill, Found, Hit } from '../cache/cache-store.ts'
 
 /** Longer than any case takes. */
 export const leaseMs = 2_000
@@ -38,14 +38,36 @@ export async function fill(
   return (await store.fill([{ key: entry.key, version: entry.version, ...proof, payload, ttlMs }]))[0]
 }
 
+/** Puts another payload in the place of a standing entry. */
+export async function replace(store: CacheStore, entry: EntryRequest, { seen, stamps }: Omit<Hit, 'payload'>, payload: unknown) {
+  const { key, version } = entry
+  return (await store.fill([{ key, version, token: randomUUID(), replaces: seen, stamps, payload, ttlMs: keepMs }]))[0]
+}
+
 /** Stores an entry, which must be free. */
 export async function filled(store: CacheStore, entry: EntryRequest, payload: unknown, ttlMs = keepMs): Promise<void> {
   assert.equal(await fill(store, entry, await leased(store, entry), payload, ttlMs), true)
 }
 
+/** What a case compares of what was found: not the marks of hits, which are random. */
+export type Seen = Exclude<Found, Hit> | Pick<Hit, 'state' | 'payload'>
+
 /** Looks one entry up. */
-export async function look(store: CacheStore, entry: EntryRequest): Promise<Found> {
-  return (await store.read([entry]))[0] as Found
+export async function look(store: CacheStore, entry: EntryRequest): Promise<Seen> {
+  return (await lookAll(store, [entry]))[0] as Seen
+}
+
+/** Looks entries up together. */
+export async function lookAll(store: CacheStore, entries: readonly EntryRequest[]): Promise<readonly Seen[]> {
+  const found = await store.read(entries)
+  return found.map((each) => (each.state === 'hit' ? hit(each.payload) : each))
+}
+
+/** The entry, which must be a hit, with its mark and the values of its stamps. */
+export async function standing(store: CacheStore, entry: EntryRequest): Promise<Hit> {
+  const [found] = await store.read([entry])
+  assert.ok(found?.state === 'hit', 'the entry is a hit')
+  return found
 }
 
 /** The mark of an unusable entry. */
@@ -56,6 +78,6 @@ export async function seenOf(store: CacheStore, entry: EntryRequest): Promise<st
 }
 
 /** A hit with this payload. */
-export const hit = (payload: unknown): Found => ({ state: 'hit', payload })
+export const hit = (payload: unknown): Seen => ({ state: 'hit', payload })
 /** Nothing is there. */
-export const absent: Found = { state: 'absent', seen: undefined }
+export const absent: Seen = { state: 'absent', seen: undefined }

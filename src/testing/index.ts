@@ -1,7 +1,8 @@
 export type { CacheStore } from '../cache/cache-store.ts'
 export type { Clock } from '../kernel/clock.ts'
 export type { OutboxEvent, Outcome, PublishContext, Publisher, PublishFault } from '../outbox/publisher.ts'
-export { type CacheStoreCase, type CacheStoreContext, cacheStoreContract } from './cache-store-contract.ts'
+export type { CacheStoreCase, CacheStoreContext } from './cache-store-case.ts'
+export { cacheStoreContract } from './cache-store-contract.ts'
 export { ManualClock } from './manual-clock.ts'
 export { MemoryPublisher } from './memory-publisher.ts'
 export {

@@ -10,7 +10,7 @@ import { redisCache } from '../../src/cache/redis/redis-cache.ts'
 import { cacheTables } from '../../src/cache/tables.ts'
 import { TransactionSubscriber } from '../../src/database/transaction-subscriber.ts'
 import { silentLogger } from '../../src/kernel/logger.ts'
-import { type Cache, openCache } from '../../src/repository/cached-reads.ts'
+import { type Cache, type OpenCacheOptions, openCache } from '../../src/repository/cached-reads.ts'
 import { AccountSchema, accountPolicy, PaidPlanSchema, PlanSchema, planPolicy } from './account-entities.ts'
 import {
   Author,
@@ -54,6 +54,8 @@ export interface CacheGroundOptions {
   readonly redisClient?: Redis
   /** How long to wait for Redis; so long by default that no slow machine makes a miss of a hit. */
   readonly timeoutMs?: number
+  /** In place of those of `cache-entities.ts`. */
+  readonly caches?: OpenCacheOptions['caches']
 }
 
 export async function openCacheGround(
@@ -64,7 +66,7 @@ export async function openCacheGround(
   const database = await openTestDatabase(dialect)
   const prefix = `test-${randomUUID().slice(0, 8)}:`
   const memory = new MemoryStore({ maxEntries: 10_000 })
-  const { redisUrl = inject('redisUrl'), redisClient, timeoutMs = 5000 } = options
+  const { redisUrl = inject('redisUrl'), redisClient, timeoutMs = 5000, caches = usualCaches } = options
   const openStore = () =>
     store === 'memory'
       ? memory
@@ -72,8 +74,10 @@ export async function openCacheGround(
           logger: silentLogger,
         })
   const grounds: CacheGround[] = []
-  const ground = await open(dialect, database.url, openStore(), async () => {
-    const other = await open(dialect, database.url, openStore(), () => Promise.reject(new Error('open it from the first')))
+  const ground = await open(dialect, database.url, openStore(), caches, async () => {
+    const other = await open(dialect, database.url, openStore(), caches, () =>
+      Promise.reject(new Error('open it from the first')),
+    )
     grounds.push(other)
     return other
   })
@@ -88,10 +92,13 @@ export async function openCacheGround(
   }
 }
 
+const usualCaches = [authorPolicy, bookPolicy, accountPolicy, planPolicy, latestBook, booksOf, countBooks]
+
 async function open(
   dialect: TestDialect,
   url: string,
   store: CacheStore,
+  caches: OpenCacheOptions['caches'],
   openOther: () => Promise<CacheGround>,
 ): Promise<CacheGround> {
   const queries: string[] = []
@@ -112,7 +119,6 @@ async function open(
   const orm: MikroORM = await (dialect === 'sqlite'
     ? SqliteOrm.init({ ...shared, dbName: url.replace(/^sqlite:/, ''), driverOptions: { timeout: 5000 } } as never)
     : PostgresqlOrm.init({ ...shared, clientUrl: url } as never))
-  const caches = [authorPolicy, bookPolicy, accountPolicy, planPolicy, latestBook, booksOf, countBooks]
   const sweep = store.name === 'redis' ? { space: 'test', everyMs: 1000 } : undefined
   const cache = openCache({ orm, store, scopeOf: (em) => subscriber.scopeOf(em), sweep, caches, logger: silentLogger })
   subscriber.join(cache.participant)

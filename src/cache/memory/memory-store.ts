@@ -44,7 +44,7 @@ export class MemoryStore implements CacheStore {
   async fill(fills: readonly Fill[]): Promise<readonly boolean[]> {
     return fills.map((fill) => {
       const slot = this.#live(fill.key)
-      if (slot?.kind !== 'lease' || slot.token !== fill.token) return false
+      if (!mayFill(slot, fill)) return false
       if (fill.payload === undefined) this.#slots.delete(fill.key)
       else this.#slots.set(fill.key, { kind: 'entry', fill, endsAt: this.#clock.now() + fill.ttlMs })
       return true
@@ -71,7 +71,8 @@ export class MemoryStore implements CacheStore {
       return { state: 'leased', token: slot.token, stamps: request.stamps.map((key) => this.#stamp(key, now)) }
     }
     const { fill } = slot
-    return this.#usable(fill, request, now) ? { state: 'hit', payload: fill.payload } : { state: 'absent', seen: fill.token }
+    if (!this.#usable(fill, request, now)) return { state: 'absent', seen: fill.token }
+    return { state: 'hit', payload: fill.payload, seen: fill.token, stamps: fill.stamps }
   }
 
   #usable(fill: Fill, { version, stamps }: EntryRequest, now: number): boolean {
@@ -98,4 +99,9 @@ export class MemoryStore implements CacheStore {
     const slot = this.#slots.get(key)
     return slot !== undefined && slot.endsAt > now ? slot : undefined
   }
+}
+
+function mayFill(slot: Slot | undefined, { token, replaces }: Fill): boolean {
+  if (replaces === undefined) return slot?.kind === 'lease' && slot.token === token
+  return slot?.kind === 'entry' && slot.fill.token === replaces
 }

@@ -78,7 +78,11 @@ export class RedisStore implements CacheStore {
 
   async fill(fills: readonly Fill[]): Promise<readonly boolean[]> {
     const answers = await this.#redis.run('filling the cache', (client) =>
-      Promise.all(fills.map((fill) => fillScript.run(client, [this.#key(fill.key)], [fill.token, textOf(fill), fill.ttlMs]))),
+      Promise.all(
+        fills.map((fill) =>
+          fillScript.run(client, [this.#key(fill.key)], [fill.token, textOf(fill), fill.ttlMs, fill.replaces ?? '']),
+        ),
+      ),
     )
     return answers.map((answer) => Number(answer) === 1)
   }
@@ -146,5 +150,5 @@ function interpret({ key, stamps, version }: EntryRequest, values: ReadonlyMap<s
   if (live.includes(undefined)) return { state: 'absent', seen }
   const expected = `|${version}|${live.join(',')}|`
   if (!text.startsWith(expected, tokenEnd)) return { state: 'absent', seen }
-  return { state: 'hit', payload: decode(text.slice(tokenEnd + expected.length)) }
+  return { state: 'hit', payload: decode(text.slice(tokenEnd + expected.length)), seen, stamps: live as string[] }
 }

@@ -22,8 +22,16 @@ end
 if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
 return value`)
 
-/** ARGV: token, value or '' to give the lease back, ttl in ms. Answers 1 if the lease was still there. */
+/**
+ * ARGV: token, value or '' to give the lease back, ttl in ms, mark of the entry to replace or '' for a lease. Answers 1 if that
+ * was still there.
+ */
 export const fillScript = new RedisScript(`
-if redis.call('GET', KEYS[1]) ~= 'L' .. ARGV[1] then return 0 end
+local found = redis.call('GET', KEYS[1])
+if ARGV[4] == '' then
+  if found ~= 'L' .. ARGV[1] then return 0 end
+elseif not found or string.sub(found, 1, #ARGV[4] + 2) ~= 'V' .. ARGV[4] .. '|' then
+  return 0
+end
 if ARGV[2] == '' then redis.call('DEL', KEYS[1]) else redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) end
 return 1`)

@@ -1,5 +1,5 @@
 import type { Clock } from '../../kernel/clock.ts'
-import type { CacheStore, EntryRequest, Fill, Found, LeaseRequest, Payload } from '../cache-store.ts'
+import type { CacheStore, EntryRequest, Fill, Found, Hit, LeaseRequest, Payload } from '../cache-store.ts'
 import type { InvalidationBus } from './invalidation-bus.ts'
 import type { NearEntries } from './near-entries.ts'
 import type { RedisStore } from './redis-store.ts'
@@ -23,18 +23,17 @@ export class TieredStore implements CacheStore {
     this.#parts = parts
   }
 
+  get copiesMs(): number {
+    return this.#parts.ttlMs
+  }
+
   readNow(request: EntryRequest): Payload | undefined {
-    const { near, bus, clock } = this.#parts
-    const now = clock.now()
-    return bus.sound(now) ? near.find(request, now) : undefined
+    return this.#copyOf(request)?.payload
   }
 
   async read(requests: readonly EntryRequest[]): Promise<readonly Found[]> {
     const { far, near, bus, ttlMs, clock } = this.#parts
-    const found = requests.map((request): Found | undefined => {
-      const payload = this.readNow(request)
-      return payload === undefined ? undefined : { state: 'hit', payload }
-    })
+    const found = requests.map((request): Found | undefined => this.#copyOf(request))
     const missing = requests.filter((_, index) => found[index] === undefined)
     if (missing.length === 0) return found as readonly Found[]
     const askedAt = clock.now()
@@ -46,7 +45,7 @@ export class TieredStore implements CacheStore {
       if (copy !== undefined) return copy
       const { answer, leftMs } = answers.next().value as { answer: Found; leftMs: number }
       // Its age counts from before it was asked for, so that it ends no later than the entry itself.
-      if (keeps && answer.state === 'hit') near.keep(request, answer.payload, ticket, askedAt + Math.min(ttlMs, leftMs))
+      if (keeps && answer.state === 'hit') near.keep(request, answer, ticket, askedAt + Math.min(ttlMs, leftMs))
       return answer
     })
   }
@@ -55,8 +54,14 @@ export class TieredStore implements CacheStore {
     return this.#parts.far.acquire(requests, leaseMs)
   }
 
-  fill(fills: readonly Fill[]): Promise<readonly boolean[]> {
-    return this.#parts.far.fill(fills)
+  async fill(fills: readonly Fill[]): Promise<readonly boolean[]> {
+    const { near, far } = this.#parts
+    try {
+      return await far.fill(fills)
+    } finally {
+      // Here there may be copies of what was replaced.
+      near.expire(fills.map(({ key }) => key))
+    }
   }
 
   async invalidate(keys: readonly string[]): Promise<void> {
@@ -72,6 +77,12 @@ export class TieredStore implements CacheStore {
 
   ping(): Promise<number> {
     return this.#parts.far.ping()
+  }
+
+  #copyOf(request: EntryRequest): Hit | undefined {
+    const { near, bus, clock } = this.#parts
+    const now = clock.now()
+    return bus.sound(now) ? (near.find(request, now) as Hit | undefined) : undefined
   }
 
   async close(): Promise<void> {

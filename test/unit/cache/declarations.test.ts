@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest'
 import { memoryCache } from '../../../src/cache/cache-choice.ts'
 import { cachedQuery, type Dependency, dep, dependenciesOf } from '../../../src/cache/cached-query.ts'
-import { averageAccessTime } from '../../../src/cache/figures.ts'
+import { averageAccessTime, nines } from '../../../src/cache/figures.ts'
 import { queryKey, rowKey, shapeStamp } from '../../../src/cache/key.ts'
-import { cachePolicy, jitteredTtl } from '../../../src/cache/policy.ts'
+import { cachePolicy, completeLifetime, jitteredTtl } from '../../../src/cache/policy.ts'
 import { redisCache } from '../../../src/cache/redis/redis-cache.ts'
 
 class Book {
@@ -39,7 +39,7 @@ describe('a cached query', () => {
 
 describe('a policy', () => {
   test('has a ttl of a minute, and knows of a missing row for a tenth of the ttl', () => {
-    expect(cachePolicy(Book).lifetime).toEqual({ ttl: 60_000, negativeTtl: 6_000, jitter: 0.1 })
+    expect(cachePolicy(Book).lifetime).toEqual({ ttl: 60_000, negativeTtl: 6_000, jitter: 0.1, serveStale: 0, probe: 0 })
   })
 
   test.each([{ ttl: 0 }, { ttl: Number.NaN }, { ttl: 8 * 86_400_000 }, { negativeTtl: -1 }, { jitter: 1.1 }])(
@@ -50,11 +50,13 @@ describe('a policy', () => {
   )
 
   test('lets entries end at random within its jitter, and never at once', () => {
-    const ttls = Array.from({ length: 100 }, () => jitteredTtl({ ttl: 1000, negativeTtl: 1, jitter: 0.5 }, false))
+    const ttls = Array.from({ length: 100 }, () =>
+      jitteredTtl(completeLifetime({ ttl: 1000, negativeTtl: 1, jitter: 0.5 }), false),
+    )
     expect(Math.min(...ttls)).toBeGreaterThanOrEqual(500)
     expect(Math.max(...ttls)).toBeLessThanOrEqual(1000)
     expect(new Set(ttls).size).toBeGreaterThan(10)
-    expect(jitteredTtl({ ttl: 1000, negativeTtl: 1, jitter: 1 }, true)).toBe(1)
+    expect(jitteredTtl(completeLifetime({ ttl: 1000, negativeTtl: 1, jitter: 1 }), true)).toBe(1)
   })
 })
 
@@ -68,6 +70,13 @@ test('keys keep apart what differs, and join what the database sees as one', () 
 
 test('T_avg is H × T_cache + (1 − H) × (T_cache + T_database)', () => {
   expect(averageAccessTime(0.75, 2, 8)).toBe(4)
+})
+
+test('nines count what is certain', () => {
+  expect(nines(0, 0)).toBe(0)
+  expect(nines(3000, 0)).toBeCloseTo(3)
+  expect(nines(1000, 10)).toBeCloseTo(2)
+  expect(nines(2, 2)).toBe(0)
 })
 
 test('a choice is refused at the call, not at the first read', () => {

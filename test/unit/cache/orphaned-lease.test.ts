@@ -4,7 +4,7 @@ import { leaseMs } from '../../../src/cache/lease.ts'
 import { MemoryStore } from '../../../src/cache/memory/memory-store.ts'
 import { ReadThrough } from '../../../src/cache/read-through.ts'
 
-const request = { key: 'Author:1', stamps: [], version: '1', keepMs: 60_000 }
+const request = { key: 'Author:1', stamps: [], version: '1', keepMs: 60_000, staleMs: 0, probe: 0 }
 
 /** A cache on a clock that jumps to the end of every wait. */
 function openReads() {
@@ -18,7 +18,7 @@ function openReads() {
     },
   }
   const store = new MemoryStore({ maxEntries: 100, clock })
-  const reads = new ReadThrough({ store, clock, settled: () => true })
+  const reads = new ReadThrough({ store, clock, settled: () => true, graceMs: 1000 })
   const figures = new FigureCounter()
   const load = async () => [{ payload: '"row"', ttlMs: 60_000 }]
   return {

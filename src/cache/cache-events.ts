@@ -1,0 +1,20 @@
+/** What the cache of one entity or query tells its listeners, in the process in which it happens. */
+export interface CacheEvents {
+  /** Entries were looked up together. `negative` and `stale` are among the hits. */
+  read: { readonly hits: number; readonly misses: number; readonly negative: number; readonly stale: number }
+  /** The database was read for so many entries, in `ms` milliseconds. */
+  loaded: { readonly entries: number; readonly ms: number }
+  /** What was loaded for so many entries was not kept: it was changed meanwhile, or its lease had ended. */
+  fillRefused: { readonly entries: number }
+  /** So many entries were read from the database by rule, past the cache. */
+  bypassed: { readonly entries: number }
+  /** A call of the store failed; the database answered. */
+  storeFailed: { readonly error: Error }
+  /** An entry past its ttl could not be read anew; it is served until its end, or until another try succeeds. */
+  revalidationFailed: { readonly key: string; readonly error: Error }
+  /** The probe found an entry that outlived a change of its row: somebody may have been served what is no longer true. */
+  inconsistent: { readonly key: string }
+}
+
+/** The name of something that a cache tells. */
+export type CacheEventName = keyof CacheEvents

@@ -1,0 +1,157 @@
+import { randomUUID } from 'node:crypto'
+import type { Clock } from '../kernel/clock.ts'
+import { type Flight, SingleFlight } from '../kernel/single-flight.ts'
+import type { CacheStore, Found, Payload } from './cache-store.ts'
+import type { FigureCounter } from './figures.ts'
+import { storedPayload } from './freshness.ts'
+import { leaseMs } from './lease.ts'
+import { type Load, type Loaded, type ReadRequest, timedLoad } from './load.ts'
+
+/** What proves that a load's result is still current: its lease and the stamps as they were before it began. */
+export interface LeaseProof {
+  readonly token: string
+  readonly stamps: readonly string[]
+}
+/** A flight gives a payload, or nothing if somebody else holds the lease: then look again. */
+export type PayloadFlight = Flight<Payload | undefined, LeaseProof>
+/** An entry that somebody here is to load. */
+export interface Led {
+  readonly request: ReadRequest
+  readonly flight: PayloadFlight
+  readonly seen: string | undefined
+}
+
+/** Without a store nothing proves a running load current: callers wait for it at most so long, then load once more. */
+const unleasedWaitMs = 50
+
+/**
+ * The loads of one process: under a lease of the store, so that the result may be kept, or without one, when the store does not
+ * help.
+ */
+export class Loads {
+  readonly #store: CacheStore
+  readonly #clock: Clock
+  readonly #flights = new SingleFlight<Payload | undefined, LeaseProof>()
+
+  constructor({ store, clock }: { readonly store: CacheStore; readonly clock: Clock }) {
+    this.#store = store
+    this.#clock = clock
+  }
+
+  /** What is loading one of these now is not kept, and nobody joins it any more. */
+  fence(keys: ReadonlySet<string>): void {
+    this.#flights.fence(keys)
+  }
+
+  /** The flight of a key that readers meet first. */
+  latest(key: string): PayloadFlight | undefined {
+    return this.#flights.latest(key)
+  }
+
+  /** Opens a flight; whoever does so must lead it. */
+  open({ key, stamps }: ReadRequest): PayloadFlight {
+    return this.#flights.open(key, stamps)
+  }
+
+  /** The flight whose result a caller may share that found this in the store after it came. */
+  joinable(key: string, found: Found): PayloadFlight | undefined {
+    const flight = this.#flights.latest(key)
+    if (flight === undefined || !flight.begun) return flight
+    const { proof } = flight
+    const current =
+      proof !== undefined &&
+      found.state === 'leased' &&
+      found.token === proof.token &&
+      found.stamps.every((stamp, index) => stamp === proof.stamps[index])
+    return current ? flight : undefined
+  }
+
+  /** Takes the leases, loads what they were granted for, and fills. Ends every flight; never rejects. */
+  async lead(led: readonly Led[], load: Load, figures: FigureCounter): Promise<void> {
+    const leases = led.map(({ request, seen }) => ({ ...request, token: randomUUID(), seen }))
+    let granted: readonly (readonly string[] | undefined)[]
+    try {
+      granted = await this.#store.acquire(leases, leaseMs(figures.recentLoadMs))
+    } catch (error) {
+      figures.storeFailed(error)
+      return this.#loadUnleased(led, load, figures)
+    }
+    const own = led.flatMap(({ request, flight }, index) => {
+      const stamps = granted[index]
+      if (stamps !== undefined) return [{ request, flight, proof: { token: leases[index]?.token as string, stamps } }]
+      flight.resolve(undefined)
+      return []
+    })
+    if (own.length === 0) return
+    for (const { flight, proof } of own) flight.begin(proof)
+    try {
+      const loaded = await timedLoad(
+        own.map(({ request }) => request),
+        load,
+        figures,
+      )
+      // Stored before it is handed out: who comes next finds it.
+      await this.#fill(own, loaded, figures)
+      for (const [index, { flight }] of own.entries()) flight.resolve(loaded[index]?.payload)
+    } catch (error) {
+      await this.#fill(own, [], figures)
+      for (const { flight } of own) flight.reject(error)
+    }
+  }
+
+  /** Stores what was loaded, and gives back the leases of what is not to be kept. Never rejects. */
+  async #fill(
+    own: readonly { readonly request: ReadRequest; readonly flight: PayloadFlight; readonly proof: LeaseProof }[],
+    loaded: readonly Loaded[],
+    figures: FigureCounter,
+  ): Promise<void> {
+    const fills = own.map(({ request, flight, proof }, index) => {
+      const { key, version } = request
+      const { payload, ttlMs } = loaded[index] ?? { payload: undefined, ttlMs: 0 }
+      const kept = ttlMs > 0 && !flight.fenced ? storedPayload(request, { payload, ttlMs }) : { payload: undefined, ttlMs: 1 }
+      return { key, version, ...proof, ...kept }
+    })
+    const fenced = own.filter(({ flight }, index) => flight.fenced && (loaded[index]?.ttlMs ?? 0) > 0).length
+    try {
+      const stored = await this.#store.fill(fills)
+      figures.fillsRefused(fenced + fills.filter(({ payload }, index) => payload !== undefined && !stored[index]).length)
+    } catch (error) {
+      figures.storeFailed(error)
+    }
+  }
+
+  /** Reads from the database while the store does not help: callers share what has not begun, and nothing is kept. */
+  readUnleased(requests: readonly ReadRequest[], load: Load, figures: FigureCounter): Promise<Payload[]> {
+    const led: Led[] = []
+    const payloads = requests.map((request) => {
+      const latest = this.#flights.latest(request.key)
+      const flight = latest?.begun === false ? latest : this.open(request)
+      if (flight !== latest) led.push({ request, flight, seen: undefined })
+      const again = (payload: Payload | undefined) =>
+        payload === undefined ? this.readUnleased([request], load, figures).then((found) => found[0]) : payload
+      return { flight, latest, result: flight.result.then(again) }
+    })
+    if (led.length > 0) {
+      const running = payloads.flatMap(({ flight, latest }) => (latest === undefined || latest === flight ? [] : [latest.result]))
+      const free =
+        running.length === 0 ? undefined : Promise.race([Promise.allSettled(running), this.#clock.wait(unleasedWaitMs)])
+      void (free ?? Promise.resolve()).then(() => this.#loadUnleased(led, load, figures))
+    }
+    return Promise.all(payloads.map(({ result }) => result))
+  }
+
+  /** Never rejects. */
+  async #loadUnleased(led: readonly Led[], load: Load, figures: FigureCounter): Promise<void> {
+    for (const { flight } of led) flight.begin()
+    try {
+      const loaded = await timedLoad(
+        led.map(({ request }) => request),
+        load,
+        figures,
+      )
+      for (const [index, { flight }] of led.entries()) flight.resolve(loaded[index]?.payload)
+    } catch (error) {
+      for (const { flight } of led) flight.reject(error)
+    }
+  }
+}
