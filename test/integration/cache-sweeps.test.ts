@@ -75,7 +75,7 @@ describe.each(dialects)('invalidations that a process on %s did not get to do', 
     proxy.stall()
     expect(await away.tell({ verb: 'rename', id, name: 'new' })).toEqual({ done: 'rename' })
     await expect.poll(() => nameOf(here, id), sweeping).toBe('new')
-    await expect.poll(() => swept(here), sweeping).toBe(1)
+    await expect.poll(() => swept(here), sweeping).toBeGreaterThan(0)
     await noRows()
   })
 
