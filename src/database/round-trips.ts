@@ -8,8 +8,11 @@ type Send = (...args: unknown[]) => unknown
 /** Begins a statement that may wait for the commit. To a client that does not know it, it is a comment. */
 export const withCommit = '/* with the commit */ '
 
-/** How Kysely begins a transaction. */
-const beginning = /^(begin|start transaction)\b/
+/** How Kysely begins a transaction: nothing but the beginning, for a script of one's own may start alike. */
+const beginning = /^(begin|start transaction[a-z ]*)$/
+
+/** Behind a line break, for what an application's hook adds to a statement may be a comment to the end of its line. */
+const separator = '\n;'
 
 /**
  * Saves a client the round trips whose answers tell nothing: `begin` travels with the first statement of its transaction, and
@@ -40,8 +43,7 @@ class RoundTrips {
 
   query(args: unknown[]): unknown {
     const text = plainText(args)
-    if (text !== undefined && beginning.test(text)) return this.#beginLater(text)
-    if (!this.#open) return this.#send(...args)
+    if (!this.#open) return text !== undefined && beginning.test(text) ? this.#beginLater(text) : this.#send(...args)
     if (text === 'commit') return this.#commit()
     if (text === 'rollback') return this.#rollback()
     if (text?.startsWith(withCommit)) {
@@ -78,7 +80,9 @@ class RoundTrips {
     } catch (error) {
       // A message with a syntax error is refused whole, so nothing was begun and what follows would stand outside. The server
       // is asked: it refuses another `begin` in a transaction that a statement has failed in.
-      if (!isRefusal(error) || !(await this.#begins(begin))) throw error
+      if (!isRefusal(error)) throw error
+      placeInText(error, begin.length + separator.length)
+      if (stoodInTheTransaction(error) || !(await this.#begins(begin))) throw error
       return this.#send(text, [])
     }
   }
@@ -93,7 +97,8 @@ class RoundTrips {
   }
 
   async #commit(): Promise<unknown> {
-    await this.#leading
+    // Without a wait when there is nothing to wait for: a late statement would be taken for one of this transaction.
+    if (this.#leading !== undefined) await this.#leading
     this.#open = false
     // Nothing was asked of the database.
     if (this.#begin !== undefined && this.#last.length === 0) return accepted()
@@ -102,7 +107,7 @@ class RoundTrips {
 
   async #rollback(): Promise<unknown> {
     this.#last = []
-    await this.#leading?.catch(() => {})
+    if (this.#leading !== undefined) await this.#leading.catch(() => {})
     this.#leading = undefined
     this.#open = false
     return this.#begin === undefined ? this.#send('rollback', []) : accepted()
@@ -134,7 +139,7 @@ class RoundTrips {
 
   /** Sends statements as one message; resolves to their results. */
   async #message(statements: readonly string[]): Promise<unknown[]> {
-    const results = await this.#send(statements.join(';'), [])
+    const results = await this.#send(statements.join(separator), [])
     return Array.isArray(results) ? results : [results]
   }
 }
@@ -150,7 +155,25 @@ function plainText([text, parameters, ...rest]: readonly unknown[]): string | un
   return plain ? text : undefined
 }
 
+/** What the server answers to a statement that it refuses. */
+interface Refusal extends Error {
+  /** The SQLSTATE. */
+  readonly code?: string
+  /** The place in the message, from 1. */
+  position?: string
+}
+
 /** An answer of the server, and not the end of the connection or of the client's patience. */
-function isRefusal(error: unknown): boolean {
+function isRefusal(error: unknown): error is Refusal {
   return error instanceof Error && 'severity' in error
+}
+
+/** SQLSTATE classes 23, a constraint, and 40, a conflict: no text is refused for these before it runs. */
+function stoodInTheTransaction({ code }: Refusal): boolean {
+  return code !== undefined && /^(23|40)/.test(code)
+}
+
+/** Counts the place of an error from the beginning of the caller's own text. */
+function placeInText(error: Refusal, ahead: number): void {
+  if (error.position !== undefined) error.position = String(Number(error.position) - ahead)
 }

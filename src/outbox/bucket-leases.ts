@@ -19,7 +19,7 @@ export interface BucketLeasesParts {
 /** A bucket as its holder knows it. */
 interface Lease {
   readonly epoch: number
-  /** Nobody else takes it before this moment of our monotonic clock, which was read before the lease was asked for. */
+  /** Nobody else takes it before this moment of our monotonic clock, which was read before we last registered. */
   readonly deadline: number
 }
 
@@ -33,6 +33,8 @@ export class BucketLeases {
   readonly #leaving = new Set<number>()
   #inHand: ReadonlySet<number> = new Set()
   #renewedAt = Number.NEGATIVE_INFINITY
+  /** When the database last answered a look at the others. */
+  #lookedAt = Number.NEGATIVE_INFINITY
   #judgesFrom = Number.NEGATIVE_INFINITY
 
   constructor(parts: BucketLeasesParts) {
@@ -96,6 +98,7 @@ export class BucketLeases {
     const { store, relay, clock, leaseMs, noteCrash, onDead } = this.#parts
     if (clock.now() - this.#renewedAt >= leaseMs / 3) await this.#renew()
     const { live, dead, free } = await store.look()
+    this.#lookedAt = clock.now()
     if (dead > 0 && clock.now() >= this.#judgesFrom) {
       for (const found of await store.takeDead(relay.id, noteCrash)) onDead(found)
     }
@@ -108,25 +111,36 @@ export class BucketLeases {
     this.#leases.clear()
     this.#leaving.clear()
     this.#renewedAt = Number.NEGATIVE_INFINITY
+    this.#lookedAt = Number.NEGATIVE_INFINITY
   }
 
   async #renew(): Promise<void> {
     const { store, relay, clock, leaseMs } = this.#parts
     const before = clock.now()
-    const known = this.#renewedAt > Number.NEGATIVE_INFINITY
     await store.heartbeat(relay, leaseMs)
-    // Who was away for a whole lease cannot tell whether the others were too: they get one lease to come back.
-    if (known && clock.now() - this.#renewedAt > leaseMs) this.#judgesFrom = clock.now() + leaseMs
+    this.#graceAfter(clock.now() - this.#lookedAt)
     if (this.#leases.size > 0) this.#renewed(await store.renew(relay.id, leaseMs), before)
     this.#renewedAt = before
   }
 
+  /**
+   * Who was away cannot tell whether the others were too: they get one lease to come back. A registration is renewed when a
+   * third of it is over, or up to {@link intervalMs} later, so none ends by an absence of less than 0.46 of a lease.
+   */
+  #graceAfter(awayMs: number): void {
+    const { clock, leaseMs } = this.#parts
+    if (awayMs === Number.POSITIVE_INFINITY || awayMs <= leaseMs * 0.4) return
+    // Where each look takes that long, a grace must still end.
+    if (awayMs > leaseMs || clock.now() - this.#judgesFrom > leaseMs) this.#judgesFrom = clock.now() + leaseMs
+  }
+
   async #balance(fair: number, free: number): Promise<void> {
-    const { store, relay, clock, leaseMs } = this.#parts
+    const { store, relay, leaseMs } = this.#parts
     if (this.#leases.size < fair && free > 0) {
-      const before = clock.now()
       const claimed = await store.claim(relay.id, fair - this.#leases.size, leaseMs)
-      for (const { bucket, epoch } of claimed) this.#leases.set(bucket, { epoch, deadline: before + leaseMs })
+      // Not from now on: when our registration ends, others free whatever we hold.
+      const deadline = this.#renewedAt + leaseMs
+      for (const { bucket, epoch } of claimed) this.#leases.set(bucket, { epoch, deadline })
     }
     this.#leaving.clear()
     const surplus = [...this.#leases.keys()].sort((one, other) => one - other).slice(fair)

@@ -84,12 +84,12 @@ describe.each(Object.entries(owners))('on PostgreSQL, in the transactions of %s'
   it('a row and its event take two messages, an event alone takes one, and nothing takes none', async () => {
     await data.unitOfWork(async ({ em, record }) => void record(NoteTagged, em.create(Note, { id: 'a', title: 'a' }), 1))
     expect(messages).toEqual([
-      expect.stringMatching(/^begin;insert into "notes"/),
-      expect.stringMatching(/insert into domain_events[\s\S]*;commit$/),
+      expect.stringMatching(/^begin\n;insert into "notes"/),
+      expect.stringMatching(/insert into domain_events[\s\S]*\n;commit$/),
     ])
     messages.length = 0
     await data.unitOfWork(async ({ record }) => void record(NoteTagged, 'a', 2))
-    expect(messages).toEqual([expect.stringMatching(/^begin;[\s\S]*insert into domain_events[\s\S]*;commit$/)])
+    expect(messages).toEqual([expect.stringMatching(/^begin\n;[\s\S]*insert into domain_events[\s\S]*\n;commit$/)])
     messages.length = 0
     await data.unitOfWork(async () => {})
     await expect(data.unitOfWork(() => Promise.reject(new Error('no')))).rejects.toThrow('no')
@@ -106,7 +106,7 @@ describe.each(Object.entries(owners))('on PostgreSQL, in the transactions of %s'
       { isolation: 'serializable' },
     )
     expect(level).toEqual([{ transaction_isolation: 'serializable' }])
-    expect(messages[0]).toBe('start transaction isolation level serializable;select 1')
+    expect(messages[0]).toBe('start transaction isolation level serializable\n;select 1')
   })
 
   it('a first statement gives its own rows, and a first text of several statements what it gives alone', async () => {
@@ -148,6 +148,67 @@ describe.each(Object.entries(owners))('on PostgreSQL, in the transactions of %s'
     await unit.catch(() => {})
     await data.unitOfWork(async ({ em }) => void em.create(Note, { id: 'a', title: 'a' }))
     expect(await stored()).toEqual({ notes: ['a'], events: [] })
+  })
+
+  it('a script that begins and commits by itself is sent as it is', async () => {
+    await runSql(data.fork(), "begin; insert into notes (id, title) values ('a', 'a'); commit")
+    expect(await stored()).toEqual({ notes: ['a'], events: [] })
+  })
+
+  it.each([
+    ['begin', ['a', 'b']],
+    ["begin; update notes set title = 'script' where id = 'a'; commit", ['a', 'b']],
+  ])('%s inside a unit does what it does without us, and leaves nothing open', async (sql, kept) => {
+    await data.unitOfWork(async ({ em }) => {
+      em.create(Note, { id: 'a', title: 'a' })
+      await em.flush()
+      await runSql(em, sql)
+    })
+    const rolledBack = data.unitOfWork(async ({ em }) => {
+      em.create(Note, { id: 'lost', title: 'lost' })
+      await em.flush()
+      await runSql(em, 'begin')
+      throw new Error('back')
+    })
+    await expect(rolledBack).rejects.toThrow('back')
+    await data.unitOfWork(async ({ em }) => void em.create(Note, { id: 'b', title: 'b' }))
+    expect((await stored()).notes).toEqual(kept)
+  })
+
+  it('the commit is none of the comments that a hook of the application adds', async () => {
+    const config = data.orm.config as unknown as { set(name: string, value: unknown): void }
+    config.set('onQuery', (sql: string) => `${sql} -- trace=1`)
+    await data.unitOfWork(async ({ em, record }) => void record(NoteTagged, em.create(Note, { id: 'a', title: 'a' }), 1))
+    expect(messages.some((message) => message.includes('-- trace=1'))).toBe(true)
+    expect(await stored()).toEqual({ notes: ['a'], events: [1] })
+  })
+
+  it.each(['commit', 'rollback'])('a statement that comes late opens nothing behind the %s, at whichever tick', async (end) => {
+    for (let ticks = 0; ticks < 40; ticks++) {
+      let late: Promise<unknown> = Promise.resolve()
+      const unit = data.unitOfWork(async ({ em }) => {
+        late = (async () => {
+          for (let tick = 0; tick < ticks; tick++) await null
+          await runSql(em, 'selec 1')
+        })()
+        late.catch(() => {})
+        if (end === 'rollback') throw new Error('back')
+      })
+      await unit.catch(() => {})
+      await late.catch(() => {})
+      // On the same connection, outside: refused if a transaction that failed were open there.
+      expect(await runSql(data.fork(), 'select 1 as n')).toEqual([{ n: 1 }])
+    }
+  })
+
+  it('an error names its place in the text of its caller, and a broken constraint is not asked about', async () => {
+    const unit = data.unitOfWork(async ({ em }) => void (await runSql(em, 'select missing from notes')))
+    await expect(unit).rejects.toMatchObject({ position: '8' })
+    await data.unitOfWork(async ({ em }) => void em.create(Note, { id: 'a', title: 'a' }))
+    messages.length = 0
+    const twice = data.unitOfWork(async ({ em }) => void (await em.insert(Note, { id: 'a', title: 'a' })))
+    await expect(twice).rejects.toThrow(/unique/)
+    expect(messages).toEqual([expect.stringMatching(/^begin/), 'rollback'])
   })
 
   it('a savepoint may come first, and roll back alone', async () => {

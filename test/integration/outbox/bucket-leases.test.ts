@@ -1,0 +1,108 @@
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { BucketLeases } from '../../../src/outbox/bucket-leases.ts'
+import { LeaseStore } from '../../../src/outbox/lease-store.ts'
+import { OutboxStore } from '../../../src/outbox/outbox-store.ts'
+import { ManualClock } from '../../../src/testing/manual-clock.ts'
+import { dialects, openTestDatabase, type TestDatabase } from '../../support/databases.ts'
+import { type OutboxUnderTest, openOutbox } from '../../support/outbox-bench.ts'
+
+const leaseMs = 30_000
+const publishTimeoutMs = 1000
+
+/** The relays' own clock stands still until a test moves it; the database's lets nothing end by itself for as long as a test takes. */
+describe.each(dialects)('leases on %s', (dialect) => {
+  let database: TestDatabase
+  let bench: OutboxUnderTest
+  let clock: ManualClock
+  let dead: string[]
+
+  beforeEach(async () => {
+    database = await openTestDatabase(dialect)
+    bench = await openOutbox(database.url)
+    clock = new ManualClock()
+    dead = []
+  })
+  afterEach(async () => {
+    await bench.close()
+    await database.close()
+  })
+
+  const open = (id: string) =>
+    new BucketLeases({
+      store: new LeaseStore(new OutboxStore(bench.data.orm)),
+      clock,
+      relay: { id, name: id, publisher: 'p' },
+      leaseMs,
+      publishTimeoutMs,
+      noteCrash: async () => {},
+      onDead: (found) => void dead.push(found.id),
+      onLost: () => {},
+    })
+  const ids = { one: '019c0000-0000-7000-8000-000000000001', two: '019c0000-0000-7000-8000-000000000002' }
+  /** As if the database had not heard of a relay for the length of its lease. */
+  const expire = (id: string) => {
+    const past = dialect === 'postgresql' ? "now() - interval '1 second'" : '0'
+    return bench.sql(`update outbox_relays set expires_at = ${past} where id = ?`, [id])
+  }
+
+  test('what is taken between two signs of life is kept no longer than the last of them, for then others free it', async () => {
+    const [one, two] = [open(ids.one), open(ids.two)]
+    await two.join()
+    await one.join()
+    const before = one.buckets
+    await two.leave()
+    await clock.advance(0.3 * leaseMs)
+    await one.keep()
+    const taken = one.buckets.filter((bucket) => !before.includes(bucket))
+    expect(taken.length).toBeGreaterThan(0)
+    await clock.advance(0.7 * leaseMs - publishTimeoutMs)
+    expect(taken.every((bucket) => one.safe(bucket))).toBe(true)
+    await clock.advance(1)
+    expect(taken.some((bucket) => one.safe(bucket))).toBe(false)
+  })
+
+  test.each([0.42, 0.9, 1.5])('who was away for %d of a lease gives the others one lease to come back', async (away) => {
+    const [one, two] = [open(ids.one), open(ids.two)]
+    await one.join()
+    await two.join()
+    await one.keep()
+    await clock.advance(away * leaseMs)
+    await expire(ids.one)
+    await two.keep()
+    for (let tenth = 1; tenth < 10; tenth++) {
+      await clock.advance(0.1 * leaseMs)
+      await two.keep()
+    }
+    expect(dead).toEqual([])
+    await clock.advance(0.2 * leaseMs)
+    await two.keep()
+    expect(dead).toEqual([ids.one])
+  })
+
+  test('who was there all the time takes the dead at once', async () => {
+    const [one, two] = [open(ids.one), open(ids.two)]
+    await one.join()
+    await two.join()
+    for (let later = 0; later < 5; later++) {
+      await clock.advance(0.2 * leaseMs)
+      await two.keep()
+    }
+    await expire(ids.one)
+    await clock.advance(0.2 * leaseMs)
+    await two.keep()
+    expect(dead).toEqual([ids.one])
+    expect(two.buckets.length).toBe(64)
+  })
+
+  test('where every look takes long, a dead relay is taken all the same', async () => {
+    const [one, two] = [open(ids.one), open(ids.two)]
+    await one.join()
+    await two.join()
+    await expire(ids.one)
+    for (let look = 0; look < 4; look++) {
+      await clock.advance(0.6 * leaseMs)
+      await two.keep()
+    }
+    expect(dead).toEqual([ids.one])
+  })
+})
