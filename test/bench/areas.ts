@@ -1,3 +1,4 @@
+import { cacheTables } from './cache/tables.ts'
 import type { BenchContext, Column, Contestant, Table, Target } from './table.ts'
 
 const relayEvents = 50_000
@@ -139,4 +140,5 @@ export const areas: Readonly<Record<string, readonly Table[]>> = {
   unit: [unitTable(1), unitTable(16)],
   outbox: outboxTables,
   latency: [latencyTable],
+  cache: cacheTables,
 }
