@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
-import { cpus } from 'node:os'
+import { cpus, loadavg } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import pg from 'pg'
@@ -26,6 +26,8 @@ if (values.help || unknown.length > 0 || !(Number.isInteger(rounds) && rounds >=
   process.exit(values.help ? 0 : 1)
 }
 
+/** What else ran on the machine: figures taken beside other work say little. */
+const [loadBefore = 0] = loadavg()
 const bench = join(repository, 'test/bench')
 if (!existsSync(join(bench, 'peers/node_modules'))) {
   say('installing the peers …')
@@ -97,7 +99,7 @@ async function onServer(statement: string): Promise<void> {
 function write(area: string, tables: string): void {
   const path = join(repository, 'docs/performance.md')
   const [cpu] = cpus()
-  const where = `${new Date().toISOString().slice(0, 10)}, ${cpus().length} × ${cpu?.model.trim()}, Node ${process.versions.node}, ${rounds} rounds, medians.`
+  const where = `${new Date().toISOString().slice(0, 10)}, ${cpus().length} × ${cpu?.model.trim()}, Node ${process.versions.node}, ${rounds} rounds, medians; load average before the run ${loadBefore.toFixed(1)}.`
   const section = `<!-- ${area} -->\n${where}\n\n${tables}\n<!-- /${area} -->`
   const page = readFileSync(path, 'utf8')
   const marks = new RegExp(`<!-- ${area} -->[^]*<!-- /${area} -->`)
