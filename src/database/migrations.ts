@@ -34,7 +34,7 @@ export async function migrate(
     await lockMigrations(em)
     const driver = em.getDriver() as unknown as ConstructorParameters<typeof MigrationRunner>[0]
     const runner = new MigrationRunner(driver, settings, orm.config)
-    const storage = new MigrationStorage(driver, settings)
+    const storage = new MigrationStorage(driver, { ...settings, ...(await schemaOfTables(em, settings)) })
     runner.setMasterMigration(transaction)
     storage.setMasterMigration(transaction)
     const plan = planMigrations(definitions, new Set(await storage.executed()), options)
@@ -68,6 +68,18 @@ export async function pendingMigrations(orm: MikroORM, definitions: readonly Mig
 /** The application's settings for the table of migrations; the rest is ours: one transaction, and no file is read or written. */
 function migrationSettings(em: EntityManager): MigrationsOptions {
   return { ...em.config.get('migrations'), transactional: true, allOrNothing: true, disableForeignKeys: false, snapshot: false }
+}
+
+/**
+ * The schema in which a table without one is created. MikroORM looks for its table in `public` where nothing else is configured,
+ * and would not find it again when the search_path of the connection leads elsewhere.
+ */
+async function schemaOfTables(em: EntityManager, settings: MigrationsOptions): Promise<{ schema?: string }> {
+  // MikroORM fills in the default schema where an application names none.
+  const named = em.config.get('schema', '') !== em.getPlatform().getDefaultSchemaName()
+  if (dialectOf(em) !== 'postgresql' || named || settings.schema || settings.tableName?.includes('.')) return {}
+  const [row] = await runSql<{ schema: string | null }>(em, 'select current_schema() as schema')
+  return row?.schema ? { schema: row.schema } : {}
 }
 
 /** Waits until no other process migrates this database, for the rest of the transaction. */

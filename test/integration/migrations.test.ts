@@ -1,9 +1,11 @@
 import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import type { MikroORM } from '@mikro-orm/core'
 import { Migration, Migrator } from '@mikro-orm/migrations'
 import { afterEach, describe, expect, it } from 'vitest'
 import { User } from '../../src/assessment/user.ts'
+import { openOrm } from '../../src/database/connection.ts'
 import { migrationMissing } from '../../src/database/migration-missing.ts'
 import { type MigrationDefinition, migrate, pendingMigrations } from '../../src/database/migrations.ts'
 import { runSql } from '../../src/database/sql.ts'
@@ -51,6 +53,26 @@ const second: MigrationDefinition = { name: 'a-second', class: CreateSecond }
 
 const run = promisify(execFile)
 const migrateInChild = fileURLToPath(new URL('../support/migrate-in-child.ts', import.meta.url))
+
+describe('migrations in a schema of their own', () => {
+  it('find their table again in the schema that the search_path names', async () => {
+    const database = await openTestDatabase('postgresql')
+    const options = { url: database.url, driverOptions: { options: '-c search_path=apart' } }
+    const started: MikroORM[] = []
+    try {
+      for (const ran of [['z-first'], []]) {
+        const orm = await openOrm(options, { entities: [User] })
+        started.push(orm)
+        await runSql(orm.em.fork(), 'create schema if not exists apart')
+        expect(await migrate(orm, [first])).toEqual(ran)
+        expect(await pendingMigrations(orm, [first])).toEqual([])
+      }
+    } finally {
+      for (const orm of started) await orm.close()
+      await database.close()
+    }
+  })
+})
 
 describe.each(dialects)('migrations on %s', (dialect) => {
   const open: TestOrm[] = []
