@@ -103,6 +103,19 @@ module.exports = {
       to: { path: '^(src|test)/', dependencyTypesNot: ['aliased-tsconfig-paths'] },
     },
     {
+      name: 'lab-page-runs-in-a-browser',
+      comment: 'What the page and its server say to each other stands in contract; the page takes nothing else of the lab.',
+      severity: 'error',
+      from: { path: '^examples/lab/(page|contract)/' },
+      to: { path: '^(src|examples/lab/(server|chapters))/' },
+    },
+    {
+      name: 'lab-server-above-its-chapters',
+      severity: 'error',
+      from: { path: '^examples/lab/chapters/' },
+      to: { path: '^examples/lab/(server|page)/' },
+    },
+    {
       name: 'resolves',
       comment: 'The peers of the benches are installed by `npm run bench` alone.',
       severity: 'error',

@@ -3,6 +3,7 @@ import { FiguresReporter } from './test/support/figures-reporter.ts'
 
 const servers = 'test/support/global-setup.ts'
 const built = 'test/support/built-package.ts'
+const browser = 'test/support/lab/browser-setup.ts'
 
 /** A project of tests in `test/<name>/`, and what must be there before its first one. */
 function project(name: string, testTimeout: number, globalSetup: readonly string[]) {
@@ -32,6 +33,7 @@ export default defineConfig({
       project('contracts', 30_000, [servers]),
       project('scenarios', 60_000, [servers, built]),
       project('package', 300_000, [servers, built]),
+      project('lab', 180_000, [servers, built, browser]),
     ],
   },
 })
