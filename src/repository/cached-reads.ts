@@ -64,7 +64,7 @@ export class Cache {
   readonly #queries = new Map<CachedQuery, CachedQuerySource<never, unknown>>()
 
   /** The readers of detached results, by what they were asked with. */
-  readonly #readers = new Map<unknown, unknown>()
+  readonly #readers = new WeakMap<object, unknown>()
 
   /** @internal */
   constructor({ orm, store, scopeOf, sweep, caches, clock = monotonicClock, logger = consoleLogger }: OpenCacheOptions) {
@@ -106,19 +106,17 @@ export class Cache {
   ): CachedReads<Entity>
   cached(what: unknown, options?: { readonly em?: EntityManager | undefined }): unknown {
     if (options === undefined) {
-      const reader = this.#readers.get(what) ?? this.#reader(what, undefined)
-      this.#readers.set(what, reader)
+      const key = requireObject(what)
+      const reader = this.#readers.get(key) ?? this.#reader(key, undefined)
+      this.#readers.set(key, reader)
       return reader
     }
     // The entity manager itself, in place of `{ em }`, would read past its transaction in silence.
     checkOptions({ door: 'cached' }, options, cachedOptions)
-    return this.#reader(what, options.em)
+    return this.#reader(requireObject(what), options.em)
   }
 
-  #reader(what: unknown, em: EntityManager | undefined): unknown {
-    if (typeof what !== 'function' && (typeof what !== 'object' || what === null)) {
-      throw new DataAccessError('OPTION_INVALID', `cached was given ${String(what)}; give an entity, a policy or a cached query`)
-    }
+  #reader(what: object, em: EntityManager | undefined): unknown {
     if (isQuery(what)) {
       const source = this.#queries.get(what)
       if (source !== undefined) return new CachedQueryReads(this.#orm, source, this.#invalidation, em)
@@ -181,6 +179,11 @@ export class Cache {
     if (rows !== undefined) return rows
     throw missing(`${entity} has no cache policy`, `cachePolicy(${entity}, { ttl: 60_000 })`)
   }
+}
+
+function requireObject(what: unknown): object {
+  if (typeof what === 'function' || (typeof what === 'object' && what !== null)) return what
+  throw new DataAccessError('OPTION_INVALID', `cached was given ${String(what)}; give an entity, a policy or a cached query`)
 }
 
 function missing(what: string, cure: string): DataAccessError {

@@ -57,7 +57,10 @@ export class CachedRows {
     this.#version = datedVersion(schemaVersion(this.meta), this.#keeping.staleMs)
     this.#stamps = [wholeEntityStamp(this.entity)]
     this.#idName = checkPolicy(this.meta, policy)
-    this.#objects = this.meta.props.filter((property) => !isPrimitive(property)).map(({ name }) => name)
+    // A row may be one of a subclass, whose properties the root does not list when it has a table of its own.
+    const classes = [...orm.getMetadata()].filter(({ root }) => root === this.meta.root)
+    const properties = classes.flatMap(({ props }) => props)
+    this.#objects = [...new Set(properties.filter((property) => !isPrimitive(property)).map(({ name }) => name))]
     this.#hasUuids = propertyOf(this.meta, this.#idName)?.customType instanceof Uuid
   }
 

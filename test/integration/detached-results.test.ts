@@ -1,6 +1,6 @@
 import { Reference, wrap } from '@mikro-orm/core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { Account, Address, Money, PaidPlan, Plan } from '../support/account-entities.ts'
+import { Account, Address, Medium, Money, PaidPlan, Photo, Plan } from '../support/account-entities.ts'
 import { Author, Book, booksOf } from '../support/cache-entities.ts'
 import { type CacheGround, cacheCombinations, openCacheGround } from '../support/cache-ground.ts'
 
@@ -103,6 +103,20 @@ describe.each(cacheCombinations)('detached results on $dialect with the $store s
     managed.settings?.tags.push('spoiled too')
     const other = await hitOf(Author, author)
     expect([other.born, other.portrait, other.settings]).toEqual([new Date(5), Buffer.from([1]), settings])
+  })
+
+  test('of a class with a table of its own share nothing with what is kept either', async () => {
+    const em = ground.fork()
+    const values = { takenAt: new Date(5), thumbnail: Buffer.from([1]), tags: ['a'] }
+    const { id } = em.create(Photo, { name: 'photo', ...values })
+    await em.flush()
+    const first = (await hitOf(Medium, id)) as Photo
+    expect(first).toBeInstanceOf(Photo)
+    first.takenAt.setTime(0)
+    first.thumbnail.fill(9)
+    first.tags.push('spoiled')
+    const { takenAt, thumbnail, tags } = (await hitOf(Medium, id)) as Photo
+    expect({ takenAt, thumbnail, tags }).toEqual(values)
   })
 
   test('of one query belong to one reader each', async () => {

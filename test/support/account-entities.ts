@@ -82,5 +82,25 @@ export class PaidPlan extends PaidPlanSchema.class {
 }
 PaidPlanSchema.setClass(PaidPlan)
 
+/** Two classes with a table each. */
+export const MediumSchema = defineEntity({
+  name: 'Medium',
+  tableName: 'media',
+  inheritance: 'tpt',
+  properties: { ...idProps, name: p.string() },
+})
+export class Medium extends MediumSchema.class {}
+MediumSchema.setClass(Medium)
+
+export const PhotoSchema = defineEntity({
+  name: 'Photo',
+  tableName: 'photos',
+  extends: MediumSchema,
+  properties: { takenAt: p.datetime(), thumbnail: p.blob(), tags: p.json<string[]>() },
+})
+export class Photo extends PhotoSchema.class {}
+PhotoSchema.setClass(Photo)
+
+export const mediumPolicy = cachePolicy(Medium, { ttl: 60_000 })
 export const accountPolicy = cachePolicy(Account, { ttl: 60_000 })
 export const planPolicy = cachePolicy(Plan, { ttl: 60_000 })

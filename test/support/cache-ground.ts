@@ -11,7 +11,16 @@ import { cacheTables } from '../../src/cache/tables.ts'
 import { TransactionSubscriber } from '../../src/database/transaction-subscriber.ts'
 import { silentLogger } from '../../src/kernel/logger.ts'
 import { type Cache, type OpenCacheOptions, openCache } from '../../src/repository/cached-reads.ts'
-import { AccountSchema, accountPolicy, PaidPlanSchema, PlanSchema, planPolicy } from './account-entities.ts'
+import {
+  AccountSchema,
+  accountPolicy,
+  MediumSchema,
+  mediumPolicy,
+  PaidPlanSchema,
+  PhotoSchema,
+  PlanSchema,
+  planPolicy,
+} from './account-entities.ts'
 import {
   Author,
   AuthorSchema,
@@ -92,7 +101,7 @@ export async function openCacheGround(
   }
 }
 
-const usualCaches = [authorPolicy, bookPolicy, accountPolicy, planPolicy, latestBook, booksOf, countBooks]
+const usualCaches = [authorPolicy, bookPolicy, accountPolicy, planPolicy, mediumPolicy, latestBook, booksOf, countBooks]
 
 async function open(
   dialect: TestDialect,
@@ -106,7 +115,16 @@ async function open(
     throw error
   })
   const shared: Partial<Options> = {
-    entities: [AuthorSchema, BookSchema, AccountSchema, PlanSchema, PaidPlanSchema, ...cacheTables.entities],
+    entities: [
+      AuthorSchema,
+      BookSchema,
+      AccountSchema,
+      PlanSchema,
+      PaidPlanSchema,
+      MediumSchema,
+      PhotoSchema,
+      ...cacheTables.entities,
+    ],
     subscribers: [subscriber],
     ensureDatabase: false,
     debug: ['query'],
