@@ -134,7 +134,7 @@ export class EventStore {
       return
     }
     const [row] = await this.#store.run<{ last: string; holders: string[] }>(
-      `select last_value::text as last, array(
+      `select (case when is_called then last_value else last_value - 1 end)::text as last, array(
         select distinct virtualtransaction from pg_locks where locktype = 'advisory' and classid = ${advisoryLockClass} and objsubid = 2
           and granted and database = (select oid from pg_database where datname = current_database())
       ) as holders from domain_events_sequence`,

@@ -110,6 +110,15 @@ describe('a fetch on PostgreSQL', () => {
     for (const client of idle) await client.end()
   })
 
+  test('a number that nobody has drawn is not trusted, so that the very first event is not passed over', async () => {
+    const events = new EventStore(new OutboxStore(bench.data.orm))
+    const watermark = new Watermark()
+    for (let sample = 0; sample < 3; sample++) await events.sampleSequence(watermark)
+    expect(watermark.value).toBe(0n)
+    await bench.record('first', [1])
+    for (let sample = 0; sample < 2; sample++) await events.sampleSequence(watermark)
+    expect(watermark.value).toBe(1n)
+  })
   test.each(['pg_advisory_xact_lock(14318091, 7)', 'pg_advisory_xact_lock_shared(14318091, -1)'])(
     'never trusts a number that a transaction with %s may still bring',
     async (lock) => {

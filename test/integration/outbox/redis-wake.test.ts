@@ -104,7 +104,7 @@ describe.each(dialects)('a wake over Redis on %s', (dialect) => {
     await expect.poll(() => sure(data), { timeout: 10_000 }).toBe(false)
     // The message never leaves, and nobody waits for it.
     await record(data, 1)
-    await expect.poll(() => seen).toEqual([1])
+    await expect.poll(() => seen, { timeout: 10_000 }).toEqual([1])
     const warnings = () => logger.warnings.map(({ message }) => message).join()
     await expect.poll(warnings, { timeout: 10_000 }).toContain(`No wake comes through on channel ${channel}`)
     proxy.resume()
