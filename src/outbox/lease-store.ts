@@ -1,5 +1,6 @@
 import type { EntityManager } from '@mikro-orm/core'
 import { type Dialect, runSql } from '../database/sql.ts'
+import { type InFlightNote, readInFlightNote } from './in-flight-note.ts'
 import type { OutboxStore } from './outbox-store.ts'
 import { sqlAmong, sqlFromNow, sqlNow, sqlRows } from './store-sql.ts'
 
@@ -29,7 +30,8 @@ export interface LeaseView {
 /** A relay that was found dead, with what it had in hand. */
 export interface DeadRelay {
   readonly id: string
-  readonly inFlight: readonly string[]
+  /** By sequence number. */
+  readonly inFlight: readonly bigint[]
 }
 
 /** Writes down, in the transaction that it is given, what a relay that died had in hand. */
@@ -84,7 +86,7 @@ export class LeaseStore {
       )
       const found = rows.map(({ id, in_flight }) => ({
         id,
-        inFlight: in_flight === null ? [] : (JSON.parse(in_flight) as string[]),
+        inFlight: in_flight === null ? [] : readInFlightNote(JSON.parse(in_flight) as InFlightNote),
       }))
       for (const dead of found) {
         await noteCrash(em, dead)

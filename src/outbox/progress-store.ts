@@ -1,4 +1,5 @@
 import type { Dialect } from '../database/sql.ts'
+import { toInFlightNote } from './in-flight-note.ts'
 import type { OutboxStore } from './outbox-store.ts'
 import { sqlAmong, sqlNow, sqlRows } from './store-sql.ts'
 
@@ -27,16 +28,16 @@ export class ProgressStore {
   }
 
   /**
-   * Notes which events a relay is about to publish, for whoever finds it crashed. Resolves to the redrives since the relay
+   * Notes which events a relay is about to publish, by their sequence numbers, for whoever finds it crashed. Resolves to the redrives since the relay
    * registered, 0 for one that is not registered: when they have become more, others may come before these events.
    */
-  async noteInFlight(relay: string, ids: readonly string[]): Promise<number> {
+  async noteInFlight(relay: string, sequences: readonly bigint[]): Promise<number> {
     // A crash of the database forgets the note, and it is not the database's crash that the note is for.
     const relaxed = this.#dialect === 'postgresql' ? ` and ${relaxedCommit}` : ''
     const note = this.#dialect === 'postgresql' ? '?::json' : '?'
     const [row] = await this.#store.run<{ redrives: number }>(
       `update outbox_relays set in_flight = ${note} where id = ?${relaxed} returning redrives`,
-      [JSON.stringify(ids), relay],
+      [JSON.stringify(toInFlightNote(sequences)), relay],
     )
     return row?.redrives ?? 0
   }

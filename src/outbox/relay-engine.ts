@@ -125,7 +125,7 @@ export class RelayEngine {
   async #publish(batch: readonly EventInHand[], readAhead: boolean, deadline: AbortSignal): Promise<Step> {
     const redrives = await this.#progress.noteInFlight(
       this.id,
-      batch.map(({ id }) => id),
+      batch.map(({ row }) => row.sequence),
     )
     if (this.#reader.redriven(redrives)) return { kind: 'busy', counts: nothing }
     const admission = this.outage.admit()
@@ -149,6 +149,8 @@ export class RelayEngine {
     this.#settler.tell(settled)
     if (pause?.settlement.kind === 'pause') this.outage.began(admission, pause.settlement.error, deadline.aborted)
     else if (tried.length > 0) this.outage.ended()
+    // What waits for its next try is in nobody's hand: a crash meanwhile is not its doing.
+    if (settled.some(({ settlement }) => settlement.kind === 'retry')) await this.#progress.noteInFlight(this.id, [])
     // Untouched since too little was left of the lease: let the renewal come first.
     if (tried.length === 0) await this.#parts.clock.wait(this.leases.intervalMs / 4, deadline).catch(() => {})
     return { kind: 'busy', counts }

@@ -33,7 +33,7 @@ export interface RelayEvents {
 /** The name of something that a relay tells. */
 export type RelayEventName = keyof RelayEvents
 
-/** Holds the listeners of a relay. One that throws is logged and disturbs nobody. */
+/** Holds the listeners of a relay. One that throws or rejects is logged and disturbs nobody. */
 export class RelayListeners {
   readonly #listeners = new Map<RelayEventName, Set<(event: never) => void>>()
   readonly #logger: Logger
@@ -53,10 +53,16 @@ export class RelayListeners {
   tell<Name extends RelayEventName>(name: Name, event: RelayEvents[Name]): void {
     for (const listener of this.#listeners.get(name) ?? []) {
       try {
-        ;(listener as (event: RelayEvents[Name]) => void)(event)
+        // Also an async function may stand where nothing is returned.
+        const returned = (listener as (event: RelayEvents[Name]) => unknown)(event)
+        if (returned instanceof Promise) returned.catch((error: unknown) => this.#failed(name, error))
       } catch (error) {
-        this.#logger.error(`A listener of the relay's event ${name} threw`, { error })
+        this.#failed(name, error)
       }
     }
+  }
+
+  #failed(name: RelayEventName, error: unknown): void {
+    this.#logger.error(`A listener of the relay's event ${name} threw`, { error })
   }
 }

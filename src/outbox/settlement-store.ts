@@ -132,19 +132,29 @@ export class SettlementStore {
 
   /**
    * Marks the events that a crashed relay had in hand, so that they are tried one by one. When it was a single one, the crash
-   * is counted as its failed attempt.
+   * is counted as its failed attempt. Relies on domain_events_pending_index: they are looked for in the relay's buckets alone.
    */
-  async blameCrash(em: EntityManager, relay: string, ids: readonly string[]): Promise<void> {
-    if (ids.length === 0) return
+  async blameCrash(em: EntityManager, relay: string, sequences: readonly bigint[]): Promise<void> {
     const dialect = this.#dialect
-    const alone = ids.length === 1
-    const error = `${crashMark}: relay ${relay} ended without a word while it published ${alone ? 'this event' : `${ids.length} events, this one among them`}`
-    const rows = JSON.stringify(ids.map((id) => ({ id })))
-    const among = sqlAmong(dialect, 'id', `select s.id from ${sqlRows(dialect, 's', { id: 'uuid' })}`)
+    const first = sequences[0]
+    const last = sequences.at(-1)
+    if (first === undefined || last === undefined) return
+    const alone = sequences.length === 1
+    const error = `${crashMark}: relay ${relay} ended without a word while it published ${alone ? 'this event' : `${sequences.length} events, this one among them`}`
+    const rows = JSON.stringify(sequences.map((sequence) => ({ sequence: String(sequence) })))
+    const span = "e.status = 'pending' and e.bucket = l.bucket and e.sequence between ? and ?"
+    // Offset 0 keeps the planner from reading the whole table for a hash join.
+    const events =
+      dialect === 'postgresql'
+        ? `cross join lateral (select e.id, e.sequence from domain_events e where ${span} offset 0) as e`
+        : `cross join domain_events as e on ${span}`
+    const inHand = `select e.id from outbox_leases l ${events} where l.owner = ?
+      and e.sequence in (select s.sequence from ${sqlRows(dialect, 's', { sequence: 'bigint' })})`
+    const among = sqlAmong(dialect, 'id', inHand)
     const blamed = await runSql<{ id: string; attempts: number }>(
       em,
       `update domain_events set last_error = ?, attempts = attempts + ? where status = 'pending' and ${among} returning id, attempts`,
-      [error, alone ? 1 : 0, rows],
+      [error, alone ? 1 : 0, String(first), String(last), relay, rows],
     )
     if (!alone) return
     for (const { id, attempts } of blamed) {

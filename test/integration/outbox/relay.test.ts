@@ -100,6 +100,30 @@ describe.each(dialects)('a relay on %s', (dialect) => {
     expect(relay.status()).toMatchObject({ published: 4, retried: 2, deadLettered: 0, state: 'stopped' })
   })
 
+  test('what waits for its next try is noted as in hand no more', async () => {
+    await bench.record('a', [0])
+    const notes: (string | undefined)[] = []
+    const note = async () => {
+      const [row] = await bench.sql<{ note: string }>('select cast(in_flight as text) as note from outbox_relays')
+      return row?.note
+    }
+    const relay = bench.outbox.relay({
+      publisher: {
+        name: 'p',
+        publish: async () => {
+          notes.push(await note())
+          throw new Error('not now')
+        },
+      },
+      retry: { attempts: 3, baseMs: 3_600_000, maxMs: 3_600_000 },
+    })
+    await relay.start()
+    await expect.poll(note, { timeout: 30_000 }).toBe('[]')
+    await relay.stop()
+    const [row] = await bench.sql<{ sequence: string }>('select cast(sequence as text) as sequence from domain_events')
+    expect(notes.at(-1)).toBe(`["${row?.sequence}"]`)
+  })
+
   test('an event out of attempts becomes a dead letter with its history, and its key goes on', async () => {
     const ids = await bench.record('a', [1, 2, 3])
     const relay = bench.outbox.relay({
