@@ -93,6 +93,9 @@ export interface CacheStore {
    */
   readNow?(request: EntryRequest): Payload | undefined
 
+  /** Ends copies in this process: the next read tells what the store itself has. A store without copies leaves it out. */
+  dropCopies?(keys: readonly string[]): void
+
   /** How long copies in this process may outlive their entries at most, in milliseconds; without it there are no copies. */
   readonly copiesMs?: number
 

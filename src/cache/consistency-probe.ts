@@ -4,6 +4,7 @@ import type { CacheStore, Hit, Payload } from './cache-store.ts'
 import { encode } from './codec.ts'
 import type { FigureCounter } from './figures.ts'
 import type { Load, ReadRequest } from './load.ts'
+import { withinMoment } from './within-moment.ts'
 
 /** What a {@link ConsistencyProbe} works with. */
 export interface ProbeParts {
@@ -45,10 +46,10 @@ export class ConsistencyProbe {
     this.#running.add(running)
   }
 
-  /** Ends the waits, and resolves when no check runs. */
+  /** Ends the waits, and resolves when no check runs, at the latest after a second. */
   async close(): Promise<void> {
     this.#closing.abort()
-    await Promise.all(this.#running)
+    await withinMoment(this.#running)
   }
 
   async #check(request: ReadRequest, hit: Hit, shown: Payload, load: Load): Promise<boolean> {

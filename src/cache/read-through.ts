@@ -68,6 +68,8 @@ export class ReadThrough {
    * @param fresh reads all from the database, in loads that begin after this call.
    */
   async read(requests: readonly ReadRequest[], load: Load, figures: FigureCounter, fresh = false): Promise<Payload[]> {
+    // A copy tells nothing of the entry that is to be replaced.
+    if (fresh) this.#parts.store.dropCopies?.(requests.map(({ key }) => key))
     const found = await this.#look(requests, figures)
     if (found === undefined || fresh) figures.answered([], requests.length)
     if (found === undefined) return this.#loads.readUnleased(requests, load, figures)

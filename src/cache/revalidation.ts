@@ -6,6 +6,10 @@ import type { FigureCounter } from './figures.ts'
 import { storedPayload } from './freshness.ts'
 import { leaseMs } from './lease.ts'
 import { type Load, type ReadRequest, timedLoad } from './load.ts'
+import { withinMoment } from './within-moment.ts'
+
+/** So many at most in one process, so that they leave the pool to those who wait; what is left out is begun by a later hit. */
+const mostAtOnce = 8
 
 /** Names the lease of those who read an entry anew while it is still served. */
 const leaseKeyOf = (key: string) => `${key}~`
@@ -19,6 +23,7 @@ export class Revalidation {
   readonly #store: CacheStore
   readonly #flights = new SingleFlight<void, undefined>()
   readonly #running = new Set<Promise<void>>()
+  #closed = false
 
   constructor(store: CacheStore) {
     this.#store = store
@@ -31,7 +36,7 @@ export class Revalidation {
 
   /** Begins, unless it is under way here. Never throws. */
   begin(request: ReadRequest, stale: Hit, load: Load, figures: FigureCounter): void {
-    if (this.#flights.latest(request.key) !== undefined) return
+    if (this.#closed || this.#running.size >= mostAtOnce || this.#flights.latest(request.key) !== undefined) return
     const flight = this.#flights.open(request.key, request.stamps)
     const run = async () => {
       try {
@@ -45,13 +50,16 @@ export class Revalidation {
     this.#running.add(running)
   }
 
-  /** Resolves when nothing is under way. */
+  /** Begins nothing more, and resolves when nothing is under way, at the latest after a second. May be called twice. */
   async close(): Promise<void> {
-    await Promise.all(this.#running)
+    this.#closed = true
+    await withinMoment(this.#running)
   }
 
   async #run(request: ReadRequest, stale: Hit, load: Load, figures: FigureCounter, fenced: () => boolean): Promise<void> {
-    const lease = { key: leaseKeyOf(request.key), version: '', stamps: [], token: randomUUID(), seen: undefined, keepMs: 1 }
+    const { stamps, keepMs } = request
+    // With the entry's stamps, so that they live as long as the entry that is to come.
+    const lease = { key: leaseKeyOf(request.key), version: '', stamps, token: randomUUID(), seen: undefined, keepMs }
     // Kept after a success until it ends, at most for a ttl: who looked before the new entry was there is not to load again.
     const ms = Math.min(leaseMs(figures.recentLoadMs), request.keepMs - request.staleMs)
     const [granted] = await this.#store.acquire([lease], ms)

@@ -78,7 +78,14 @@ async function schemaOfTables(em: EntityManager, settings: MigrationsOptions): P
   // MikroORM fills in the default schema where an application names none.
   const named = em.config.get('schema', '') !== em.getPlatform().getDefaultSchemaName()
   if (dialectOf(em) !== 'postgresql' || named || settings.schema || settings.tableName?.includes('.')) return {}
-  const [row] = await runSql<{ schema: string | null }>(em, 'select current_schema() as schema')
+  // Where the table is, by the search_path, or will be created: a schema before it may have been added later.
+  const [row] = await runSql<{ schema: string | null }>(
+    em,
+    `select coalesce((
+      select n.nspname from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = to_regclass(quote_ident(?))
+    ), current_schema()) as schema`,
+    [settings.tableName ?? 'mikro_orm_migrations'],
+  )
   return row?.schema ? { schema: row.schema } : {}
 }
 

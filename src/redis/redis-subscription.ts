@@ -17,7 +17,7 @@ export class RedisSubscription {
   constructor(
     options: RedisOptions,
     channels: readonly string[],
-    onMessage: (text: string) => void,
+    onMessage: (text: string, channel: string) => void,
     logger: Logger,
     events: SubscriptionEvents = {},
   ) {
@@ -43,13 +43,20 @@ export class RedisSubscription {
   async #open(
     { url, client: given }: RedisOptions,
     channels: readonly string[],
-    onMessage: (text: string) => void,
+    onMessage: (text: string, channel: string) => void,
     { onConnection = () => undefined }: SubscriptionEvents,
   ): Promise<RedisClient> {
     // A connection that hears can do nothing else, so a caller's own client is left alone and copied.
     const client = given === undefined ? await makeRedisClient(url as string) : copyOf(given)
     client.on('error', () => undefined) // the sending side tells it
-    client.on('message', (_channel: string, text: string) => onMessage(text))
+    let hearing = connectionOf(client)
+    client.on('message', (channel: string, text: string) => {
+      // A cluster changes the node that it hears without a word: what was sent between the two is lost.
+      const now = connectionOf(client)
+      if (now !== hearing) onConnection()
+      hearing = now
+      onMessage(text, channel)
+    })
     client.on('close', onConnection)
     client.on('ready', () => {
       onConnection()
@@ -63,4 +70,9 @@ export class RedisSubscription {
 // Two calls, since the two kinds take different arguments.
 function copyOf(client: RedisClient): RedisClient {
   return 'nodes' in client ? client.duplicate() : client.duplicate()
+}
+
+/** What hears for a client: ioredis keeps that of a cluster to itself. */
+function connectionOf(client: RedisClient): unknown {
+  return (client as { readonly subscriber?: { getInstance?(): unknown } }).subscriber?.getInstance?.()
 }

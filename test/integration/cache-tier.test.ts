@@ -108,6 +108,30 @@ describe('copies in this process of what is in Redis', () => {
     }
   })
 
+  test('end with a fresh read, which is kept for the reads that follow', async () => {
+    const [one, two] = [await open(), await open()]
+    const id = await addUser(one)
+    // As another program would: past every invalidation.
+    const rename = (name: string) => runSql(one.fork(), 'update users set name = ? where id = ?', [name, id])
+    const freshName = async (data: DataAccess) => (await data.cached(userCache).get(id, { fresh: true }))?.name
+    await copied(one, id)
+    await copied(two, id)
+    await rename('second')
+    expect([await freshName(two), await nameOf(two, id)]).toEqual(['second', 'second'])
+    await rename('third')
+    expect([await freshName(one), await nameOf(one, id)]).toEqual(['third', 'third'])
+  })
+
+  test('end when somebody says on the bus what nobody understands', async () => {
+    const data = await open()
+    const id = await addUser(data)
+    for (const text of ['{"from":"other"}', '{', '17', 'null']) {
+      await copied(data, id)
+      await spy.publish(`${redis.prefix}bus`, text)
+      await expect.poll(() => isNear(data, id), { ...inTime, interval: 5 }).toBe(false)
+    }
+  })
+
   test('end as the message of another process comes', async () => {
     const data = await open()
     const id = await addUser(data)

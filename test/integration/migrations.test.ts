@@ -72,6 +72,26 @@ describe('migrations in a schema of their own', () => {
       await database.close()
     }
   })
+
+  it('run no second time when a schema comes before theirs in the search_path', async () => {
+    const database = await openTestDatabase('postgresql')
+    const started: MikroORM[] = []
+    try {
+      for (const [searchPath, ran] of [
+        ['public', ['z-first']],
+        ['later,public', []],
+      ] as const) {
+        const options = { url: database.url, driverOptions: { options: `-c search_path=${searchPath}` } }
+        const orm = await openOrm(options, { entities: [User] })
+        started.push(orm)
+        await runSql(orm.em.fork(), 'create schema if not exists later')
+        expect(await migrate(orm, [first])).toEqual(ran)
+      }
+    } finally {
+      for (const orm of started) await orm.close()
+      await database.close()
+    }
+  })
 })
 
 describe.each(dialects)('migrations on %s', (dialect) => {

@@ -58,7 +58,7 @@ export class InvalidationBus {
     this.#subscription = new RedisSubscription(
       options,
       [busChannel(prefix), this.#ownChannel],
-      (text) => this.#hear(text),
+      (text, channel) => this.#hear(text, channel),
       logger,
       {
         // Until a beat that was sent after this has been heard, nothing proves that the subscription stands.
@@ -91,20 +91,31 @@ export class InvalidationBus {
     void this.#subscription.reconnect()
   }
 
-  #hear(text: string): void {
-    if (!text.startsWith('{')) {
+  #hear(text: string, channel: string): void {
+    if (channel === this.#ownChannel) {
       const now = this.#parts.clock.now()
       if (!this.sound(now)) this.#parts.onGap()
       this.#soundUntil = Number(text) + silenceMs
       this.#signAt = now
       return
     }
-    const { from, keys } = JSON.parse(text) as BusMessage
-    if (from !== this.#parts.self) this.#parts.onExpired(keys)
+    const message = toBusMessage(text)
+    // Whatever else somebody sends here, it may stand for what we do not understand.
+    if (message === undefined) this.#parts.onGap()
+    else if (message.from !== this.#parts.self) this.#parts.onExpired(message.keys)
   }
 
   #lost(): void {
     this.#soundUntil = Number.NEGATIVE_INFINITY
     this.#parts.onGap()
+  }
+}
+
+function toBusMessage(text: string): BusMessage | undefined {
+  try {
+    const { from, keys } = JSON.parse(text) as Partial<BusMessage>
+    return typeof from === 'string' && Array.isArray(keys) ? { from, keys } : undefined
+  } catch {
+    return undefined
   }
 }

@@ -31,6 +31,10 @@ export class TieredStore implements CacheStore {
     return this.#copyOf(request)?.payload
   }
 
+  dropCopies(keys: readonly string[]): void {
+    this.#parts.near.expire(keys)
+  }
+
   async read(requests: readonly EntryRequest[]): Promise<readonly Found[]> {
     const { far, near, bus, ttlMs, clock } = this.#parts
     const found = requests.map((request): Found | undefined => this.#copyOf(request))

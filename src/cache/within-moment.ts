@@ -1,0 +1,8 @@
+import { setTimeout as delay } from 'node:timers/promises'
+
+const momentMs = 1000
+
+/** Waits at a close for what is under way, at most a second: a load has no limit of its own. */
+export async function withinMoment(running: Iterable<Promise<void>>): Promise<void> {
+  await Promise.race([Promise.all(running), delay(momentMs, undefined, { ref: false })])
+}

@@ -1,0 +1,83 @@
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { FigureCounter } from '../../../src/cache/figures.ts'
+import type { Load, ReadRequest } from '../../../src/cache/load.ts'
+import { MemoryStore } from '../../../src/cache/memory/memory-store.ts'
+import { ReadThrough } from '../../../src/cache/read-through.ts'
+import { ManualClock } from '../../../src/testing/manual-clock.ts'
+
+const ttl = 1000
+const staleMs = 1000
+
+beforeEach(() => void vi.useFakeTimers({ toFake: ['Date'] }))
+afterEach(() => void vi.useRealTimers())
+
+function open() {
+  const clock = new ManualClock()
+  /** Both clocks go on: that of the store, and the one on the wall, which tells how fresh an entry is. */
+  const pass = async (ms: number) => {
+    vi.setSystemTime(Date.now() + ms)
+    await clock.advance(ms)
+  }
+  const store = new MemoryStore({ maxEntries: 10_000, clock })
+  const reads = new ReadThrough({ store, clock, settled: () => true, graceMs: 1000 })
+  return { pass, reads, figures: new FigureCounter('cache of E') }
+}
+const request = (id: number): ReadRequest => ({
+  ...{ key: `E:${id}`, stamps: ['E#*'], version: 'v', keepMs: ttl + staleMs, staleMs, probe: 0 },
+})
+const load: Load = async (requests) => requests.map(() => ({ payload: { n: 1 }, ttlMs: ttl }))
+
+test('an entry that is read anew in time is never missed, however long it is served', async () => {
+  const { pass, reads, figures } = open()
+  const ids = Array.from({ length: 4 }, (_, id) => id)
+  for (let step = 0; step < 40; step++) {
+    for (const id of ids) await reads.read([request(id)], load, figures)
+    await pass(0.3 * ttl)
+  }
+  const { misses, stale, loads } = figures.read()
+  expect(misses).toBe(ids.length)
+  expect(stale).toBeGreaterThan(ids.length)
+  expect(loads).toBe(ids.length + stale)
+})
+
+test('many entries that are past their ttl at once are read anew a few at a time', async () => {
+  const { pass, reads, figures } = open()
+  const requests = Array.from({ length: 100 }, (_, id) => request(id))
+  await reads.read(requests, load, figures)
+  await pass(1.2 * ttl)
+  let running = 0
+  let most = 0
+  let finish = () => {}
+  const finished = new Promise<void>((resolve) => {
+    finish = resolve
+  })
+  const slow: Load = async (loading) => {
+    most = Math.max(most, ++running)
+    await finished
+    running--
+    return load(loading)
+  }
+  await reads.read(requests, slow, figures)
+  await expect.poll(() => running).toBe(8)
+  finish()
+  await expect.poll(() => running).toBe(0)
+  await reads.close()
+  expect(most).toBe(8)
+})
+
+test('a close waits for what never ends a moment only, and nothing begins behind it', { timeout: 20_000 }, async () => {
+  const { pass, reads, figures } = open()
+  await reads.read([request(1), request(2)], load, figures)
+  await pass(1.2 * ttl)
+  let begun = 0
+  const never: Load = () => {
+    begun++
+    return new Promise(() => {})
+  }
+  await reads.read([request(1)], never, figures)
+  await expect.poll(() => begun).toBe(1)
+  await reads.close()
+  await reads.read([request(2)], never, figures)
+  await new Promise((resolve) => setImmediate(resolve))
+  expect(begun).toBe(1)
+})
