@@ -1,5 +1,6 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { DataAccessError } from '../errors.ts'
+import { anything, checkOptions } from '../kernel/options.ts'
 import type { DecodedEvent, OutboxEvent } from './publisher.ts'
 
 /** Lengths of the columns that hold an event's names, in characters. */
@@ -52,11 +53,15 @@ export interface DomainEventDefinition<Schema extends StandardSchemaV1 = Standar
  * Defines a kind of domain event. The payload is validated when an event is recorded and again when it is read, with the
  * same schema; stored is the JSON of the schema's output.
  *
- * @throws DataAccessError `EVENT_DEFINITION_INVALID` for an empty or too long name, or something that is no Standard Schema.
+ * @throws DataAccessError `EVENT_DEFINITION_INVALID` for an empty or too long name, or something that is no Standard Schema;
+ * `OPTION_INVALID` for an option that is unknown.
  */
 export function defineEvent<Schema extends StandardSchemaV1, Aggregate extends object = object>(
   options: DomainEventOptions<Schema, Aggregate>,
 ): DomainEventDefinition<Schema, Aggregate> {
+  // What they hold has errors of its own.
+  const known = { type: anything, aggregate: anything, payload: anything, version: anything, codec: anything }
+  checkOptions({ door: 'defineEvent' }, options, known)
   const { type, aggregate, payload, version = 1, codec } = options
   const aggregateType = typeof aggregate === 'string' ? aggregate : aggregate.name
   requireName('type', type, eventLengths.type, type)

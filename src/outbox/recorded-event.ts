@@ -2,6 +2,7 @@ import { helper } from '@mikro-orm/core'
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { v7 as uuidv7 } from 'uuid'
 import { DataAccessError } from '../errors.ts'
+import { checkOptions, type KnownOptions } from '../kernel/options.ts'
 import { type DomainEventDefinition, eventLengths } from './define-event.ts'
 import { encodePayload } from './payload.ts'
 
@@ -16,6 +17,16 @@ export interface RecordOptions {
   readonly headers?: Readonly<Record<string, string>>
   /** Not published before this moment, by the database's clock; later events of its key wait behind it. */
   readonly availableAt?: Date
+}
+
+const recordOptions: KnownOptions<RecordOptions> = {
+  orderingKey: { words: 'a string, or null for no order', fits: (value) => value === null || typeof value === 'string' },
+  headers: { words: 'an object of strings', fits: isTexts },
+  availableAt: { words: 'a Date', fits: (value) => value instanceof Date },
+}
+
+function isTexts(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && Object.values(value).every((text) => typeof text === 'string')
 }
 
 /** An event as recorded: it exists if and only if the unit of work commits. */
@@ -46,7 +57,8 @@ export type RecordEvent = <Schema extends StandardSchemaV1, Aggregate extends ob
 /**
  * Makes the event that `record()` stores: validated, encoded, with its id and key.
  *
- * @throws DataAccessError `EVENT_PAYLOAD_REFUSED`, `EVENT_PAYLOAD_NOT_JSON`, `EVENT_SCHEMA_ASYNC`, `EVENT_AGGREGATE_INVALID`.
+ * @throws DataAccessError `EVENT_PAYLOAD_REFUSED`, `EVENT_PAYLOAD_NOT_JSON`, `EVENT_SCHEMA_ASYNC`, `EVENT_AGGREGATE_INVALID`,
+ * `OPTION_INVALID`.
  */
 export function makeEvent<Schema extends StandardSchemaV1, Aggregate extends object>(
   event: DomainEventDefinition<Schema, Aggregate>,
@@ -54,6 +66,7 @@ export function makeEvent<Schema extends StandardSchemaV1, Aggregate extends obj
   payload: unknown,
   options: RecordOptions,
 ): RecordedEvent<StandardSchemaV1.InferOutput<Schema>> {
+  checkOptions({ door: `record(${event.type})` }, options, recordOptions)
   const aggregateId = aggregateIdOf(event, aggregate)
   const { value, json } = encodePayload(event, payload)
   const orderingKey = options.orderingKey === undefined ? `${event.aggregateType}:${aggregateId}` : options.orderingKey
