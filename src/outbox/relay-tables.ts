@@ -1,6 +1,5 @@
 import { defineEntity, p } from '@mikro-orm/core'
 import { JsonTextType } from '../database/json-text.ts'
-import type { InFlightNote } from './in-flight-note.ts'
 
 /** A bucket's lease: which relay may publish its events, until when by the database's clock, and the epoch that fences it. */
 export const OutboxLease = defineEntity({
@@ -26,7 +25,7 @@ export const OutboxRelay = defineEntity({
     startedAt: p.datetime(3),
     expiresAt: p.datetime(3),
     /** The events it had in hand when it last wrote: what a crash is blamed on. */
-    inFlight: p.type(JsonTextType).$type<InFlightNote>().nullable(),
+    inFlight: p.type(JsonTextType).$type<readonly (string | number)[]>().nullable(),
     /** Counts the redrives since it registered: what is pending may begin earlier than the relay knows. */
     redrives: p.integer().default(0),
   },
