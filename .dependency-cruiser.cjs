@@ -13,26 +13,37 @@ const floors = [
   ['^src/data-access[.]ts$'],
   ['^src/index[.]ts$', '^src/testing/', '^src/migrations/', '^src/cli/'],
 ]
+// The rooms of the outbox, lowest first: what is published, what is recorded, its tables and statements, who publishes, who examines.
+const outboxRooms = [
+  ['^src/outbox/publishing/'],
+  ['^src/outbox/event/'],
+  ['^src/outbox/store/'],
+  ['^src/outbox/relay/'],
+  ['^src/outbox/doctor/', '^src/outbox/redis-wake/', '^src/outbox/dead-letters[.]ts$'],
+  ['^src/outbox/outbox[.]ts$'],
+]
 // What a folder gives to the outside stands in its index.ts: an entry point of the package, above all floors.
 const entryPoint = '^src/(|.+/)index[.]ts$'
 
-const floorRules = floors.flatMap((places, floor) =>
-  places.map((place) => ({
-    name: `floor-${floor}-${place
-      .replace(/[^a-z-]+/g, ' ')
-      .trim()
-      .replace(/^src /, '')
-      .replaceAll(' ', '-')}`,
-    comment: 'Imports go down only. An upward need is met by a port on the lower floor.',
-    severity: 'error',
-    from: { path: place, pathNot: entryPoint },
-    to: { path: '^src/', pathNot: [...floors.slice(0, floor).flat(), place.replace(/\(.*\)/, '$1')] },
-  })),
-)
+const rulesOf = (title, floors, within) =>
+  floors.flatMap((places, floor) =>
+    places.map((place) => ({
+      name: `${title}-${floor}-${place
+        .replace(/[^a-z-]+/g, ' ')
+        .trim()
+        .replace(/^src /, '')
+        .replaceAll(' ', '-')}`,
+      comment: 'Imports go down only. An upward need is met by a port on the lower floor.',
+      severity: 'error',
+      from: { path: place, pathNot: entryPoint },
+      to: { path: within, pathNot: [...floors.slice(0, floor).flat(), place.replace(/\(.*\)/, '$1')] },
+    })),
+  )
 
 module.exports = {
   forbidden: [
-    ...floorRules,
+    ...rulesOf('floor', floors, '^src/'),
+    ...rulesOf('outbox', outboxRooms, '^src/outbox/'),
     {
       name: 'has-a-floor',
       comment: 'A new folder of src gets its floor in .dependency-cruiser.cjs first.',

@@ -2,11 +2,18 @@ import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Extractor, ExtractorConfig } from '@microsoft/api-extractor'
+import { readCommandLine } from './command-line.ts'
 import { entryPoints } from './entry-points.ts'
 
-// `npm run api` writes docs/api/<entry point>.api.md from the built types; `--check` changes nothing, and fails when one differs.
-// What changes there is what a user of the package sees change.
-const check = process.argv.includes('--check')
+const usage = `npm run api [-- --check]
+
+Writes docs/api/<entry point>.api.md from the built types: what changes there is what a user of the package sees change.
+
+  --check   changes nothing, and fails when a report differs; \`npm run api:check\` for short
+  --help    prints this`
+const { check } = readCommandLine(usage, { check: { type: 'boolean', default: false } }).values
+await import('./build-if-needed.ts')
+
 const reportFolder = join(process.cwd(), 'docs/api')
 const tempFolder = mkdtempSync(join(tmpdir(), 'data-access-api-'))
 const wanted = new Set<string>()

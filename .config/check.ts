@@ -1,7 +1,13 @@
+import { readCommandLine } from './command-line.ts'
 import { runSteps } from './run-steps.ts'
 import { staticSteps } from './static-steps.ts'
 
-// `npm run check`: what can be said in seconds, without a server and without a build.
+readCommandLine(
+  `npm run check
+
+Says in seconds, without a server and without a build, whether format, lint, floors, types, dead code and unit tests are well.`,
+  {},
+)
 const failed = await runSteps('check', [
   ...staticSteps,
   { name: 'unit tests', command: ['vitest', 'run', '--project', 'unit', '--reporter', 'dot'] },

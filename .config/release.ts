@@ -2,7 +2,7 @@ import { execFileSync, spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { parseArgs } from 'node:util'
+import { readCommandLine } from './command-line.ts'
 
 const help = `npm run release [-- options]
 
@@ -11,19 +11,7 @@ Verifies everything and publishes the version of package.json to the registry th
   --dry-run   does all but publish and tag
   --help      prints this`
 
-const { help: asked, 'dry-run': dryRun } = options()
-if (asked) console.log(help)
-else release(dryRun)
-
-function options() {
-  try {
-    return parseArgs({
-      options: { 'dry-run': { type: 'boolean', default: false }, help: { type: 'boolean', default: false } },
-    }).values
-  } catch (error) {
-    fail(`${error instanceof Error ? error.message : error}\n\n${help}`)
-  }
-}
+release(readCommandLine(help, { 'dry-run': { type: 'boolean', default: false } }).values['dry-run'])
 
 function release(dryRun: boolean): void {
   const { name, version } = JSON.parse(readFileSync('package.json', 'utf8'))

@@ -1,6 +1,10 @@
 import { spawnSync } from 'node:child_process'
+import { offerHelp } from './command-line.ts'
 
-// `npm run soak`: the races and faults in full, for hours rather than minutes. Arguments go to vitest.
+offerHelp(`npm run soak [-- <options of vitest>]
+
+Runs races and faults in full: each race REPEATS times (default 100), faults at full size. Takes an hour or more; one file:
+\`npm run soak -- test/integration/commit-order.test.ts\`.`)
 // SOAK=1 raises the sizes of the fault tests; REPEATS says how often each race is run.
 const { status } = spawnSync(
   'node',

@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { offerHelp } from './command-line.ts'
 import { fingerprint, keep, recall } from './fingerprint.ts'
 
 /** How many tests of one run went how. */
@@ -11,8 +12,12 @@ export interface TestFigures {
   readonly skipped: number
 }
 
-// `node .config/tests.ts` runs every test. Arguments go to vitest: `npm test -- --project unit`.
-// VERIFY_REUSES_TESTS=1 leaves the run out when all tests just passed on this very tree: .ci/run says it after `npm test`.
+offerHelp(`npm test [-- <options of vitest>]
+
+Runs every test, and finds or starts the PostgreSQL and Redis that they need. A part of them: \`npm test -- --project unit\`, or
+\`npm test -- test/integration/outbox\`. \`npx vitest --help\` lists the options. VERIFY_REUSES_TESTS=1 leaves the run out when all tests just
+passed on this very tree.`)
+await import('./build-if-needed.ts')
 const args = process.argv.slice(2)
 const tree = fingerprint(['.'])
 const earlier = args.length === 0 && process.env.VERIFY_REUSES_TESTS === '1' ? recall<TestFigures>('tests', tree) : undefined

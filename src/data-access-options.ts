@@ -4,7 +4,7 @@ import { type DatabaseOptions, databaseExpected } from './database/database-opti
 import { DataAccessError } from './errors.ts'
 import { type DataAccessExtensionOptions, extensionOptions } from './extension.ts'
 import { checkOptions, type Expectation } from './kernel/options.ts'
-import type { WakeChoice } from './outbox/wake.ts'
+import type { WakeChoice } from './outbox/relay/wake.ts'
 
 /** Where a data access caches. */
 export interface CacheOption {

@@ -17,10 +17,12 @@ import { type Dialect, dialectOf } from './database/sql.ts'
 import { explainUnknownEntities } from './database/unknown-entity.ts'
 import { DataAccessError } from './errors.ts'
 import { DataAccessExtension } from './extension.ts'
+import { atMost } from './kernel/at-most.ts'
 import { type Clock, monotonicClock } from './kernel/clock.ts'
+import { requireFunction } from './kernel/options.ts'
 import { Outbox } from './outbox/outbox.ts'
 import { type Cache, type CacheStats, openCache } from './repository/cached-reads.ts'
-import { checkWork, type UnitOfWorkContext, type UnitOfWorkOptions, type Work } from './unit-of-work/unit-of-work.ts'
+import type { UnitOfWorkContext, UnitOfWorkOptions, Work } from './unit-of-work/unit-of-work.ts'
 import { UnitRunner } from './unit-of-work/unit-runner.ts'
 
 /** How long a question about health may take, in ms. */
@@ -44,7 +46,8 @@ export async function createDataAccess(options: DataAccessOptions | AdoptOptions
   if (options.cache) await options.cache.prepare?.()
   await options.wake?.prepare?.()
   if (adopts(options)) {
-    return new DataAccess(options.orm, DataAccessExtension.of(options.orm).adopt(), options, false)
+    const extension = DataAccessExtension.of(options.orm)
+    return extension.adopt(() => new DataAccess(options.orm, extension, options, false))
   }
   const extension = new DataAccessExtension(options, options.database?.pool?.acquireTimeoutMs)
   const orm = await openOrm(options.database ?? {}, {
@@ -53,7 +56,7 @@ export async function createDataAccess(options: DataAccessOptions | AdoptOptions
     entities: extension.entities as never[],
   })
   try {
-    return new DataAccess(orm, extension.adopt(), options, true)
+    return extension.adopt(() => new DataAccess(orm, extension, options, true))
   } catch (error) {
     await orm.close(true)
     throw error
@@ -90,9 +93,9 @@ export class DataAccess {
       const caches = modules.flatMap((module) => module.caches ?? [])
       const scopeOf = (em: EntityManager) => subscriber.scopeOf(em)
       this.#cache = openCache({ orm, store: choice.open({ clock, logger }), scopeOf, sweep: choice.sweep, caches, clock, logger })
-      extension.join(this.#cache.participant)
+      extension.joinCache(this.#cache.participant)
     }
-    if (options.wake !== undefined) wake.join(options.wake.open({ clock, logger }))
+    wake.join(options.wake?.open({ clock, logger }))
   }
 
   /** A fresh entity manager, for reads outside a unit of work. */
@@ -109,7 +112,7 @@ export class DataAccess {
   async unitOfWork<Result>(work: Work<Result, DataAccessUnit>, options: UnitOfWorkOptions = {}): Promise<Result> {
     // A unit that close() waits for may still divide its own transaction.
     if (!this.#runner.inside) this.#refuseWhenClosed()
-    checkWork(work)
+    requireFunction('unitOfWork', work)
     const run = (unit: UnitOfWorkContext) => {
       const cached = ((what: never) => this.#requireCache().cached(what, { em: unit.em })) as unknown as Cache['cached']
       return work({ ...unit, cached })
@@ -164,7 +167,8 @@ export class DataAccess {
 
   /**
    * Stops the relay, waits for running units of work, at most 10 s, then closes the publishers of its relays and what this data
-   * access opened. From then on everything throws `CLOSED`. Your own ORM stays open. A second call waits for the first.
+   * access opened. From then on everything throws `CLOSED`, also the commit of a unit that still runs: it is rolled back. Your own ORM
+   * stays open, and may be given to a new data access. A second call waits for the first.
    */
   close(): Promise<void> {
     this.#closing ??= this.#close()
@@ -176,19 +180,13 @@ export class DataAccess {
   }
 
   async #close(): Promise<void> {
-    await this.#atMost(closeDeadlineMs, Promise.allSettled([this.outbox.stop({ deadline: closeDeadlineMs }), ...this.#running]))
-    const publishers = this.#atMost(publisherEndMs, this.outbox.closePublishers())
+    await atMost(closeDeadlineMs, Promise.allSettled([this.outbox.stop({ deadline: closeDeadlineMs }), ...this.#running]))
+    const publishers = atMost(publisherEndMs, this.outbox.closePublishers())
     await Promise.all([publishers, this.#cache?.close(), this.#extension.wake.channel?.close()])
-    if (!this.#owned) return
+    if (!this.#owned) return this.#extension.release()
     // Before the pool ends, or a query in between would make a new one. A unit that still runs keeps its connection.
     this.#extension.guard.close()
-    await this.#atMost(poolEndMs, this.orm.close(true))
-  }
-
-  async #atMost(ms: number, promise: Promise<unknown>): Promise<void> {
-    const deadline = new AbortController()
-    const wait = this.#clock.wait(ms, deadline.signal).catch(() => {})
-    await Promise.race([promise, wait]).finally(() => deadline.abort())
+    await atMost(poolEndMs, this.orm.close(true))
   }
 
   #requireCache(): Cache {

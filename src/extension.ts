@@ -9,10 +9,10 @@ import { DataAccessError } from './errors.ts'
 import { consoleLogger, type Logger, loggerExpected } from './kernel/logger.ts'
 import { checkOptions, type KnownOptions, list } from './kernel/options.ts'
 import { checkModules, type DataModule } from './module.ts'
-import { EventDefinitions } from './outbox/event-definitions.ts'
-import { EventRecorder } from './outbox/recorder.ts'
-import { outboxTables } from './outbox/tables.ts'
-import { Wake } from './outbox/wake.ts'
+import { EventDefinitions } from './outbox/event/event-definitions.ts'
+import { EventRecorder } from './outbox/event/recorder.ts'
+import { Wake } from './outbox/relay/wake.ts'
+import { outboxTables } from './outbox/store/tables.ts'
 import { CommitHookRunner } from './unit-of-work/commit-hooks.ts'
 
 /** The name under which an ORM's configuration holds our extension. */
@@ -61,6 +61,7 @@ export class DataAccessExtension implements MikroOrmExtension {
   readonly #acquireTimeoutMs: number
   #guard: ConnectionGuard | undefined
   #adopted = false
+  #cache: CommitParticipant | undefined
 
   /** @param acquireTimeoutMs how long a caller waits for a connection that was taken by hand. */
   constructor({ modules = [], logger = consoleLogger }: DataAccessExtensionOptions, acquireTimeoutMs = 10_000) {
@@ -113,16 +114,31 @@ export class DataAccessExtension implements MikroOrmExtension {
     this.subscriber.join(participant)
   }
 
-  /** Marks this extension as in use; a second data access on one ORM would start a second cache. */
-  adopt(): this {
+  /**
+   * Lets a cache hear of commits, in place of that of a data access that was closed. Until then the closed one notes what the
+   * application's own commits expire, for the caches of other processes.
+   */
+  joinCache(participant: CommitParticipant): void {
+    this.subscriber.join(participant, this.#cache)
+    this.#cache = participant
+  }
+
+  /** Makes the data access of this ORM: one at a time, since a second one would start a second cache. */
+  adopt<Made>(make: () => Made): Made {
     if (this.#adopted) {
       throw new DataAccessError(
         'OPTION_INVALID',
-        'createDataAccess was called twice for one ORM; use the data access of the first call',
+        'createDataAccess was called twice for one ORM; use the data access of the first call, or close it first',
       )
     }
+    const made = make()
     this.#adopted = true
-    return this
+    return made
+  }
+
+  /** The data access was closed: the ORM may have another one. */
+  release(): void {
+    this.#adopted = false
   }
 
   /** All migrations of a dialect in order: ours, then each module's. */

@@ -38,10 +38,10 @@ export {
   type DomainEventOptions,
   defineEvent,
   type PayloadCodec,
-} from './outbox/define-event.ts'
+} from './outbox/event/define-event.ts'
+export type { RecordEvent, RecordedEvent, RecordOptions } from './outbox/event/recorded-event.ts'
 export type { Outbox } from './outbox/outbox.ts'
-export type { RecordEvent, RecordedEvent, RecordOptions } from './outbox/recorded-event.ts'
-export type { WakeChoice } from './outbox/wake.ts'
+export type { WakeChoice } from './outbox/relay/wake.ts'
 export type { CachedQueryReads } from './repository/cached-query-reads.ts'
 export type { CachedReadOptions } from './repository/cached-read-options.ts'
 export type { Cache, CacheStats } from './repository/cached-reads.ts'
@@ -50,4 +50,4 @@ export { DataRepository, type GetManyOptions, type GetOptions } from './reposito
 export type { Page, PageOptions } from './repository/page.ts'
 export type { CommitHook } from './unit-of-work/commit-hooks.ts'
 export type { UnitRetryOptions } from './unit-of-work/retry.ts'
-export type { UnitOfWorkContext, UnitOfWorkOptions, Work } from './unit-of-work/unit-of-work.ts'
+export type { UnitIsolation, UnitOfWorkContext, UnitOfWorkOptions, Work } from './unit-of-work/unit-of-work.ts'

@@ -3,8 +3,8 @@ import type { CachedQuery } from './cache/cached-query.ts'
 import type { CachePolicy } from './cache/policy.ts'
 import type { Dialect } from './database/sql.ts'
 import { DataAccessError } from './errors.ts'
-import { checkOptions, list, record, text } from './kernel/options.ts'
-import type { DomainEventDefinition } from './outbox/define-event.ts'
+import { checkOptions, describeValue, list, record, text } from './kernel/options.ts'
+import type { DomainEventDefinition } from './outbox/event/define-event.ts'
 
 /**
  * A domain's share of the data layer: its entities, the migrations of their tables, its events. `assessment` is one, and the
@@ -46,10 +46,35 @@ export function checkModules(modules: readonly DataModule[]): void {
     if (migrations !== undefined) {
       checkOptions({ door: `modules[${index}]`, under: 'migrations' }, migrations, { postgresql: list, sqlite: list })
     }
+    checkParts(index, module)
     const first = modules.findIndex((each) => each.name === name)
     if (first === index) continue
     throw modules[first] === module
       ? refuse(`, "${name}", stands there twice; list it once`)
       : refuse(` has the name "${name}", as modules[${first}] has; give one of them another name`)
   }
+}
+
+/** Types promise more than an import: of two files that import each other, one finds `undefined` in the other. */
+function checkParts(index: number, { entities = [], migrations, caches = [] }: DataModule): void {
+  const kindOf = (value: unknown) => (typeof value === 'object' && value !== null && 'kind' in value ? value.kind : undefined)
+  const isEntity = (value: unknown) => typeof value === 'function' || (typeof value === 'object' && value !== null)
+  const isMigration = (value: unknown) => {
+    const { name, class: type } = (value ?? {}) as Partial<Record<'name' | 'class', unknown>>
+    return typeof name === 'string' && name !== '' && typeof type === 'function'
+  }
+  const check = (part: string, values: readonly unknown[], fits: (value: unknown) => boolean, give: string) => {
+    const place = values.findIndex((value) => !fits(value))
+    if (place < 0) return
+    throw new DataAccessError(
+      'OPTION_INVALID',
+      `modules[${index}].${part}[${place}] is ${describeValue(values[place])}; give ${give}. If it is imported, see whether two files import each other`,
+    )
+  }
+  check('entities', entities, isEntity, 'an entity class or schema')
+  for (const [dialect, list] of Object.entries(migrations ?? {})) {
+    check(`migrations.${dialect}`, list, isMigration, 'an object of name and class')
+  }
+  const isCache = (value: unknown) => kindOf(value) === 'policy' || kindOf(value) === 'query'
+  check('caches', caches, isCache, 'what cachePolicy(User) or cachedQuery({ … }) returned')
 }

@@ -1,5 +1,5 @@
 import * as v from 'valibot'
-import { defineEvent } from '../outbox/define-event.ts'
+import { defineEvent } from '../outbox/event/define-event.ts'
 import { AIRScore } from './air-score.ts'
 
 /** An AI-R score was calculated and stored. Its events are ordered per score. */

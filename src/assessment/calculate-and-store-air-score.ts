@@ -1,5 +1,5 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec'
-import type { RecordedEvent } from '../outbox/recorded-event.ts'
+import type { RecordedEvent } from '../outbox/event/recorded-event.ts'
 import type { Work } from '../unit-of-work/unit-of-work.ts'
 import { AIRScore } from './air-score.ts'
 import { AIRScoreCalculated } from './air-score-calculated.ts'

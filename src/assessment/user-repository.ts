@@ -4,9 +4,12 @@ import type { User } from './user.ts'
 
 /** The users; `em.getRepository(User)` returns it. By id: `getById(id)` or `getOrFail(id)`. */
 export class UserRepository extends DataRepository<User> {
-  /** Resolves to the user of an email, compared exactly, or to null. Served by the unique index on email. */
+  /**
+   * Resolves to the user of an email, compared exactly, or to null. Served by the unique index on email. What is no text is nobody's
+   * email: MikroORM would take an object of an unchecked request for a condition.
+   */
   async byEmail(email: string): Promise<User | null> {
-    return this.findOne({ email })
+    return typeof email === 'string' ? this.findOne({ email }) : null
   }
 
   /**

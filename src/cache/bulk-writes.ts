@@ -1,43 +1,139 @@
-import { type EntityManager, type EntityMetadata, type MikroORM, Utils } from '@mikro-orm/core'
+import { type EntityManager, type EntityMetadata, type MikroORM, type Transaction, Utils } from '@mikro-orm/core'
 
 /** A write that passed an entity manager without change sets. */
 export interface BulkWrite {
-  /** The entity manager in whose transaction it ran, if it is in one. */
+  /** An entity manager in the transaction in which it ran, if it ran in one. */
   readonly em: EntityManager
   readonly meta: EntityMetadata
   readonly deletes: boolean
 }
 
-/** The methods of an entity manager, and so of its repositories, that write without change sets. */
-const methods = ['insert', 'insertMany', 'upsert', 'upsertMany', 'clone', 'nativeUpdate', 'nativeDelete'] as const
+/** Who hears of bulk writes. */
+export interface BulkWriteObserver {
+  /** True if such a write outside a transaction is to get one of its own, in which the observer can note it. */
+  wantsTransaction(write: BulkWrite): boolean
+  /** The write has run, though perhaps not committed. Must not throw. */
+  wrote(write: BulkWrite): Promise<void>
+}
 
-type Method = (...args: readonly unknown[]) => Promise<unknown>
+/** The methods of an entity manager, and so of its repositories, that write without change sets; and where their options are. */
+const methods = {
+  insert: 2,
+  insertMany: 2,
+  upsert: 2,
+  upsertMany: 2,
+  nativeUpdate: 3,
+  nativeDelete: 2,
+  clone: undefined,
+} as const
+
+/** The kinds of a query builder that write. */
+const writing: ReadonlySet<unknown> = new Set(['INSERT', 'UPDATE', 'DELETE', 'UPSERT', 'TRUNCATE'])
+
+type Method = (...args: readonly unknown[]) => unknown
+
+/** What is needed of a query builder: the ORM's SQL part need not be there. */
+interface QueryBuilder {
+  readonly type: unknown
+  readonly mainAlias: { readonly meta: EntityMetadata }
+  /** The transaction in which it runs. */
+  context: Transaction | undefined
+  execute: Method
+  clone: Method
+}
 
 /**
- * Tells of every bulk write through an ORM's entity managers, before the caller hears of it: MikroORM raises no event for them.
- * Also of a write that failed, since after a lost connection it may have taken place. Entity managers forked earlier are not
- * watched.
+ * Tells of every bulk write through an ORM's entity managers and query builders, before the caller hears of it: MikroORM raises no
+ * event for them. Also of a write that failed, since after a lost connection it may have taken place. Entity managers forked
+ * earlier are not watched.
  */
-export function watchBulkWrites(orm: MikroORM, wrote: (write: BulkWrite) => Promise<void>): void {
+export function watchBulkWrites(orm: MikroORM, observer: BulkWriteObserver): void {
   const Base = orm.em.constructor as new (...args: never[]) => EntityManager
+  const own = Base.prototype as unknown as Readonly<Record<string, Method | undefined>>
   const Watched = class extends Base {}
   Object.defineProperty(Watched, 'name', { value: Base.name })
-  for (const method of methods) {
-    Object.defineProperty(Watched.prototype, method, {
-      configurable: true,
-      writable: true,
-      async value(this: EntityManager, ...args: unknown[]): Promise<unknown> {
-        try {
-          return await ((Base.prototype as unknown as Record<string, Method>)[method] as Method).apply(this, args)
-        } finally {
-          const meta = metadataOf(orm, args[0])
-          if (meta !== undefined) await wrote({ em: this.getContext(false), meta, deletes: method === 'nativeDelete' })
-        }
-      },
+  const define = (name: string, value: Method) =>
+    Object.defineProperty(Watched.prototype, name, { configurable: true, writable: true, value })
+  for (const [method, optionsAt] of Object.entries(methods)) {
+    define(method, async function (this: EntityManager, ...args: unknown[]): Promise<unknown> {
+      const run = (given: readonly unknown[]) => own[method]?.apply(this, given as never)
+      const meta = metadataOf(orm, args[0])
+      if (meta === undefined) return run(args)
+      const options = optionsAt === undefined ? undefined : (args[optionsAt] as { readonly ctx?: Transaction } | undefined)
+      const em = within(this.getContext(false), options?.ctx)
+      const inside = (ctx: Transaction) => run(withItem(args, optionsAt as number, { ...options, ctx }))
+      const write = { em, meta, deletes: method === 'nativeDelete' }
+      return tellOf(write, observer, () => run(args), optionsAt === undefined ? undefined : inside)
+    })
+  }
+  if (own.createQueryBuilder !== undefined) {
+    define('createQueryBuilder', function (this: EntityManager, ...args: unknown[]): unknown {
+      return watched(own.createQueryBuilder?.apply(this, args as never) as QueryBuilder, this.getContext(false), observer)
     })
   }
   // MikroORM makes every fork with the constructor of the entity manager that it forks.
   Object.setPrototypeOf(orm.em, Watched.prototype)
+}
+
+function watched(builder: QueryBuilder, em: EntityManager, observer: BulkWriteObserver): QueryBuilder {
+  const { execute, clone } = builder
+  builder.clone = (...args) => watched(clone.apply(builder, args as never) as QueryBuilder, em, observer)
+  builder.execute = (...args) => {
+    const run = () => execute.apply(builder, args as never)
+    if (!writing.has(builder.type)) return run()
+    const deletes = builder.type === 'DELETE' || builder.type === 'TRUNCATE'
+    const inside = async (ctx: Transaction) => {
+      builder.context = ctx
+      return Promise.resolve(run()).finally(() => {
+        builder.context = undefined
+      })
+    }
+    return tellOf({ em: within(em, builder.context), meta: builder.mainAlias.meta, deletes }, observer, run, inside)
+  }
+  return builder
+}
+
+/** Runs a write and tells of it: in its own transaction if it is in none, one is wanted, and it can be run in one. */
+async function tellOf(
+  write: BulkWrite,
+  observer: BulkWriteObserver,
+  run: () => unknown,
+  runIn?: (transaction: Transaction) => unknown,
+): Promise<unknown> {
+  const { em } = write
+  if (em.isInTransaction() || runIn === undefined || !observer.wantsTransaction(write)) {
+    try {
+      return await run()
+    } finally {
+      await observer.wrote(write)
+    }
+  }
+  const inside = em.fork({ clear: true, disableContextResolution: true })
+  await inside.begin()
+  // MikroORM knows of no transaction where they are switched off.
+  const transaction = inside.getTransactionContext()
+  if (transaction === undefined) return tellOf(write, observer, run)
+  try {
+    const result = await runIn(transaction)
+    await observer.wrote({ ...write, em: inside })
+    await inside.commit()
+    return result
+  } catch (error) {
+    await inside.rollback().catch(() => undefined) // what went wrong is told already, and a transaction that is gone is rolled back
+    throw error
+  }
+}
+
+/** The entity manager itself, or one in the transaction that a caller named beside it. */
+function within(em: EntityManager, transaction: Transaction | undefined): EntityManager {
+  if (transaction === undefined || em.getTransactionContext() === transaction) return em
+  const inside = em.fork({ clear: true, disableContextResolution: true })
+  inside.setTransactionContext(transaction)
+  return inside
+}
+
+function withItem(items: readonly unknown[], index: number, item: unknown): readonly unknown[] {
+  return Array.from({ length: Math.max(items.length, index + 1) }, (_, each) => (each === index ? item : items[each]))
 }
 
 /** Bulk writes take an entity's class, schema or name, or entities themselves. */

@@ -18,3 +18,9 @@ export interface CacheEvents {
 
 /** The name of something that a cache tells. */
 export type CacheEventName = keyof CacheEvents
+
+/** All of them. */
+export const cacheEventNames: Readonly<Record<CacheEventName, true>> = {
+  ...{ read: true, loaded: true, fillRefused: true, bypassed: true },
+  ...{ storeFailed: true, revalidationFailed: true, inconsistent: true },
+}

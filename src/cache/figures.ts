@@ -1,7 +1,7 @@
 import { Listeners } from '../kernel/listeners.ts'
 import { consoleLogger, type Logger } from '../kernel/logger.ts'
 import { toError } from '../kernel/thrown-error.ts'
-import type { CacheEvents } from './cache-events.ts'
+import { type CacheEvents, cacheEventNames } from './cache-events.ts'
 import type { Payload } from './cache-store.ts'
 
 /** The payload that says that there is nothing. */
@@ -71,7 +71,7 @@ export class FigureCounter {
   #inconsistent = 0
 
   constructor(name = 'cache', logger: Logger = consoleLogger) {
-    this.listeners = new Listeners(name, logger)
+    this.listeners = new Listeners(name, cacheEventNames, logger)
   }
 
   /** Tells what the cache had, how much it had not, and how much of what it had is past its ttl. */

@@ -39,6 +39,11 @@ export class InvalidationLog {
     return id
   }
 
+  /** Adds a row in a transaction of its own. */
+  async writeAlone(keys: readonly string[]): Promise<void> {
+    await this.#fork().transactional((em) => this.write(em, keys))
+  }
+
   /** The oldest rows of at least this age. Relies on cache_invalidations_created_at_index. */
   async olderThan(ageMs: number): Promise<LoggedInvalidation[]> {
     const em = this.#fork()

@@ -1,5 +1,6 @@
 import { classifyFailure } from '../database/failure.ts'
 import { migrationMissing } from '../database/migration-missing.ts'
+import { atMost } from '../kernel/at-most.ts'
 import type { Logger } from '../kernel/logger.ts'
 import { inRootContext } from '../kernel/root-context.ts'
 import { type InvalidationLog, logBatch } from './invalidation-log.ts'
@@ -69,12 +70,10 @@ export class InvalidationSweep {
     this.#stopped = true
     clearTimeout(this.#timer)
     clearTimeout(this.#removing)
-    let timer: NodeJS.Timeout | undefined
-    const expiry = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, closingMs)
-    })
-    await Promise.race([this.#running.then(() => this.#remove()), expiry])
-    clearTimeout(timer)
+    await atMost(
+      closingMs,
+      this.#running.then(() => this.#remove()),
+    )
   }
 
   /** One after the other, outside every request's context, on a timer that keeps no process alive. */

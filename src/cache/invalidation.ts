@@ -2,7 +2,7 @@ import type { ChangeSet, EntityManager } from '@mikro-orm/core'
 import type { CommitParticipant } from '../database/transaction-subscriber.ts'
 import { type CommitScope, Journal } from '../kernel/commit-scope.ts'
 import type { Logger } from '../kernel/logger.ts'
-import type { BulkWrite } from './bulk-writes.ts'
+import type { BulkWrite, BulkWriteObserver } from './bulk-writes.ts'
 import type { CacheStore } from './cache-store.ts'
 import type { InvalidationLog } from './invalidation-log.ts'
 import { InvalidationSweep } from './invalidation-sweep.ts'
@@ -49,7 +49,7 @@ const longestMemory = 10_000
  * between would fill the cache with the old row. While the store is away the keys are remembered, and swept before this
  * process reads from the store again.
  */
-export class Invalidation implements CommitParticipant {
+export class Invalidation implements CommitParticipant, BulkWriteObserver {
   readonly name = 'cache'
   readonly #parts: InvalidationParts
   readonly #journal = new Journal<readonly string[]>('cache keys')
@@ -57,7 +57,7 @@ export class Invalidation implements CommitParticipant {
   readonly #sweep: InvalidationSweep | undefined
   /** The rows written by the transactions that are about to commit. */
   readonly #rows = new WeakMap<CommitScope, string>()
-  #settling: Promise<boolean> | undefined
+  #sweeping = false
   #keys = 0
   #unacknowledged = 0
 
@@ -74,12 +74,17 @@ export class Invalidation implements CommitParticipant {
     if (keys.length > 0) scope.append(this.#journal, keys)
   }
 
+  /** Processes that share the store sweep for each other, by a row that only a transaction can write together with the change. */
+  wantsTransaction(write: BulkWrite): boolean {
+    return this.#parts.sweep !== undefined && this.#parts.keys.ofBulk(write).length > 0
+  }
+
   /** Expires after the commit of the transaction in which the write ran, or at once. Never rejects. */
-  async wroteInBulk(write: BulkWrite): Promise<void> {
+  async wrote(write: BulkWrite): Promise<void> {
     const keys = this.#parts.keys.ofBulk(write)
     if (keys.length === 0) return
     const scope = this.#parts.scopeOf(write.em)
-    if (scope === undefined) await this.expire(new Set(keys))
+    if (scope === undefined) await this.expireByHand(new Set(keys))
     else scope.append(this.#journal, keys)
   }
 
@@ -126,13 +131,23 @@ export class Invalidation implements CommitParticipant {
     }
   }
 
-  /** True when the store knows all that this process has changed; else tries to tell it first. */
-  settled(): boolean | Promise<boolean> {
-    if (this.#settling === undefined && this.#waiting.size === 0) return true
-    this.#settling ??= this.#sweepWaiting().finally(() => {
-      this.#settling = undefined
-    })
-    return this.#settling
+  /** Expires what changed outside a transaction that this library saw. What the store does not acknowledge is left to the sweeps too. */
+  async expireByHand(keys: ReadonlySet<string>): Promise<void> {
+    const { sweep, logger } = this.#parts
+    if ((await this.expire(keys)) || sweep === undefined) return
+    try {
+      await sweep.log.writeAlone([...keys])
+    } catch (error) {
+      logger.warn('What the cache did not acknowledge could not be left to the sweeps of other processes either', { error })
+    }
+  }
+
+  /** Tells whether the store knows all that this process has changed. If not, tells it meanwhile; nobody waits for that. */
+  settled(): boolean {
+    if (this.#sweeping) return false
+    if (this.#waiting.size === 0) return true
+    void this.#sweepWaiting()
+    return false
   }
 
   figures(): InvalidationFigures {
@@ -153,7 +168,9 @@ export class Invalidation implements CommitParticipant {
     await this.#parts.store.invalidate([...keys])
   }
 
-  async #sweepWaiting(): Promise<boolean> {
+  /** Never rejects: what the store does not acknowledge waits for the next sweep. */
+  async #sweepWaiting(): Promise<void> {
+    this.#sweeping = true
     const keys = new Set(this.#waiting)
     // Taken out first: a key that a commit adds again meanwhile must stay for the next sweep.
     this.#waiting.clear()
@@ -161,8 +178,9 @@ export class Invalidation implements CommitParticipant {
       await this.#parts.store.invalidate([...keys])
     } catch {
       this.#remember(keys)
+    } finally {
+      this.#sweeping = false
     }
-    return this.#waiting.size === 0
   }
 
   #remember(keys: ReadonlySet<string>): void {

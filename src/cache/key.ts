@@ -40,7 +40,8 @@ export function shapeStamp(entity: string, values: Readonly<Record<string, unkno
 /** One text for one value as the database knows it: 1 and '1' are the same id, null is not the text 'null'. */
 function text(value: unknown): string {
   if (value === null || value === undefined) return '~'
-  return shorten(encodeURIComponent(value instanceof Date ? value.toISOString() : String(value)))
+  const exact = value instanceof Date && !Number.isNaN(value.getTime())
+  return shorten(encodeURIComponent(exact ? value.toISOString() : String(value)))
 }
 
 function shorten(text: string): string {

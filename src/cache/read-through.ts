@@ -6,14 +6,14 @@ import { shownPayload } from './freshness.ts'
 import { firstPollMs, leaseWaitMs, OverdueLeases } from './lease.ts'
 import type { Load, ReadRequest } from './load.ts'
 import { type Led, Loads } from './loads.ts'
-import { Revalidation } from './revalidation.ts'
+import { Revalidation, type StaleEntry } from './revalidation.ts'
 
 /** What a {@link ReadThrough} works with. */
 export interface ReadThroughParts {
   readonly store: CacheStore
   readonly clock: Clock
-  /** Resolves to false while invalidations of this process have not reached the store: nothing is read from it then. */
-  readonly settled: () => boolean | Promise<boolean>
+  /** False while invalidations of this process have not reached the store: nothing is read from it then. */
+  readonly settled: () => boolean
   /** Within this time every change of a row has expired its entry; in milliseconds. */
   readonly graceMs: number
 }
@@ -51,7 +51,7 @@ export class ReadThrough {
   /** The payload of an entry that is at hand in this process, or `undefined` if {@link read} must tell. */
   readNow(request: ReadRequest, figures: FigureCounter): Payload | undefined {
     const { store, settled } = this.#parts
-    if (store.readNow === undefined || settled() !== true) return undefined
+    if (store.readNow === undefined || !settled()) return undefined
     // What is more than a plain hit is up to read().
     if (request.staleMs > 0 || (request.probe > 0 && Math.random() < request.probe)) return undefined
     const startedAt = figures.samplesNow() ? performance.now() : undefined
@@ -79,16 +79,14 @@ export class ReadThrough {
   #readFound(requests: readonly ReadRequest[], found: readonly Found[], load: Load, figures: FigureCounter): Promise<Payload[]> {
     const hits: Payload[] = []
     const led: Led[] = []
-    let stale = 0
+    const stale: StaleEntry[] = []
     const payloads = requests.map((request, index) => {
       const entry = found[index] as Found
       if (entry.state === 'hit') {
         const shown = shownPayload(request, entry.payload)
         hits.push(shown.payload)
-        if (shown.stale) {
-          stale += 1
-          this.#revalidation.begin(request, entry, load, figures)
-        } else if (request.probe > 0 && Math.random() < request.probe) {
+        if (shown.stale) stale.push({ request, hit: entry })
+        else if (request.probe > 0 && Math.random() < request.probe) {
           this.#probe.begin(request, entry, shown.payload, load, figures)
         }
         return shown.payload
@@ -102,7 +100,8 @@ export class ReadThrough {
       led.push({ request, flight, seen: entry.seen })
       return flight.result.then(again)
     })
-    figures.answered(hits, requests.length - hits.length, stale)
+    figures.answered(hits, requests.length - hits.length, stale.length)
+    if (stale.length > 0) this.#revalidation.begin(stale, load, figures)
     if (led.length > 0) void this.#loads.lead(led, load, figures)
     return Promise.all(payloads)
   }
@@ -153,10 +152,8 @@ export class ReadThrough {
   }
 
   async #look(requests: readonly ReadRequest[], figures: FigureCounter): Promise<readonly Found[] | undefined> {
+    if (!this.#parts.settled()) return undefined
     try {
-      // Not awaited when it is settled already: every turn of the event loop counts on a hit.
-      const settled = this.#parts.settled()
-      if (settled !== true && !(await settled)) return undefined
       const startedAt = performance.now()
       const found = await this.#parts.store.read(requests)
       figures.looked(performance.now() - startedAt, requests.length)

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { inRootContext } from '../kernel/root-context.ts'
-import { SingleFlight } from '../kernel/single-flight.ts'
+import { type Flight, SingleFlight } from '../kernel/single-flight.ts'
 import type { CacheStore, Hit } from './cache-store.ts'
 import type { FigureCounter } from './figures.ts'
 import { storedPayload } from './freshness.ts'
@@ -8,16 +8,26 @@ import { leaseMs } from './lease.ts'
 import { type Load, type ReadRequest, timedLoad } from './load.ts'
 import { withinMoment } from './within-moment.ts'
 
-/** So many at most in one process, so that they leave the pool to those who wait; what is left out is begun by a later hit. */
+/** So many loads at most in one process, so that they leave the pool to those who wait; what is left out is begun by a later hit. */
 const mostAtOnce = 8
 
 /** Names the lease of those who read an entry anew while it is still served. */
 const leaseKeyOf = (key: string) => `${key}~`
 
+/** An entry past its ttl, as it was served. */
+export interface StaleEntry {
+  readonly request: ReadRequest
+  readonly hit: Hit
+}
+
+interface Renewal extends StaleEntry {
+  readonly flight: Flight<void, undefined>
+}
+
 /**
  * Reads entries past their ttl anew, behind the backs of those who are still served them: once in a process, and once across
- * processes while the lease holds. The new entry takes the place of the old one only if that still stands: an invalidation has
- * deleted it, and then the next reader loads.
+ * processes while the lease holds; those that were served together by one load. A new entry takes the place of the old one only
+ * if that still stands: an invalidation has deleted it, and then the next reader loads.
  */
 export class Revalidation {
   readonly #store: CacheStore
@@ -34,17 +44,22 @@ export class Revalidation {
     this.#flights.fence(keys)
   }
 
-  /** Begins, unless it is under way here. Never throws. */
-  begin(request: ReadRequest, stale: Hit, load: Load, figures: FigureCounter): void {
-    if (this.#closed || this.#running.size >= mostAtOnce || this.#flights.latest(request.key) !== undefined) return
-    const flight = this.#flights.open(request.key, request.stamps)
+  /** Begins with those that are not under way here. Never throws. */
+  begin(stale: readonly StaleEntry[], load: Load, figures: FigureCounter): void {
+    if (this.#closed || this.#running.size >= mostAtOnce) return
+    const renewals: Renewal[] = []
+    for (const { request, hit } of stale) {
+      if (this.#flights.latest(request.key) !== undefined) continue
+      renewals.push({ request, hit, flight: this.#flights.open(request.key, request.stamps) })
+    }
+    if (renewals.length === 0) return
     const run = async () => {
       try {
-        await this.#run(request, stale, load, figures, () => flight.fenced)
+        await this.#run(renewals, load, figures)
       } catch (error) {
-        figures.revalidationFailed(request.key, error)
+        for (const { request } of renewals) figures.revalidationFailed(request.key, error)
       }
-      flight.resolve()
+      for (const { flight } of renewals) flight.resolve()
     }
     const running = inRootContext(run).finally(() => this.#running.delete(running))
     this.#running.add(running)
@@ -56,27 +71,39 @@ export class Revalidation {
     await withinMoment(this.#running)
   }
 
-  async #run(request: ReadRequest, stale: Hit, load: Load, figures: FigureCounter, fenced: () => boolean): Promise<void> {
-    const { stamps, keepMs } = request
-    // With the entry's stamps, so that they live as long as the entry that is to come.
-    const lease = { key: leaseKeyOf(request.key), version: '', stamps, token: randomUUID(), seen: undefined, keepMs }
+  async #run(renewals: readonly Renewal[], load: Load, figures: FigureCounter): Promise<void> {
+    // With the entries' stamps, so that they live as long as the entries that are to come.
+    const leases = renewals.map(({ request: { key, stamps, keepMs } }) => ({
+      ...{ key: leaseKeyOf(key), version: '', stamps, token: randomUUID(), seen: undefined, keepMs },
+    }))
     // Kept after a success until it ends, at most for a ttl: who looked before the new entry was there is not to load again.
-    const ms = Math.min(leaseMs(figures.recentLoadMs), request.keepMs - request.staleMs)
-    const [granted] = await this.#store.acquire([lease], ms)
-    if (granted === undefined) return
+    const ttlMs = Math.min(...renewals.map(({ request }) => request.keepMs - request.staleMs))
+    const granted = await this.#store.acquire(leases, Math.min(leaseMs(figures.recentLoadMs), ttlMs))
+    const own = renewals.filter((_, index) => granted[index] !== undefined)
+    if (own.length === 0) return
     try {
-      const [loaded] = await timedLoad([request], load, figures)
-      if (loaded === undefined || loaded.ttlMs === 0) return
-      const fill = {
-        ...{ key: request.key, version: request.version, stamps: stale.stamps, token: randomUUID(), replaces: stale.seen },
-        ...storedPayload(request, loaded),
-      }
-      const [stored] = fenced() ? [false] : await this.#store.fill([fill])
-      if (stored !== true) figures.fillsRefused(1)
+      await this.#renew(own, load, figures)
     } catch (error) {
-      // Given back: whoever is served the old entry next may try.
-      await this.#store.fill([{ ...lease, payload: undefined, ttlMs: 1 }]).catch(() => undefined)
-      throw error
+      // Given back: whoever is served an old entry next may try.
+      const back = leases.filter((_, index) => granted[index] !== undefined)
+      await this.#store.fill(back.map((lease) => ({ ...lease, payload: undefined, ttlMs: 1 }))).catch(() => undefined)
+      for (const { request } of own) figures.revalidationFailed(request.key, error)
     }
+  }
+
+  async #renew(own: readonly Renewal[], load: Load, figures: FigureCounter): Promise<void> {
+    const requests = own.map(({ request }) => request)
+    const loaded = await timedLoad(requests, load, figures)
+    const kept = own.flatMap((renewal, index) => {
+      const found = loaded[index]
+      return found === undefined || found.ttlMs === 0 ? [] : [{ ...renewal, found }]
+    })
+    const current = kept.filter(({ flight }) => !flight.fenced)
+    const fills = current.map(({ request, hit, found }) => ({
+      ...{ key: request.key, version: request.version, stamps: hit.stamps, token: randomUUID(), replaces: hit.seen },
+      ...storedPayload(request, found),
+    }))
+    const stored = fills.length === 0 ? [] : await this.#store.fill(fills)
+    figures.fillsRefused(kept.length - stored.filter(Boolean).length)
   }
 }

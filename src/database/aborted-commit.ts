@@ -1,4 +1,5 @@
 import { DataAccessError } from '../errors.ts'
+import { followsFailure } from './failure.ts'
 
 /** The part of a `pg` client that is needed here. */
 interface PgClient {
@@ -19,15 +20,16 @@ export function refuseAbortedCommit(client: PgClient): void {
 
 function requireCommit<Result>(result: Result): Result {
   if ((result as { command?: unknown }).command !== 'ROLLBACK') return result
-  throw aborted()
+  throw transactionAborted()
 }
 
-/** SQLSTATE 25P02, in_failed_sql_transaction: the answer to a statement that travelled with the commit. */
+/** What travelled with the commit was refused with it. */
 function explainRefusal(error: unknown): never {
-  throw error instanceof Error && 'code' in error && error.code === '25P02' ? aborted(error) : error
+  throw followsFailure(error) ? transactionAborted(error) : error
 }
 
-function aborted(cause?: Error): DataAccessError {
+/** Says that nothing was saved, since a statement had failed and its error was caught. */
+export function transactionAborted(cause?: unknown): DataAccessError {
   return new DataAccessError(
     'TRANSACTION_ABORTED',
     'PostgreSQL rolled a transaction back instead of committing it, since a statement in it had failed and its error was caught; nothing was saved. Let the error through, or run what may fail in a nested unit of work',

@@ -3,13 +3,22 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 /** The parts of a `pg` client that are needed here. */
 interface PgClient {
   readonly connection?: { readonly stream?: { destroy(error: Error): void } }
+  /** The `statement_timeout` that the connection was opened with, in ms; `false` or 0: none of its own. */
+  readonly connectionParameters?: { readonly statement_timeout?: number | false }
   query(...args: unknown[]): unknown
 }
+
+/** PostgreSQL ends a statement after this part of the limit, so that its refusal comes while somebody still waits. */
+const serverShare = 0.9
+
+/** Statements that take time. Those that begin and end transactions go as they are. */
+const bounded = /^\s*(select|with|insert|update|delete)\b/i
 
 const limits = new AsyncLocalStorage<number>()
 
 /**
- * Runs work each of whose statements PostgreSQL must answer within so many milliseconds. A connection on which no answer came is
+ * Runs work each of whose statements PostgreSQL must answer within so many milliseconds. The server ends a statement a little
+ * earlier, with the SQLSTATE 57014, so that none that was given up goes on there. A connection on which no answer came is
  * destroyed: behind a network that swallows packets it would be waited for until the system gives it up, after a quarter of an
  * hour. The statement rejects with the code `ETIMEDOUT`, and may have been carried out. SQLite answers at once.
  */
@@ -20,14 +29,28 @@ export function withAnswersWithin<Result>(ms: number, work: () => Promise<Result
 /** Makes a client of the pool keep the limit under which it is asked. */
 export function limitAnswers(client: PgClient): void {
   const query = client.query.bind(client)
+  const ownMs = client.connectionParameters?.statement_timeout || Number.POSITIVE_INFINITY
   client.query = (...args) => {
     const ms = limits.getStore()
-    const answer = query(...args)
-    if (ms === undefined || !(answer instanceof Promise)) return answer
+    if (ms === undefined) return query(...args)
+    const answer = askWithin(Math.min(ownMs, Math.floor(ms * serverShare)), query, args)
+    if (!(answer instanceof Promise)) return answer
     const expiry = setTimeout(() => {
       const message = `PostgreSQL did not answer within ${ms} ms, so the connection was given up; see that it and the network are up`
       client.connection?.stream?.destroy(Object.assign(new Error(message), { code: 'ETIMEDOUT' }))
     }, ms)
     return answer.finally(() => clearTimeout(expiry))
   }
+}
+
+/**
+ * Asks with a timeout for the statement's own transaction, in one message with it: a setting of the session would stay with
+ * whoever a transaction pooler gives the connection next.
+ */
+function askWithin(ms: number, query: PgClient['query'], args: readonly unknown[]): unknown {
+  const [text, parameters, ...rest] = args
+  const plain = typeof text === 'string' && Array.isArray(parameters) && parameters.length === 0 && rest.length === 0
+  if (!plain || !bounded.test(text)) return query(...args)
+  const answer = query(`set local statement_timeout = ${ms};\n${text}`, [])
+  return answer instanceof Promise ? answer.then((results: unknown[]) => results.at(-1)) : answer
 }

@@ -2,7 +2,8 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Connection, MikroORM } from '@mikro-orm/core'
 import { DataAccessError } from '../errors.ts'
 import { monotonicClock } from '../kernel/clock.ts'
-import { explainPoolTimeout, unifyDriverError } from './driver-errors.ts'
+import { explainNoConnection, unifyDriverError } from './driver-errors.ts'
+import { wasNeverSent } from './failure.ts'
 import type { KnownTables } from './known-tables.ts'
 import { returnLostConnections } from './lost-connections.ts'
 import { dialectOf } from './sql.ts'
@@ -98,7 +99,7 @@ export class ConnectionGuard {
       try {
         return (await execute.apply(connection, args)) as never
       } catch (error) {
-        throw explainPoolTimeout(error)
+        throw explainNoConnection(error, connection)
       }
     }
     connection.begin = async (options) => {
@@ -118,7 +119,7 @@ export class ConnectionGuard {
         if (single) this.#holder = transaction
         return transaction
       } catch (error) {
-        throw explainPoolTimeout(error)
+        throw explainNoConnection(error, connection)
       } finally {
         this.#waiting--
       }
@@ -145,10 +146,19 @@ export class ConnectionGuard {
       }
     const [commitOpen, rollbackOpen] = [ending(commit), ending(rollback)]
     connection.commit = async (transaction, ...rest) => {
+      // Nothing of what follows a commit, such as expiring the cache, could still be done.
+      this.#refuseWhenClosed()
       if (this.#rootOf(transaction) !== transaction) this.#refuseEnded(transaction)
-      await commitOpen(transaction, ...rest)
+      try {
+        await commitOpen(transaction, ...rest)
+      } catch (error) {
+        // Of a commit that was on its way nobody knows what became.
+        throw wasNeverSent(error) ? explainNoConnection(error, connection) : error
+      }
     }
     connection.rollback = async (transaction, ...rest) => {
+      // SQLite's one connection is gone, and has rolled back what was open.
+      if (single && this.#closed) return
       if (this.#rootOf(transaction) === transaction) this.#rollingBack.add(transaction)
       else if (this.#ended(transaction)) return
       await rollbackOpen(transaction, ...rest)

@@ -1,6 +1,6 @@
 import { accessSync, constants, statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
-import { DataAccessError } from '../errors.ts'
+import { DataAccessError, hasErrorCode } from '../errors.ts'
 import { type DatabaseAddress, maskPassword } from './database-url.ts'
 
 /** What the refusals of PostgreSQL (appendix A of its manual), of Node and of SQLite mean, and what to do about them. */
@@ -15,6 +15,11 @@ const refusals: readonly { readonly code: RegExp; readonly message?: RegExp; rea
   },
   { code: /^28000$/, cure: 'the server refuses this user; look at its pg_hba.conf' },
   { code: /^42501$/, cure: 'this user may not use this database; grant it the right to connect' },
+  {
+    code: /^08P01$/,
+    message: /startup parameter: statement_timeout/,
+    cure: 'a pooler stands before it, which takes no statementTimeoutMs; leave that out, and set statement_timeout for the role: alter role … set statement_timeout = …',
+  },
   { code: /^53300$/, cure: 'the server has no connection left; lower the pools of its clients, or raise its max_connections' },
   { code: /^57P03$/, cure: 'the server is starting or shutting down; try again in a moment' },
   { code: /^ECONNREFUSED$/, cure: 'nothing listens there; start the server or correct host and port' },
@@ -27,9 +32,27 @@ const refusals: readonly { readonly code: RegExp; readonly message?: RegExp; rea
   },
 ]
 
+/** The refusals that a server or its network gives to nothing but a new connection. */
+const refusedConnection = /^(3D000|28P01|28000|53300|57P03|ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH)$/
+
+/** Whether an error says that no connection was made, so that nothing was sent on it. */
+export function tellsRefusal(error: Error): boolean {
+  return 'code' in error && refusedConnection.test(String(error.code))
+}
+
+/** Says that a connection was lost while a statement was on its way. */
+export function databaseLost({ printable }: DatabaseAddress, error: Error): DataAccessError {
+  return new DataAccessError(
+    'DATABASE_UNREACHABLE',
+    `The connection to the database ${printable} was lost before it answered (${maskPassword(error.message)}). A transaction was rolled back; what ran outside of one may have taken effect. Try again once the database answers: data.health() tells`,
+    { cause: error, context: { database: printable } },
+  )
+}
+
 /** Says why a database cannot be used, and what to do. */
-export function databaseUnreachable(address: DatabaseAddress, error: unknown): DataAccessError {
+export function databaseUnreachable(address: DatabaseAddress, failure: unknown): DataAccessError {
   const { dialect, target, printable } = address
+  const error = untold(failure)
   const message = error instanceof Error ? error.message : String(error)
   const code = error instanceof Error && 'code' in error ? String(error.code) : ''
   const known = refusals.find((each) => each.code.test(code) && (each.message?.test(message) ?? true))
@@ -39,6 +62,13 @@ export function databaseUnreachable(address: DatabaseAddress, error: unknown): D
     cause: error,
     context: { database: printable, ...(code === '' ? {} : { code }) },
   })
+}
+
+/** What stands behind a failure that was told already, as of a connection that was lost. */
+function untold(failure: unknown): unknown {
+  let error = failure
+  while (hasErrorCode(error, 'DATABASE_UNREACHABLE') && (error as Error).cause instanceof Error) error = (error as Error).cause
+  return error
 }
 
 /** What stands in the way of a SQLite file; the driver tells it without a code. */

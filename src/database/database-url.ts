@@ -1,3 +1,4 @@
+import type { Connection } from '@mikro-orm/core'
 import { DataAccessError } from '../errors.ts'
 import type { Dialect } from './sql.ts'
 
@@ -8,6 +9,13 @@ export interface DatabaseAddress {
   readonly target: string
   /** Safe to print: the password is masked. */
   readonly printable: string
+}
+
+/** Where a PostgreSQL is that an ORM is connected to. */
+export function addressOf(connection: Connection): DatabaseAddress {
+  const { user, host, port, database } = connection.getConnectionOptions()
+  const printable = `postgres://${user}:***@${host}:${port}/${database}`
+  return { dialect: 'postgresql', target: printable, printable }
 }
 
 const accepted = 'postgres://user@host:5432/name, postgresql://…, sqlite:path/to/file.db, file:path/to/file.db, or :memory:'
@@ -24,6 +32,9 @@ export function parseDatabaseUrl(url: string | undefined): DatabaseAddress {
   if (url === undefined || url === ':memory:' || /^(sqlite|file):(\/\/)?:memory:$/.test(url)) {
     return { dialect: 'sqlite', target: ':memory:', printable: 'SQLite in memory' }
   }
+  if (!isEncoded(url)) {
+    throw new DataAccessError('DATABASE_URL_INVALID', `The database URL ${maskPassword(url)} ${unencoded}`)
+  }
   const scheme = /^([a-z][a-z0-9+.-]*):/i.exec(url)?.[1]?.toLowerCase()
   if (scheme === 'sqlite' || scheme === 'file') return sqliteFile(url)
   if ((scheme === 'postgres' || scheme === 'postgresql') && namesDatabase(url)) {
@@ -34,6 +45,20 @@ export function parseDatabaseUrl(url: string | undefined): DatabaseAddress {
       ? 'is empty, so the environment variable that holds it is probably set to nothing'
       : `is ${maskPassword(url)}, whose ${scheme === undefined ? 'scheme is missing' : `scheme or form is not known`}`
   throw new DataAccessError('DATABASE_URL_INVALID', `The database URL ${what}; give ${accepted}`)
+}
+
+const unencoded =
+  'cannot be read: correct host and port, or percent-encode what is special in user, password and path: / as %2F, # as %23, ? as %3F, % as %25'
+
+/** False for a password such as `a/b` or `a%b`, with which a URL says something else or nothing. */
+function isEncoded(url: string): boolean {
+  try {
+    decodeURIComponent(url)
+    // With an authority, also what stands between `//` and `@` must be one.
+    return !/^[a-z][a-z0-9+.-]*:\/\/[^@]*@/i.test(url) || URL.canParse(url)
+  } catch {
+    return false
+  }
 }
 
 /** MikroORM would take a name from elsewhere; a URL without one is more likely a mistake. */

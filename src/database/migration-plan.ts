@@ -13,6 +13,12 @@ export interface MigrateOptions {
   readonly to?: string | 0
 }
 
+/** Refuses options of `migrate()` with `OPTION_INVALID`. */
+export function checkMigrateOptions(options: MigrateOptions): void {
+  const to = { words: 'the name of a migration, or 0', fits: isBound }
+  checkOptions({ door: 'migrate' }, options, { direction: oneOf('up', 'down'), to })
+}
+
 /**
  * Decides which migrations run, in which order: the order of the list upwards, its reverse downwards. What has run but is not
  * in the list belongs to somebody else and is left alone.
@@ -22,10 +28,6 @@ export function planMigrations(
   executed: ReadonlySet<string>,
   options: MigrateOptions = {},
 ): MigrationObject[] {
-  checkOptions({ door: 'migrate' }, options, {
-    direction: oneOf('up', 'down'),
-    to: { words: 'the name of a migration, or 0', fits: isBound },
-  })
   const { direction = 'up', to } = options
   const names = definitions.map(({ name }) => name)
   const twice = names.find((name, index) => names.indexOf(name) !== index)

@@ -2,7 +2,7 @@ import type { EntityManager, MigrationObject, MigrationsOptions, MikroORM, Trans
 import { type Migration, MigrationRunner, MigrationStorage } from '@mikro-orm/migrations'
 import { DataAccessError } from '../errors.ts'
 import { migrationMissing } from './migration-missing.ts'
-import { type MigrateOptions, planMigrations } from './migration-plan.ts'
+import { checkMigrateOptions, type MigrateOptions, planMigrations } from './migration-plan.ts'
 import { dialectOf, runSql } from './sql.ts'
 
 /**
@@ -26,6 +26,7 @@ export async function migrate(
   definitions: readonly MigrationDefinition[],
   options: MigrateOptions = {},
 ): Promise<string[]> {
+  checkMigrateOptions(options)
   const em = orm.em.fork({ disableContextResolution: true })
   const settings = migrationSettings(em)
   const direction = options.direction ?? 'up'

@@ -1,6 +1,6 @@
 import { DataAccessError } from '../errors.ts'
 import { consoleLogger, type Logger, loggerExpected } from '../kernel/logger.ts'
-import { checkOptions, oneOf, wholeFrom } from '../kernel/options.ts'
+import { checkOptions, oneOf, requireFunction, wholeFrom } from '../kernel/options.ts'
 import { describeSuspect, NPlusOneGuard, type NPlusOneSuspect } from './n-plus-one.ts'
 import { type ExecutedQuery, type QueryObserver, type QueryOrigin, queryObserver } from './query-watch.ts'
 
@@ -47,6 +47,7 @@ export async function withQueries<Result>(
   block: (queries: QueryScope) => Promise<Result>,
   options: QueryScopeOptions = {},
 ): Promise<Result> {
+  requireFunction('withQueries', block)
   const scope = new QueryScope(queryObserver.getStore(), guardFor(options))
   let result: Result
   try {

@@ -51,9 +51,11 @@ export class TransactionSubscriber implements EventSubscriber {
     this.#report = report
   }
 
-  /** Adds a participant before those that are there. */
-  join(participant: CommitParticipant): void {
-    this.#participants.unshift(participant)
+  /** Adds a participant before those that are there, or in place of one of them. */
+  join(participant: CommitParticipant, instead?: CommitParticipant): void {
+    const place = instead === undefined ? -1 : this.#participants.indexOf(instead)
+    if (place < 0) this.#participants.unshift(participant)
+    else this.#participants[place] = participant
   }
 
   /**

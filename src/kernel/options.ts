@@ -38,7 +38,7 @@ export function wholeFrom(low: number, high = Number.MAX_SAFE_INTEGER): Expectat
 }
 
 export function oneOf(...values: readonly (string | boolean)[]): Expectation {
-  return { words: anyOf(values.map(shown)), fits: (value) => values.includes(value as string) }
+  return { words: anyOf(values.map(describeValue)), fits: (value) => values.includes(value as string) }
 }
 
 export function either(one: Expectation, other: Expectation): Expectation {
@@ -58,7 +58,7 @@ export function checkOptions<Options extends object>(
   const place = under === undefined ? '' : `${under}.`
   if (!isRecord(given)) {
     const what = under === undefined ? `${door} was given` : `${door}: ${under} is`
-    throw new DataAccessError('OPTION_INVALID', `${what} ${shown(given)}; give an object of ${takes(known)}`)
+    throw new DataAccessError('OPTION_INVALID', `${what} ${describeValue(given)}; give an object of ${takes(known)}`)
   }
   for (const option of Object.keys(given)) {
     const expected = Object.hasOwn(known, option) ? (known as Record<string, Expectation>)[option] : undefined
@@ -66,7 +66,7 @@ export function checkOptions<Options extends object>(
       throw unknownOption(`${door} has no option \`${place}${option}\``, option, given, known, elsewhere)
     const value = (given as Record<string, unknown>)[option]
     if (value === undefined || expected.fits(value)) continue
-    throw new DataAccessError('OPTION_INVALID', `${door}: ${place}${option} is ${shown(value)}; give ${expected.words}`, {
+    throw new DataAccessError('OPTION_INVALID', `${door}: ${place}${option} is ${describeValue(value)}; give ${expected.words}`, {
       context: { option: `${place}${option}` },
     })
   }
@@ -87,7 +87,7 @@ function unknownOption(
       : // A whole object of another kind, such as an entity manager, is not a misspelled option.
         isPlain(given)
         ? '.'
-        : `, and was given ${shown(given)}.`
+        : `, and was given ${describeValue(given)}.`
   return new DataAccessError('OPTION_INVALID', `${what}${hint} It takes ${takes(known)}`, { context: { option } })
 }
 
@@ -112,7 +112,7 @@ function anyOf(words: readonly string[]): string {
 }
 
 /** A value as a message may show it: a long string, or one that could be a URL, may hold a secret. */
-function shown(value: unknown): string {
+export function describeValue(value: unknown): string {
   if (typeof value === 'string') return value.length <= 24 && !/[:@]/.test(value) ? `"${value}"` : 'a string'
   if (typeof value === 'function') return 'a function'
   if (Array.isArray(value)) return 'an array'
@@ -123,4 +123,10 @@ function shown(value: unknown): string {
 function isPlain(value: object): boolean {
   const prototype: unknown = Object.getPrototypeOf(value)
   return prototype === null || prototype === Object.prototype
+}
+
+/** @throws DataAccessError `OPTION_INVALID` for what is no function. */
+export function requireFunction(door: string, given: unknown): void {
+  if (typeof given === 'function') return
+  throw new DataAccessError('OPTION_INVALID', `${door} was given ${describeValue(given)}; give a function`)
 }

@@ -7,7 +7,8 @@ export interface JsonFault {
 
 /**
  * Finds the first thing in a value that `JSON.stringify` would refuse, drop or change in silence: a function, a symbol, a
- * BigInt, a number that is not finite, a cycle, a Map or a Set, `undefined` in an array. An `undefined` property counts as
+ * BigInt, a number that is not finite, a cycle, a Map or a Set, `undefined` in an array; or what lies so deep that readers of
+ * JSON run out of stack. An `undefined` property counts as
  * absent, and whatever has a `toJSON` is judged by what that returns.
  */
 export function findJsonFault(value: unknown, path: string): JsonFault | undefined {
@@ -28,7 +29,13 @@ function inspect(value: unknown, path: string, ancestors: Set<object>): JsonFaul
   }
 }
 
+/** PostgreSQL, and the parsers of most languages, give up at some depth; this one is deeper than any sensible payload. */
+const deepest = 500
+
 function inspectObject(value: object, path: string, ancestors: Set<object>): JsonFault | undefined {
+  if (ancestors.size >= deepest) {
+    return { path: `${path.slice(0, 40)}…`, reason: `lies deeper than ${deepest} levels, which readers of JSON refuse` }
+  }
   if (ancestors.has(value)) return { path, reason: 'refers back to an object that contains it' }
   if ('toJSON' in value && typeof value.toJSON === 'function') {
     const invalidDate = value instanceof Date && Number.isNaN(value.getTime())

@@ -3,5 +3,5 @@ export { assessmentMigrationsPostgresql } from '../assessment/migrations-postgre
 export { assessmentMigrationsSqlite } from '../assessment/migrations-sqlite.ts'
 export { cacheTables } from '../cache/tables.ts'
 export type { MigrationDefinition } from '../database/migrations.ts'
-export type { DomainEvent } from '../outbox/domain-event.ts'
-export { outboxTables } from '../outbox/tables.ts'
+export type { DomainEvent } from '../outbox/event/domain-event.ts'
+export { outboxTables } from '../outbox/store/tables.ts'

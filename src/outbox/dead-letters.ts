@@ -1,10 +1,12 @@
+import type { EntityManager } from '@mikro-orm/core'
 import { runSql } from '../database/sql.ts'
 import { DataAccessError } from '../errors.ts'
 import { checkOptions, list, text, wholeFrom } from '../kernel/options.ts'
-import type { OutboxStore } from './outbox-store.ts'
-import type { DeadLetterReason } from './retry-policy.ts'
-import type { FailedAttempt } from './settlement-store.ts'
-import { sqlAmong, sqlEpochMs, sqlNow, sqlRows } from './store-sql.ts'
+import type { DeadLetterReason } from './publishing/retry-policy.ts'
+import type { OutboxStore } from './store/outbox-store.ts'
+import type { FailedAttempt } from './store/settlement-store.ts'
+import { sqlAmong, sqlEpochMs, sqlNow, sqlRows } from './store/store-sql.ts'
+import type { EventRow } from './store/stored-event.ts'
 
 /** An event that left the outbox unpublished. */
 export interface DeadLetter {
@@ -37,18 +39,8 @@ export interface DeadLetterFilter {
   readonly orderingKey?: string
 }
 
-interface LetterRow {
-  id: string
-  event_type: string
-  aggregate_type: string
-  aggregate_id: string
-  payload: string
-  headers: string
-  ordering_key: string | null
-  sequence: string
-  created_ms: number
+interface LetterRow extends Omit<EventRow, 'bucket' | 'schema_version' | 'wait_ms' | 'suspect'> {
   dead_ms: number
-  attempts: number
   reason: DeadLetterReason
   error: string
   history: string
@@ -125,12 +117,18 @@ export class DeadLetters {
       const among = sqlAmong(dialect, 'id', `select s.id from ${sqlRows(dialect, 's', { id: 'uuid' })}`)
       if (before !== undefined) await runSql(em, `${before} where ${among} order by sequence`, [ids])
       await runSql(em, `delete from outbox_dead_letters where ${among}`, [ids])
-      // Last, for the relays wait for it: they look for what came before the events that they know before they publish on.
-      if (before !== undefined) await runSql(em, 'update outbox_relays set redrives = redrives + 1')
+      if (before !== undefined) await this.#tellRelays(em)
       return chosen.length
     })
     if (removed > 0) this.#redriven()
     return removed
+  }
+
+  /** Last, for the relays wait for it: they look for what came before the events that they know before they publish on. */
+  async #tellRelays(em: EntityManager): Promise<void> {
+    // A relay that registers before this commits would neither see the letters nor be told of them.
+    if (this.#store.dialect === 'postgresql') await runSql(em, 'lock table outbox_relays in share row exclusive mode')
+    await runSql(em, 'update outbox_relays set redrives = redrives + 1')
   }
 
   /** Refuses an empty filter, but for `list`. */

@@ -1,16 +1,15 @@
 export type { Clock } from '../kernel/clock.ts'
 export type { Logger } from '../kernel/logger.ts'
-export type { RelayCounts, SettledEvent } from './batch-settler.ts'
 export type { DeadLetter, DeadLetterFilter, DeadLetters } from './dead-letters.ts'
+export type { DoctorFinding } from './doctor/doctor.ts'
+export type { CheckName, Diagnosis, DoctorOptions } from './doctor/doctor-check.ts'
 export {
   type AggregateClass,
   type DomainEventDefinition,
   type DomainEventOptions,
   defineEvent,
   type PayloadCodec,
-} from './define-event.ts'
-export type { DoctorFinding } from './doctor.ts'
-export type { CheckName, Diagnosis, DoctorOptions } from './doctor-check.ts'
+} from './event/define-event.ts'
 export {
   DomainEvent,
   DomainEventRepository,
@@ -18,9 +17,9 @@ export {
   type DomainEventStatus,
   domainEventStatuses,
   type EventListOptions,
-} from './domain-event.ts'
+} from './event/domain-event.ts'
+export type { RecordEvent, RecordedEvent, RecordOptions } from './event/recorded-event.ts'
 export type { Outbox } from './outbox.ts'
-export type { OutboxStats } from './outbox-stats.ts'
 export {
   type DecodedEvent,
   type OutboxEvent,
@@ -31,10 +30,12 @@ export {
   type PublishFunction,
   permanent,
   unavailable,
-} from './publisher.ts'
-export type { RecordEvent, RecordedEvent, RecordOptions } from './recorded-event.ts'
-export type { Relay, RelayStatus } from './relay.ts'
-export type { RelayEventName, RelayEvents } from './relay-events.ts'
-export type { RelayOptions, Retention } from './relay-options.ts'
-export type { DeadLetterReason, DeadLetterRule, DeadLetterRules, RetryPolicy } from './retry-policy.ts'
-export type { WakeChannel, WakeChoice, WakeListener } from './wake.ts'
+} from './publishing/publisher.ts'
+export type { DeadLetterReason, DeadLetterRule, DeadLetterRules, RetryPolicy } from './publishing/retry-policy.ts'
+export type { RelayCounts, SettledEvent } from './relay/batch-settler.ts'
+export type { Relay, RelayStatus } from './relay/relay.ts'
+export type { RelayEventName, RelayEvents } from './relay/relay-events.ts'
+export type { RelayOptions, Retention } from './relay/relay-options.ts'
+export type { WakeChannel, WakeChoice, WakeListener } from './relay/wake.ts'
+export type { OutboxStats, RelayStats } from './store/outbox-stats.ts'
+export type { RelayRates } from './store/relay-rates.ts'

@@ -4,16 +4,16 @@ import type { Clock } from '../kernel/clock.ts'
 import type { Logger } from '../kernel/logger.ts'
 import { checkOptions, numberFrom } from '../kernel/options.ts'
 import { DeadLetters } from './dead-letters.ts'
-import { type DoctorFinding, examine } from './doctor.ts'
-import type { DoctorOptions } from './doctor-check.ts'
-import type { EventDefinitions } from './event-definitions.ts'
-import { type OutboxStats, readOutboxStats } from './outbox-stats.ts'
-import { OutboxStore } from './outbox-store.ts'
-import type { Publisher } from './publisher.ts'
-import { Relay } from './relay.ts'
-import type { RelayOptions } from './relay-options.ts'
-import { pruneBatch, pruneFailures, prunePublished } from './retention.ts'
-import type { Wake } from './wake.ts'
+import { type DoctorFinding, examine } from './doctor/doctor.ts'
+import type { DoctorOptions } from './doctor/doctor-check.ts'
+import type { EventDefinitions } from './event/event-definitions.ts'
+import type { Publisher } from './publishing/publisher.ts'
+import { Relay } from './relay/relay.ts'
+import type { RelayOptions } from './relay/relay-options.ts'
+import type { Wake } from './relay/wake.ts'
+import { type OutboxStats, readOutboxStats } from './store/outbox-stats.ts'
+import { OutboxStore } from './store/outbox-store.ts'
+import { pruneBatch, pruneFailures, prunePublished } from './store/retention.ts'
 
 /** What an {@link Outbox} works with. */
 export interface OutboxParts {
@@ -63,7 +63,9 @@ export class Outbox {
 
   /**
    * Looks for what makes an outbox slow or stuck, and says what to do about it: one finding for each check, also for those that
-   * are well. Takes at most `timeoutMs`, changes nothing, and rejects for nothing but a wrong option: `OPTION_INVALID`.
+   * are well. Takes at most `timeoutMs` and changes nothing. What fails is a finding too.
+   *
+   * @throws DataAccessError `OPTION_INVALID`, `CLOSED`.
    */
   async doctor(options?: DoctorOptions): Promise<DoctorFinding[]> {
     const { orm, wake, clock } = this.#parts

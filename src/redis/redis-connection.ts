@@ -2,7 +2,8 @@ import { DataAccessError } from '../errors.ts'
 import { CircuitBreaker, type CircuitState } from '../kernel/circuit-breaker.ts'
 import { type Clock, monotonicClock } from '../kernel/clock.ts'
 import { consoleLogger, type Logger } from '../kernel/logger.ts'
-import { makeRedisClient, type RedisClient, reconnect, warnOfClientSettings } from './redis-client.ts'
+import { describeThrown } from '../kernel/thrown-error.ts'
+import { loadIoredis, makeRedisClient, type RedisClient, reconnect, warnOfClientSettings } from './redis-client.ts'
 import { checkRedisOptions, type RedisOptions, redisTimeout } from './redis-options.ts'
 import { isRedisReply } from './redis-reply.ts'
 import { maskRedisPassword } from './redis-url.ts'
@@ -44,6 +45,11 @@ export class RedisConnection {
 
   get circuit(): CircuitState {
     return this.#breaker.state
+  }
+
+  /** Loads the driver, unless a client was given; asks no server. @throws DataAccessError `DRIVER_MISSING`. */
+  async prepare(): Promise<void> {
+    if (this.#options.client === undefined) await loadIoredis()
   }
 
   /** Begins to connect and returns at once. Commands connect by themselves; this only saves the first one the wait. */
@@ -140,8 +146,11 @@ export class RedisConnection {
   }
 
   #unavailable(what: string, why: string, cause?: unknown): DataAccessError {
-    return new DataAccessError('REDIS_UNAVAILABLE', `Redis at ${this.address} ${why}, so ${what} was given up`, {
-      cause: cause instanceof Silence ? this.#lastError : (cause ?? this.#lastError),
+    // What ended the connection, such as a wrong password, tells more than that there is none.
+    const reason = this.#lastError
+    const told = reason === undefined ? why : `${why} (${describeThrown(reason)})`
+    return new DataAccessError('REDIS_UNAVAILABLE', `Redis at ${this.address} ${told}, so ${what} was given up`, {
+      cause: reason ?? (cause instanceof Silence ? undefined : cause),
       context: { address: this.address, command: what, circuit: this.circuit },
     })
   }

@@ -1,11 +1,14 @@
 import type { Logger } from '../kernel/logger.ts'
 import { makeRedisClient, type RedisClient, reconnect } from './redis-client.ts'
 import type { RedisOptions } from './redis-options.ts'
+import { isRedisReply } from './redis-reply.ts'
 
 /** What a {@link RedisSubscription} tells beside messages. */
 export interface SubscriptionEvents {
   /** The connection was made or lost: messages may have been missed. Must not throw. */
   readonly onConnection?: () => void
+  /** Redis answered that these channels may not be heard. Must not throw. */
+  readonly onRefused?: (reply: Error) => void
 }
 
 /** Hears channels over a connection of its own, for as long as it takes: it comes back after every loss. */
@@ -44,7 +47,7 @@ export class RedisSubscription {
     { url, client: given }: RedisOptions,
     channels: readonly string[],
     onMessage: (text: string, channel: string) => void,
-    { onConnection = () => undefined }: SubscriptionEvents,
+    { onConnection = () => undefined, onRefused = () => undefined }: SubscriptionEvents,
   ): Promise<RedisClient> {
     // A connection that hears can do nothing else, so a caller's own client is left alone and copied.
     const client = given === undefined ? await makeRedisClient(url as string) : copyOf(given)
@@ -60,7 +63,8 @@ export class RedisSubscription {
     client.on('close', onConnection)
     client.on('ready', () => {
       onConnection()
-      client.subscribe(...channels).catch(() => undefined)
+      // Any other failure is the end of this connection, and the next one subscribes again.
+      client.subscribe(...channels).catch((error: unknown) => isRedisReply(error) && onRefused(error))
     })
     if (client.status === 'wait' && !this.#closed) client.connect().catch(() => undefined)
     return client

@@ -17,7 +17,8 @@ export function checkRedisUrl(url: string): string {
   }
   const refuse = (why: string) =>
     new DataAccessError('REDIS_URL_INVALID', `The Redis URL ${maskRedisPassword(url)} ${why}; give ${accepted}`)
-  if (!URL.canParse(url)) throw refuse('cannot be parsed')
+  if (!URL.canParse(url))
+    throw refuse('cannot be read: correct host and port, or percent-encode what is special in its password, such as / as %2F')
   const { protocol, hostname, pathname } = new URL(url)
   if (protocol !== 'redis:' && protocol !== 'rediss:') throw refuse(`has the scheme ${protocol}`)
   if (hostname === '') throw refuse('names no host')

@@ -10,7 +10,9 @@ import { databaseValue, queryKey, schemaVersion, shapeStamp, wholeEntityStamp } 
 import type { Loaded, ReadRequest } from '../cache/load.ts'
 import { jitteredTtl, keeping } from '../cache/policy.ts'
 import type { ReadThrough } from '../cache/read-through.ts'
+import { DataAccessError } from '../errors.ts'
 import type { Logger } from '../kernel/logger.ts'
+import { nearestName } from '../kernel/nearest-name.ts'
 import { type CachedContext, cachedContext } from './cached-context.ts'
 import { type CachedReadOptions, readAs } from './cached-read-options.ts'
 import { type KeptResult, type RowsByName, toKept } from './cached-result.ts'
@@ -46,7 +48,7 @@ export class CachedQueryReads<Params, Result> {
 
   /** Expires the result for these parameters everywhere, at once: for writes that this library does not see. */
   async invalidate(params: Params): Promise<void> {
-    await this.#invalidation.expire(new Set([this.#source.keyOf(params)]))
+    await this.#invalidation.expireByHand(new Set([this.#source.keyOf(params)]))
   }
 
   /** Adds a listener for what this cache does in this process; the function returned removes it. */
@@ -59,6 +61,12 @@ export class CachedQueryReads<Params, Result> {
     return this.#source.figures.read()
   }
 }
+
+/** A row was deleted after the look at the query: the answer as of then may have been another row, not none. */
+const overtaken = Symbol('overtaken')
+
+/** How often a result that is overtaken is read anew, before what is left of it is given. */
+const mostLooks = 3
 
 /** What a {@link CachedQuerySource} works with. */
 export interface CachedQueryParts<Params, Result> {
@@ -86,13 +94,23 @@ export class CachedQuerySource<Params, Result> {
     this.#orm = orm
     this.#reads = reads
     this.#rows = rows
+    for (const { entity, properties } of query.shapes) {
+      const { className, properties: known } = orm.getMetadata().get(entity)
+      const unknown = properties.find((name) => !Object.hasOwn(known, name))
+      if (unknown !== undefined) throw unknownProperty(query.name, className, unknown, Object.keys(known))
+    }
     const schemas = query.shapes.map(({ entity }) => schemaVersion(orm.getMetadata().get(entity)))
     const hash = createHash('sha256').update([query.version, ...schemas].join())
     this.#version = datedVersion(hash.digest('hex').slice(0, 12), this.#keeping.staleMs)
   }
 
+  /** @throws DataAccessError `OPTION_INVALID` for parameters that a key cannot carry. */
   keyOf(params: Params): string {
-    return queryKey(this.query.name, encode(sorted(params)))
+    try {
+      return queryKey(this.query.name, encode(sorted(params)))
+    } catch (error) {
+      throw error instanceof NotCacheable ? refusedParameters(this.query.name, error) : error
+    }
   }
 
   async read(context: CachedContext, params: Params, fresh: boolean): Promise<Result> {
@@ -104,8 +122,12 @@ export class CachedQuerySource<Params, Result> {
       return [{ payload: kept, ttlMs: jitteredTtl(lifetime, kept === null) }]
     }
     try {
-      const [kept] = await this.#reads.read([request], load, this.figures, fresh)
-      return await this.#give(context.owner, kept as KeptResult, fresh)
+      for (let look = 1; ; look++) {
+        const anew = fresh || look > 1
+        const [kept] = await this.#reads.read([request], load, this.figures, anew)
+        const result = await this.#give(context.owner, kept as KeptResult, anew, look < mostLooks)
+        if (result !== overtaken) return result
+      }
     } catch (error) {
       if (!(error instanceof NotCacheable)) throw error
       this.figures.bypassed(1)
@@ -120,11 +142,19 @@ export class CachedQuerySource<Params, Result> {
     return replicated ? em.transactional((inside) => this.query.run(inside, params)) : this.query.run(em, params)
   }
 
-  async #give(owner: EntityManager | undefined, kept: KeptResult, fresh: boolean): Promise<Result> {
+  /** What was kept, with its rows as they are now; or {@link overtaken} if one of them is gone, unless that is to be left out. */
+  async #give(
+    owner: EntityManager | undefined,
+    kept: KeptResult,
+    fresh: boolean,
+    whole: boolean,
+  ): Promise<Result | typeof overtaken> {
     if (kept === null) return null as Result
     if ('value' in kept) return copy(kept.value) as Result
     const rows = this.#rows(kept.entity)
-    const found = (await rows.byIds(kept.ids, fresh)).flatMap((row) => (row === undefined ? [] : [rows.hydrate(owner, row)]))
+    const read = await rows.byIds(kept.ids, fresh)
+    if (whole && read.includes(undefined)) return overtaken
+    const found = read.flatMap((row) => (row === undefined ? [] : [rows.hydrate(owner, row)]))
     return (kept.many ? found : (found[0] ?? null)) as Result
   }
 
@@ -144,6 +174,20 @@ export class CachedQuerySource<Params, Result> {
       [name, databaseValue(properties[name as never] as EntityProperty, value, platform)] as const
     return Object.fromEntries(Object.entries(values).map(convert))
   }
+}
+
+function refusedParameters(query: string, cause: NotCacheable): DataAccessError {
+  const message = `The parameters of the cached query ${query} are no plain data: ${cause.message}; give texts, numbers, Dates and objects of them`
+  return new DataAccessError('OPTION_INVALID', message, { cause })
+}
+
+function unknownProperty(query: string, entity: string, property: string, known: readonly string[]): DataAccessError {
+  const near = nearestName(property, known)
+  const hint = near === undefined ? '' : `; did you mean \`${near}\`?`
+  return new DataAccessError(
+    'OPTION_INVALID',
+    `The cached query ${query} depends on \`${property}\`, which ${entity} does not have${hint}`,
+  )
 }
 
 /** Parameters that are equal get one key, in whatever order they were written. */

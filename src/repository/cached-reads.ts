@@ -1,5 +1,4 @@
 import { type EntityClass, EntityManager, type MikroORM } from '@mikro-orm/core'
-import { watchBulkWrites } from '../cache/bulk-writes.ts'
 import type { CacheChoice } from '../cache/cache-choice.ts'
 import type { CacheStore } from '../cache/cache-store.ts'
 import type { CachedQuery } from '../cache/cached-query.ts'
@@ -7,6 +6,7 @@ import { WatchedChanges } from '../cache/change-keys.ts'
 import type { CacheFigures } from '../cache/figures.ts'
 import { Invalidation, type InvalidationFigures } from '../cache/invalidation.ts'
 import { InvalidationLog } from '../cache/invalidation-log.ts'
+import { listenTo } from '../cache/orm-hooks.ts'
 import type { CachePolicy } from '../cache/policy.ts'
 import { ReadThrough } from '../cache/read-through.ts'
 import type { CommitParticipant } from '../database/transaction-subscriber.ts'
@@ -83,12 +83,17 @@ export class Cache {
       sweep: sweep === undefined ? undefined : { log: new InvalidationLog(orm, sweep.space), everyMs: sweep.everyMs },
     })
     this.participant = this.#invalidation
-    orm.em.getEventManager().registerSubscriber(changes)
-    watchBulkWrites(orm, (write) => this.#invalidation.wroteInBulk(write))
-    for (const cache of caches) {
-      if (cache.kind === 'policy') this.#addPolicy(cache as CachePolicy, changes)
-      else this.#addQuery(cache as CachedQuery, changes)
+    try {
+      for (const cache of caches) {
+        if (isPolicy(cache)) this.#addPolicy(cache as CachePolicy, changes)
+        else this.#addQuery(cache as CachedQuery, changes)
+      }
+    } catch (error) {
+      // A connection or a sweep left behind would keep the process alive. Why nothing was opened tells more than a failed close.
+      this.close().catch(() => {})
+      throw error
     }
+    listenTo(orm, { changes, bulkWrites: this.#invalidation })
   }
 
   /** The cached repository of an entity that has a policy, or the reads of a cached query. */

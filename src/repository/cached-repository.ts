@@ -7,6 +7,7 @@ import { DataAccessError } from '../errors.ts'
 import { type CachedContext, cachedContext, mayReadCache } from './cached-context.ts'
 import { type CachedReadOptions, readAs } from './cached-read-options.ts'
 import type { CachedRows, Row } from './cached-rows.ts'
+import { requireIds } from './data-repository.ts'
 
 /** One lookup for each unique property: `byEmail(mail)` for `email`. */
 export type UniqueLookups<Entity, Unique extends string> = {
@@ -59,6 +60,7 @@ export class CachedReads<Entity extends object> {
   /** The entities with these ids in their order, null where there is none: one round trip, and one query for what is missing. */
   async getMany(ids: readonly Primary<Entity>[], options?: CachedReadOptions): Promise<(Entity | null)[]> {
     return readAs('a cached read', options, async (fresh) => {
+      requireIds(ids)
       const context = this.#context()
       if (context.bypass) return this.#findMany(context, ids)
       const rows = await this.#rows.byIds(ids, fresh)
@@ -68,12 +70,12 @@ export class CachedReads<Entity extends object> {
 
   /** Expires one row everywhere, at once: for writes that this library does not see. */
   async invalidate(id: Primary<Entity>): Promise<void> {
-    if (this.#rows.couldBeId(id)) await this.#invalidation.expire(new Set([this.#rows.keyOf(id)]))
+    if (this.#rows.couldBeId(id)) await this.#invalidation.expireByHand(new Set([this.#rows.keyOf(id)]))
   }
 
   /** Expires all rows of the entity and all query results that depend on it: for bulk writes. */
   async invalidateAll(): Promise<void> {
-    await this.#invalidation.expire(new Set([wholeEntityStamp(this.#rows.entity)]))
+    await this.#invalidation.expireByHand(new Set([wholeEntityStamp(this.#rows.entity)]))
   }
 
   /** Adds a listener for what this cache does in this process; the function returned removes it. */
@@ -97,6 +99,7 @@ export class CachedReads<Entity extends object> {
       const context = this.#context()
       if (!context.bypass) return this.#hydrate(context, await this.#rows.byUnique(property, value, fresh))
       this.#rows.figures.bypassed(1)
+      if (!this.#rows.couldBeValue(property, value)) return null
       return (await context.em.findOne(this.#rows.meta.class, { [property]: value } as never)) as Entity | null
     })
   }

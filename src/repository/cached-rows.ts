@@ -7,10 +7,13 @@ import { databaseValue, rowKey, schemaVersion, uniqueKey, wholeEntityStamp } fro
 import type { Loaded, ReadRequest } from '../cache/load.ts'
 import { type CachePolicy, jitteredTtl, keeping } from '../cache/policy.ts'
 import type { ReadThrough } from '../cache/read-through.ts'
+import { couldBeKey, isCondition } from '../database/key-value.ts'
+import { type Dialect, dialectOf } from '../database/sql.ts'
 import { isUuid, Uuid } from '../database/uuid.ts'
 import { DataAccessError } from '../errors.ts'
 import type { Logger } from '../kernel/logger.ts'
 import type { DetachedEntities } from './detached-entities.ts'
+import { frozenEntity } from './frozen-entity.ts'
 
 /** A row as the driver gives it, keyed by property; shared by its readers, so never changed. */
 export type Row = Readonly<Record<string, unknown>>
@@ -35,12 +38,15 @@ export class CachedRows {
   readonly policy: CachePolicy
   readonly figures: FigureCounter
   readonly #make: (row: Row) => object
+  /** The frozen entities of rows that are somewhere in this process. */
+  readonly #shared = new WeakMap<Row, object>()
   readonly #orm: MikroORM
   readonly #reads: ReadThrough
   readonly #version: string
   readonly #stamps: readonly string[]
   readonly #keeping: Pick<ReadRequest, 'keepMs' | 'staleMs' | 'probe'>
   readonly #idName: string
+  readonly #dialect: Dialect
   readonly #hasUuids: boolean
   /** The properties whose values in a row can be objects. */
   readonly #objects: readonly string[]
@@ -61,24 +67,37 @@ export class CachedRows {
     const classes = [...orm.getMetadata()].filter(({ root }) => root === this.meta.root)
     const properties = classes.flatMap(({ props }) => props)
     this.#objects = [...new Set(properties.filter((property) => !isPrimitive(property)).map(({ name }) => name))]
+    this.#dialect = dialectOf(orm)
     this.#hasUuids = propertyOf(this.meta, this.#idName)?.customType instanceof Uuid
   }
 
+  /** @param id could be one: see {@link couldBeId}. */
   keyOf(id: unknown): string {
+    // A uuid as this library writes it is its own text in a key.
+    if (this.#hasUuids) return `${this.entity}:${id}`
     return rowKey(this.entity, this.#databaseValue(this.#idName, id))
   }
 
   /** False for what cannot be an id at all, such as a malformed uuid: it has no row. */
   couldBeId(id: unknown): boolean {
-    return !this.#hasUuids || isUuid(id)
+    return this.#hasUuids ? isUuid(id) : couldBeKey(propertyOf(this.meta, this.#idName), id, this.#dialect)
+  }
+
+  /**
+   * False for what cannot be a value of this property at all, such as an object where a text belongs: no row has it. MikroORM would
+   * take an object for a condition, `{ $ne: '' }` for "any other".
+   */
+  couldBeValue(property: string, value: unknown): boolean {
+    if (value === null || value === undefined) return false
+    if (typeof value !== 'object') return typeof value !== 'function' && typeof value !== 'symbol'
+    return this.#objects.includes(property) && !isCondition(value)
   }
 
   /** The row of this id if it is at hand in this process, null for one known not to exist; `undefined` if {@link byIds} must tell. */
   now(id: unknown): Row | null | undefined {
-    // A uuid is its own text in a key; what is none has no entry, so it need not be checked.
-    if (this.#hasUuids && typeof id !== 'string') return undefined
-    const key = this.#hasUuids ? `${this.entity}:${id}` : this.keyOf(id)
-    return this.#reads.readNow(this.#request(key), this.figures) as Row | null | undefined
+    // What is no uuid has no entry, so it need not be checked.
+    if (this.#hasUuids ? typeof id !== 'string' : !this.couldBeId(id)) return undefined
+    return this.#reads.readNow(this.#request(this.keyOf(id)), this.figures) as Row | null | undefined
   }
 
   /** The rows of these ids, in order; `undefined` where there is none. @param fresh reads them from the database now. */
@@ -104,7 +123,7 @@ export class CachedRows {
 
   /** The row whose unique property has this value. Its id is kept under the value; the row is kept once, under its id. */
   async byUnique(property: string, value: unknown, fresh = false): Promise<Row | undefined> {
-    if (value === null || value === undefined) return undefined
+    if (!this.couldBeValue(property, value)) return undefined
     const request = this.#request(uniqueKey(this.entity, property, this.#databaseValue(property, value)))
     let loaded: Row | undefined
     const load = async (): Promise<readonly Loaded[]> => {
@@ -120,9 +139,15 @@ export class CachedRows {
 
   /** Makes an entity of a row: detached, or managed. One that the entity manager holds already is never moved backwards. */
   hydrate(em: EntityManager | undefined, row: Row): object {
-    const own = this.#copy(row)
-    if (em === undefined) return this.#make(own)
-    return em.merge(this.meta.class, own as never, { convertCustomTypes: true, disableContextResolution: true })
+    if (em === undefined) return this.policy.frozen ? this.#sharedOf(row) : this.#make(this.#copy(row))
+    return em.merge(this.meta.class, this.#copy(row) as never, { convertCustomTypes: true, disableContextResolution: true })
+  }
+
+  /** A store in this process gives the same row to all its readers, and so they get the same entity. */
+  #sharedOf(row: Row): object {
+    const shared = this.#shared.get(row) ?? frozenEntity(this.#make(this.#copy(row)))
+    this.#shared.set(row, shared)
+    return shared
   }
 
   /** A copy that shares nothing with the row: what only texts, numbers and the like can be in is not even looked at. */

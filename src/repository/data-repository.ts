@@ -5,10 +5,11 @@ import {
   type FindOptions,
   type Loaded,
   type Primary,
-  UuidType,
 } from '@mikro-orm/core'
-import { isUuid, Uuid } from '../database/uuid.ts'
+import { couldBeKey } from '../database/key-value.ts'
+import { dialectOf } from '../database/sql.ts'
 import { DataAccessError } from '../errors.ts'
+import { describeValue } from '../kernel/options.ts'
 import { findPage, type Page, type PageOptions } from './page.ts'
 
 /** MikroORM's options of `findOne()`. An id needs no index hint. */
@@ -63,16 +64,22 @@ export class DataRepository<Entity extends object> extends EntityRepository<Enti
   /**
    * Resolves to the entities of these ids, place by place: in the order of the ids, an id given twice twice, and null where
    * there is none. One query, or none for no id.
+   *
+   * @throws DataAccessError `OPTION_INVALID` for what is no array.
    */
   async getMany<Hint extends string = never>(
     ids: readonly Primary<Entity>[],
     options: GetManyOptions<Entity, Hint> = {},
   ): Promise<(Loaded<Entity, Hint> | null)[]> {
-    const wanted = [...new Set(ids)].filter((id) => this.#canBeId(id))
-    if (wanted.length === 0) return ids.map(() => null)
-    const found = await this.find<Hint, never, never, never>({ [this.#key]: { $in: wanted } } as FilterQuery<Entity>, options)
-    const byId = new Map(found.map((entity) => [(entity as Entity)[this.#key as keyof Entity] as unknown, entity]))
-    return ids.map((id) => byId.get(id) ?? null)
+    requireIds(ids)
+    const wanted = new Set(ids.filter((id) => this.#canBeId(id)))
+    if (wanted.size === 0) return ids.map(() => null)
+    const found = await this.find<Hint, never, never, never>(
+      { [this.#key]: { $in: [...wanted] } } as FilterQuery<Entity>,
+      options,
+    )
+    const byId = new Map(found.map((entity) => [spelled((entity as Entity)[this.#key as keyof Entity]), entity]))
+    return ids.map((id) => (wanted.has(id) ? (byId.get(spelled(id)) ?? null) : null))
   }
 
   /** Tells whether at least one entity matches. Reads one key and makes no entity managed. */
@@ -101,15 +108,26 @@ export class DataRepository<Entity extends object> extends EntityRepository<Enti
   }
 
   #canBeId(id: unknown): boolean {
-    if (id === undefined || id === null) return false
     const { primaryKeys, properties } = this.em.getMetadata().get(this.entityName)
-    const type = primaryKeys.length === 1 ? properties[primaryKeys[0] as keyof typeof properties]?.customType : undefined
-    if (type instanceof Uuid) return isUuid(id)
-    // A column of MikroORM's own uuid type takes upper case as well, on PostgreSQL.
-    return type instanceof UuidType ? isUuid(typeof id === 'string' ? id.toLowerCase() : id) : true
+    // A key of several properties is given as an object.
+    if (primaryKeys.length > 1) return id !== undefined && id !== null
+    return couldBeKey(properties[primaryKeys[0] as keyof typeof properties], id, dialectOf(this.em))
   }
 }
 
+/** @throws DataAccessError `OPTION_INVALID` for what is no array of ids. */
+export function requireIds(ids: unknown): void {
+  if (Array.isArray(ids)) return
+  throw new DataAccessError('OPTION_INVALID', `getMany was given ${describeValue(ids)}; give an array of ids`)
+}
+
+/** Ids of several spellings meet in one: 5, 5n and '5' are one key. */
+function spelled(id: unknown): unknown {
+  return typeof id === 'number' || typeof id === 'bigint' ? String(id) : id
+}
+
 function describeId(id: unknown): string {
-  return typeof id === 'string' ? `"${id.slice(0, 64)}"` : JSON.stringify(id)
+  if (typeof id === 'string') return `"${id.slice(0, 64)}"`
+  // JSON has no word for these.
+  return typeof id === 'bigint' ? String(id) : (JSON.stringify(id) ?? typeof id)
 }

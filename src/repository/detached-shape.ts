@@ -61,7 +61,7 @@ function lazyCollection(property: EntityProperty): PropertyDescriptor {
     get(this: object) {
       const collection = new Collection<object>(this, undefined, false)
       collection.property = property
-      own(this, collection)
+      if (Object.isExtensible(this)) own(this, collection)
       return collection
     },
     set(this: object, value: unknown) {

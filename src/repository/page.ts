@@ -1,6 +1,7 @@
 import type { EntityManager, EntityName, FilterQuery, FindByCursorOptions, Loaded, QueryOrderMap } from '@mikro-orm/core'
 import { anything, checkOptions, type KnownOptions, wholeFrom } from '../kernel/options.ts'
 import { openCursor, sealCursor } from './page-cursor.ts'
+import { pageOrder } from './page-order.ts'
 
 /** The most entities on a page: more belong in a stream. */
 const largestPage = 1000
@@ -11,7 +12,10 @@ export interface PageOptions<Entity extends object, Hint extends string = never>
   readonly first?: number
   /** The `nextCursor` of the page before. Default: from the start. */
   readonly after?: string | null | undefined
-  /** Default: by primary key. The primary key is added at the end where it is missing, so that the order is total. */
+  /**
+   * Default: by primary key. A relation to one that it goes through is loaded with the entities. The primary key is added at the end where it is missing, so that the order is
+   * total.
+   */
   readonly orderBy?: QueryOrderMap<Entity> | readonly QueryOrderMap<Entity>[]
   readonly where?: FilterQuery<Entity>
   /** Relations to load with the entities. */
@@ -39,27 +43,22 @@ export async function findPage<Entity extends object, Hint extends string = neve
   options: PageOptions<Entity, Hint>,
 ): Promise<Page<Loaded<Entity, Hint>>> {
   checkOptions<object>({ door: 'page', elsewhere }, options, pageOptions)
-  const { first = 50, after, orderBy = [], where, populate } = options
-  const order = totalOrder([orderBy].flat() as QueryOrderMap<Entity>[], em.getMetadata().get(entityName).primaryKeys)
+  const { first = 50, after, orderBy, where, populate } = options
+  const meta = em.getMetadata().get(entityName)
+  const { order, relations } = pageOrder(meta, orderBy)
   // What a cursor is bound to: the same one under another order would silently skip entities.
-  const purpose = JSON.stringify([em.getMetadata().get(entityName).className, order])
+  const purpose = JSON.stringify([meta.className, order])
+  // What is ordered by is read from the entities to make the cursor.
+  const given = (populate || []) as readonly string[]
+  const loaded = relations.length === 0 ? populate : [...new Set([...given, ...relations])]
   const cursor = await em.findByCursor<Entity, Hint, never, never, false, never>(entityName, {
     first,
     orderBy: order,
     includeCount: false,
     ...(after === undefined || after === null ? {} : { after: openCursor(after, purpose) }),
     ...(where === undefined ? {} : { where }),
-    ...(populate === undefined ? {} : { populate }),
+    ...(loaded === undefined ? {} : { populate: loaded }),
   } as never)
   const { items, endCursor, hasNextPage } = cursor
   return { items, nextCursor: hasNextPage && endCursor !== null ? sealCursor(endCursor, purpose) : null }
-}
-
-function totalOrder<Entity extends object>(
-  order: readonly QueryOrderMap<Entity>[],
-  primaryKeys: readonly string[],
-): QueryOrderMap<Entity>[] {
-  const named = new Set(order.flatMap((part) => Object.keys(part)))
-  const missing = primaryKeys.filter((key) => !named.has(key))
-  return [...order, ...missing.map((key) => ({ [key]: 'asc' }) as QueryOrderMap<Entity>)]
 }

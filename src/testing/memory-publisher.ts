@@ -1,4 +1,10 @@
-import { type OutboxEvent, type Outcome, outcomeOfError, type PublishContext, type Publisher } from '../outbox/publisher.ts'
+import {
+  type OutboxEvent,
+  type Outcome,
+  outcomeOfError,
+  type PublishContext,
+  type Publisher,
+} from '../outbox/publishing/publisher.ts'
 
 /** Keeps what it is given, for tests: what was published, and failures on demand. */
 export class MemoryPublisher implements Publisher {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
-import { type OutboxEvent, type Outcome, outcomeOfError, type Publisher } from '../outbox/publisher.ts'
+import { type OutboxEvent, type Outcome, outcomeOfError, type Publisher } from '../outbox/publishing/publisher.ts'
 
 /** An event as it arrived on the other side of the broker. */
 export interface DeliveredEvent {
@@ -73,6 +73,18 @@ async function publish(publisher: Publisher, events: readonly OutboxEvent[], sig
   }
 }
 
+/** Publishes through a broker that has just come back. */
+async function untilPublished(publisher: Publisher, event: OutboxEvent): Promise<void> {
+  const giveUpAt = Date.now() + 2 * patienceMs
+  for (;;) {
+    const [outcome] = await publish(publisher, [event])
+    if (outcome?.status === 'published') return
+    assert.equal(outcome?.status, 'unavailable')
+    assert.ok(Date.now() < giveUpAt, 'it stayed unavailable after the broker had come back')
+    await new Promise((resolve) => setTimeout(resolve, 50))
+  }
+}
+
 function assertPublished(outcomes: readonly Outcome[], count: number): void {
   assert.deepEqual(outcomes, Array(count).fill({ status: 'published' }))
 }
@@ -85,6 +97,18 @@ const cases: readonly PublisherCase[] = [
       assert.ok(name.length >= 1 && name.length <= 100)
       await publish(publisher, [contractEvent()])
       assert.equal(publisher.name, name)
+    },
+  },
+  {
+    name: 'it is made ready without its broker, any number of times, and publishes then',
+    needsOutage: true,
+    run: async ({ publisher, outage, delivered }) => {
+      await outage?.begin()
+      await publisher.prepare?.()
+      await outage?.end()
+      await publisher.prepare?.()
+      await untilPublished(publisher, contractEvent())
+      assert.equal((await delivered(1)).length, 1)
     },
   },
   {
@@ -160,15 +184,7 @@ const cases: readonly PublisherCase[] = [
       await outage?.begin()
       await publish(publisher, [contractEvent()])
       await outage?.end()
-      const event = contractEvent()
-      const giveUpAt = Date.now() + 2 * patienceMs
-      for (;;) {
-        const [outcome] = await publish(publisher, [event])
-        if (outcome?.status === 'published') break
-        assert.equal(outcome?.status, 'unavailable')
-        assert.ok(Date.now() < giveUpAt, 'it stayed unavailable after the broker had come back')
-        await new Promise((resolve) => setTimeout(resolve, 50))
-      }
+      await untilPublished(publisher, contractEvent())
       assert.ok((await delivered(1)).length >= 1)
     },
   },

@@ -1,9 +1,10 @@
 import type { EntityManager } from '@mikro-orm/core'
 import { DataAccessError } from '../errors.ts'
 import { type CommitScope, Journal, type ScopeLayer } from '../kernel/commit-scope.ts'
-import type { EventDefinitions } from '../outbox/event-definitions.ts'
-import { makeEvent, type RecordEvent } from '../outbox/recorded-event.ts'
-import { recordedEvents } from '../outbox/recorder.ts'
+import { requireFunction } from '../kernel/options.ts'
+import type { EventDefinitions } from '../outbox/event/event-definitions.ts'
+import { makeEvent, type RecordEvent } from '../outbox/event/recorded-event.ts'
+import { recordedEvents } from '../outbox/event/recorder.ts'
 import { commitHooks } from './commit-hooks.ts'
 import type { UnitOfWorkContext } from './unit-of-work.ts'
 
@@ -51,6 +52,7 @@ export class ActiveUnit {
       record: (event, aggregate, payload, options) => this.#record(event, aggregate, payload, options),
       afterCommit: (hook) => {
         this.#requireActive('afterCommit')
+        requireFunction('afterCommit', hook)
         scope.append(commitHooks, () => outside(hook), this.#layer)
       },
     }

@@ -1,7 +1,6 @@
 import { EntityManager, IsolationLevel } from '@mikro-orm/core'
-import { DataAccessError } from '../errors.ts'
 import { checkOptions, either, type KnownOptions, oneOf, record } from '../kernel/options.ts'
-import type { RecordEvent } from '../outbox/recorded-event.ts'
+import type { RecordEvent } from '../outbox/event/recorded-event.ts'
 import type { CommitHook } from './commit-hooks.ts'
 import type { UnitRetryOptions } from './retry.ts'
 
@@ -29,6 +28,9 @@ export interface UnitOfWorkContext {
 /** What a unit of work runs. */
 export type Work<Result, Context = UnitOfWorkContext> = (unit: Context) => Promise<Result>
 
+/** The isolation levels of PostgreSQL: MikroORM also knows one of another database. */
+export type UnitIsolation = Exclude<IsolationLevel, IsolationLevel.SNAPSHOT>
+
 /** How a unit of work is run. */
 export interface UnitOfWorkOptions {
   /**
@@ -36,25 +38,19 @@ export interface UnitOfWorkOptions {
    * savepoint. Without it the unit joins the unit or transaction around it, or else gets a fresh fork.
    */
   readonly em?: EntityManager
-  /** The isolation level of a root transaction. Default: the database's. */
-  readonly isolation?: IsolationLevel | `${IsolationLevel}`
-  /** For a unit with its own fork: run again, with a fresh one, after a serialization failure or deadlock. `false`: never. */
+  /** The isolation level of a root transaction. Default: the database's. SQLite has one, which is as strict as `serializable`. */
+  readonly isolation?: UnitIsolation | `${UnitIsolation}`
+  /** For a unit with its own fork: run again, with a fresh one, after a serialization failure or deadlock. `false`: never, and the database's own error. */
   readonly retry?: UnitRetryOptions | false
 }
 
 const unitOptions: KnownOptions<UnitOfWorkOptions> = {
   em: { words: 'an entity manager of the ORM', fits: (value) => value instanceof EntityManager },
-  isolation: oneOf(...Object.values(IsolationLevel)),
+  isolation: oneOf(...Object.values(IsolationLevel).filter((level) => level !== IsolationLevel.SNAPSHOT)),
   retry: either({ ...record, words: '{ attempts }' }, oneOf(false)),
 }
 
 /** Refuses options of `unitOfWork()` with `OPTION_INVALID`, but for the number of attempts, which is checked when it is read. */
 export function checkUnitOptions(options: UnitOfWorkOptions): void {
   checkOptions({ door: 'unitOfWork' }, options, unitOptions)
-}
-
-/** Refuses work that is no function with `OPTION_INVALID`. */
-export function checkWork(work: unknown): void {
-  if (typeof work === 'function') return
-  throw new DataAccessError('OPTION_INVALID', 'unitOfWork was given no function; give the work first, then the options')
 }

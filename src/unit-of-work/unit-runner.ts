@@ -1,7 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { type EntityManager, type MikroORM, TransactionContext } from '@mikro-orm/core'
 import { classifyFailure } from '../database/failure.ts'
-import { migrationMissing } from '../database/migration-missing.ts'
 import { dialectOf, runSql } from '../database/sql.ts'
 import type { TransactionSubscriber } from '../database/transaction-subscriber.ts'
 import { DataAccessError } from '../errors.ts'
@@ -9,10 +8,11 @@ import { fullJitter } from '../kernel/backoff.ts'
 import type { Clock } from '../kernel/clock.ts'
 import type { CommitScope } from '../kernel/commit-scope.ts'
 import type { Logger } from '../kernel/logger.ts'
-import type { EventDefinitions } from '../outbox/event-definitions.ts'
+import type { EventDefinitions } from '../outbox/event/event-definitions.ts'
 import { ActiveUnit } from './active-unit.ts'
 import { EntitySnapshot } from './entity-snapshot.ts'
 import { allowedAttempts } from './retry.ts'
+import { describeFailure } from './unit-failure.ts'
 import { checkUnitOptions, type UnitOfWorkOptions, type Work } from './unit-of-work.ts'
 
 /** The waits between tries: short, since a conflict is over when the other transaction is. */
@@ -108,7 +108,7 @@ export class UnitRunner {
       try {
         return await this.#transaction(work, em, options, attempt, outside)
       } catch (error) {
-        if (classifyFailure(error) !== 'conflict' || attempts === 1) throw error
+        if (classifyFailure(error) !== 'conflict' || options.retry === false) throw error
         if (attempt >= attempts) {
           throw exhausted(attempts, error)
         }
@@ -136,7 +136,7 @@ export class UnitRunner {
     try {
       await em.transactional(perform, isolation === undefined ? {} : { isolationLevel: isolation })
     } catch (error) {
-      if (scope?.phase !== 'committed') throw describeFailure(error, scope)
+      if (scope?.phase !== 'committed') throw describeFailure(error, scope, em.getConnection('write'))
       // Another subscriber threw after the commit. To reject now would make the caller do the work twice.
       this.#parts.logger.error('A subscriber of the application threw after the commit; the commit stands', { error })
     } finally {
@@ -231,19 +231,7 @@ function endedInside(): DataAccessError {
 function exhausted(attempts: number, cause: unknown): DataAccessError {
   return new DataAccessError(
     'UNIT_RETRIES_EXHAUSTED',
-    `The unit of work met a conflict with other transactions in each of its ${attempts} attempts; nothing was saved. Make it shorter, or allow more attempts`,
+    `The unit of work met a conflict with other transactions in each of its attempts (${attempts}); nothing was saved. Make it shorter, or allow more attempts`,
     { cause, context: { attempts } },
-  )
-}
-
-/** A connection lost while the commit was on its way leaves open whether it took place. */
-function describeFailure(error: unknown, scope: CommitScope | undefined): unknown {
-  const missing = migrationMissing(error)
-  if (missing !== undefined) return missing
-  if (scope?.phase !== 'committing' || classifyFailure(error) !== 'connection') return error
-  return new DataAccessError(
-    'COMMIT_OUTCOME_UNKNOWN',
-    'The connection was lost while the commit was on its way, so it may or may not have taken place; read the data before trying again',
-    { cause: error },
   )
 }

@@ -3,8 +3,8 @@ import { randomUUID } from 'node:crypto'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { cpus, loadavg } from 'node:os'
 import { join } from 'node:path'
-import { parseArgs } from 'node:util'
 import pg from 'pg'
+import { readCommandLine } from '../../.config/command-line.ts'
 import { repository, runProgram } from '../support/programs.ts'
 import { startServers } from '../support/servers/start-servers.ts'
 import { areas } from './areas.ts'
@@ -15,16 +15,18 @@ const help = `npm run bench [-- <area> …] [--rounds 5] [--json]
 Measures side by side and writes docs/performance.md. Areas: ${Object.keys(areas).join(', ')}. Each round runs every contestant once,
 each in a fresh process on a fresh database; the tables show medians with the least and the most.`
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: { rounds: { type: 'string', default: '5' }, json: { type: 'boolean' }, help: { type: 'boolean' } },
-})
+const { values, positionals } = readCommandLine(
+  help,
+  { rounds: { type: 'string', default: '5' }, json: { type: 'boolean' } },
+  true,
+)
 const rounds = Number(values.rounds)
 const unknown = positionals.filter((area) => !(area in areas))
-if (values.help || unknown.length > 0 || !(Number.isInteger(rounds) && rounds >= 1)) {
-  console.log(unknown.length > 0 ? `There is no area ${unknown.join(', ')}.\n\n${help}` : help)
-  process.exit(values.help ? 0 : 1)
+if (unknown.length > 0 || !(Number.isInteger(rounds) && rounds >= 1)) {
+  console.error(unknown.length > 0 ? `There is no area ${unknown.join(', ')}.\n\n${help}` : help)
+  process.exit(2)
 }
+await import('../../.config/build-if-needed.ts')
 
 /** What else ran on the machine: figures taken beside other work say little. */
 const [loadBefore = 0] = loadavg()

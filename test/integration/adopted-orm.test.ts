@@ -15,7 +15,7 @@ import { assessment, User, userCache } from '../../src/assessment/index.ts'
 import { memoryCache } from '../../src/cache/cache-choice.ts'
 import { createDataAccess, type DataAccess } from '../../src/data-access.ts'
 import { dataAccess } from '../../src/extension.ts'
-import { DomainEvent } from '../../src/outbox/domain-event.ts'
+import { DomainEvent } from '../../src/outbox/event/domain-event.ts'
 import { dialects, openTestDatabase, type TestDatabase } from '../support/databases.ts'
 import { NoteTagged } from '../support/notes-module.ts'
 
@@ -52,9 +52,7 @@ describe.each(dialects)("an application's own ORM on %s", (dialect) => {
   let data: DataAccess
   let audit: Audit
 
-  beforeEach(async () => {
-    database = await openTestDatabase(dialect)
-    audit = new Audit()
+  const openOrm = async (): Promise<MikroORM> => {
     const options = {
       entities: [Invoice],
       subscribers: [audit],
@@ -62,10 +60,15 @@ describe.each(dialects)("an application's own ORM on %s", (dialect) => {
       migrations: { migrationsList: [{ name: 'app-001', class: CreateInvoices }], snapshot: false, silent: true },
       ensureDatabase: false,
     }
-    orm =
-      dialect === 'sqlite'
-        ? await SqliteORM.init({ ...options, dbName: database.url.replace('sqlite:', '') })
-        : await PostgresqlORM.init({ ...options, clientUrl: database.url })
+    return dialect === 'sqlite'
+      ? SqliteORM.init({ ...options, dbName: database.url.replace('sqlite:', '') })
+      : PostgresqlORM.init({ ...options, clientUrl: database.url })
+  }
+
+  beforeEach(async () => {
+    database = await openTestDatabase(dialect)
+    audit = new Audit()
+    orm = await openOrm()
     await orm.migrator.up()
     data = await createDataAccess({ orm, cache: memoryCache({ singleProcess: true }) })
     await data.migrate()
@@ -166,5 +169,60 @@ describe.each(dialects)("an application's own ORM on %s", (dialect) => {
       message: expect.stringContaining('extensions: [dataAccess('),
     })
     await plain.close()
+  })
+
+  it('can be adopted after a call that was refused, and not a second time', async () => {
+    const own = await openOrm()
+    const refuse = () => {
+      throw new Error('it was refused')
+    }
+    const refused = createDataAccess({ orm: own, cache: { ...memoryCache({ singleProcess: true }), open: refuse } })
+    await expect(refused).rejects.toThrow('it was refused')
+    const adopted = await createDataAccess({ orm: own, cache: memoryCache({ singleProcess: true }) })
+    await expect(createDataAccess({ orm: own, cache: false })).rejects.toMatchObject({ code: 'OPTION_INVALID' })
+    const hooks: number[] = []
+    await adopted.unitOfWork(async ({ em, record, afterCommit }) => {
+      em.create(Invoice, { id: 'refused', total: 1 })
+      record(NoteTagged, 'refused', 1)
+      afterCommit(() => void hooks.push(1))
+    })
+    expect(hooks).toEqual([1])
+    expect(await adopted.outbox.stats()).toMatchObject({ backlog: 1 })
+    await adopted.close()
+    await own.close(true)
+  })
+
+  it('can be adopted again after close(), any number of times, and each hears of everything once', async () => {
+    const alex = await data.unitOfWork(async ({ em }) => em.create(User, { email: 'alex@innovateai.dev', name: 'Alex 0' }))
+    const listeners = () => [...orm.em.getEventManager().getSubscribers()].length
+    const before = listeners()
+    for (let round = 1; round <= 3; round++) {
+      const closed = data
+      await closed.close()
+      data = await createDataAccess({ orm, cache: memoryCache({ singleProcess: true }) })
+      expect(() => closed.fork()).toThrow(expect.objectContaining({ code: 'CLOSED' }))
+      await expect(createDataAccess({ orm })).rejects.toMatchObject({ code: 'OPTION_INVALID' })
+      const hooks: number[] = []
+      const cached = data.cached(userCache)
+      expect((await cached.get(alex.id))?.name).toBe(`Alex ${round - 1}`)
+      const invalidated = () => data.stats().then(({ cache }) => cache?.invalidations)
+      await data.unitOfWork(async ({ em, record, afterCommit }) => {
+        ;(await em.findOneOrFail(User, alex.id)).name = `Alex ${round}`
+        record(NoteTagged, 'round', round)
+        afterCommit(() => void hooks.push(round))
+      })
+      expect((await cached.get(alex.id))?.name).toBe(`Alex ${round}`)
+      expect(hooks).toEqual([round])
+      // One row, changed once: its key alone, whatever caches there were before.
+      expect(await invalidated()).toMatchObject({ keys: 1, unacknowledged: 0 })
+      await orm.em.fork().nativeUpdate(User, { id: alex.id }, { name: `Bulk ${round}` })
+      expect((await cached.get(alex.id))?.name).toBe(`Bulk ${round}`)
+      await orm.em.fork().nativeUpdate(User, { id: alex.id }, { name: `Alex ${round}` })
+      expect(await invalidated()).toMatchObject({ keys: 3, unacknowledged: 0 })
+      const payloads: unknown[] = []
+      await data.outbox.relay({ publisher: ({ payload }) => void payloads.push(payload) }).drain()
+      expect(payloads).toEqual([round])
+    }
+    expect(listeners()).toBe(before)
   })
 })

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, inject, it } from 'vitest'
-import { assessment, User, userCache } from '../../src/assessment/index.ts'
+import { assessment, latestScore, User, userCache } from '../../src/assessment/index.ts'
 import { redisCache } from '../../src/cache/redis/redis-cache.ts'
 import { createDataAccess, type DataAccess } from '../../src/data-access.ts'
 import { runSql } from '../../src/database/sql.ts'
@@ -61,6 +61,42 @@ describe.each(dialects)('invalidations that a process on %s did not get to do', 
     expect((await here.fork().findOneOrFail(User, id)).name).toBe('new')
     await expect.poll(() => nameOf(here, id), sweeping).toBe('new')
     expect(await other.tell({ verb: 'read', id })).toEqual({ name: 'new' })
+    await noRows()
+  })
+
+  it('are done for queries too, by what they depend on, when a process is killed between commit and invalidation', async () => {
+    const userId = await cachedUser()
+    const [doomed, other] = [await start(), await start()]
+    const latest = async () => (await here.cached(latestScore).get({ userId }))?.occupationCode
+    expect(await latest()).toBeUndefined()
+    expect(await other.tell({ verb: 'latest score', id: userId })).toEqual({ occupationCode: null })
+    expect(await doomed.tell({ verb: 'score and die at the commit', id: userId, name: '15-1252' })).toBe('SIGKILL')
+    await expect.poll(latest, sweeping).toBe('15-1252')
+    expect(await other.tell({ verb: 'latest score', id: userId })).toEqual({ occupationCode: '15-1252' })
+    await noRows()
+  })
+
+  it('are done for bulk writes outside a transaction too, when a process is killed between commit and invalidation', async () => {
+    const id = await cachedUser()
+    const doomed = await start()
+    expect(await doomed.tell({ verb: 'rename in bulk and die at the commit', id, name: 'new' })).toBe('SIGKILL')
+    await expect.poll(() => nameOf(here, id), sweeping).toBe('new')
+    await noRows()
+  })
+
+  it('are done for what was invalidated by hand when Redis does not answer', async () => {
+    const id = await cachedUser()
+    const url = new URL(redis.url)
+    const proxy = await openProxy(Number(url.port))
+    opened.push(proxy)
+    url.port = String(proxy.port)
+    const away = await open(database.url, url.href)
+    await nameOf(away, id)
+    await runSql(away.fork(), "update users set name = 'new' where id = ?", [id])
+    expect(await nameOf(here, id)).toBe('old')
+    proxy.stall()
+    await away.cached(User).invalidate(id)
+    await expect.poll(() => nameOf(here, id), sweeping).toBe('new')
     await noRows()
   })
 

@@ -205,6 +205,31 @@ describe('copies in this process of what is in Redis', () => {
     },
   )
 
+  test('live no longer than their entries, whose life is asked after the value and in the same round trip', async () => {
+    const data = await open()
+    const id = await addUser(data)
+    await copied(data, id)
+    await nameOf(data, id)
+    const key = `${redis.prefix}User:${id}`
+    const asked: string[] = []
+    const monitor = await spy.monitor()
+    monitor.on('monitor', (_time: string, [command = '', ...args]: string[]) => {
+      if (args.includes(key)) asked.push(command.toLowerCase())
+    })
+    const beats = new Redis(redis.url)
+    await beats.pexpire(key, 700)
+    await beats.publish(`${redis.prefix}bus`, JSON.stringify({ from: 'other', keys: [`User:${id}`] }))
+    const askedFirst = async () => {
+      await nameOf(data, id)
+      return asked.slice(0, 3)
+    }
+    await expect.poll(askedFirst, inTime).toEqual(['pexpire', 'mget', 'pttl'])
+    // Long before the minute that copies live at most here.
+    await expect.poll(() => isNear(data, id), inTime).toBe(false)
+    monitor.disconnect()
+    beats.disconnect()
+  })
+
   test('end after their ttl when messages are lost', async () => {
     const data = await open({ ttl: 300 })
     const id = await addUser(data)

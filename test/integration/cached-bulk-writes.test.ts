@@ -1,3 +1,4 @@
+import type { SqlEntityManager } from '@mikro-orm/sql'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { inRootContext } from '../../src/kernel/root-context.ts'
 import { DataRepository } from '../../src/repository/data-repository.ts'
@@ -26,6 +27,54 @@ describe.each(cacheCombinations)('bulk writes and cached reads on $dialect with 
     const authors = new DataRepository<Author>(ground.fork(), Author)
     await authors.nativeUpdate({ id }, { name: 'new' })
     expect(await cachedName(id)).toBe('new')
+  })
+
+  test('a query builder that writes expires once it has run, and one that reads does not', async () => {
+    const author = await ground.author({ name: 'old' })
+    const { id } = author
+    const em = ground.fork() as SqlEntityManager
+    await cachedName(id)
+    const { hits } = ground.cache.cached(Author).stats()
+    await em.createQueryBuilder(Author).select('*').where({ id }).execute()
+    await cachedName(id)
+    expect(ground.cache.cached(Author).stats().hits).toBe(hits + 1)
+    await em.createQueryBuilder(Author).update({ name: 'new' }).where({ id }).execute()
+    expect(await cachedName(id)).toBe('new')
+    await em.qb(Author).clone().update({ name: 'newer' }).where({ id }).execute()
+    expect(await cachedName(id)).toBe('newer')
+    const bookId = crypto.randomUUID()
+    expect(await ground.cache.cached(Book).get(bookId)).toBeNull()
+    await em.createQueryBuilder(Book).insert({ id: bookId, author: id, title: 'Built', edition: 1 }).execute()
+    expect((await ground.cache.cached(Book).get(bookId))?.title).toBe('Built')
+    await em.createQueryBuilder(Author).delete({ id }).execute()
+    expect(await cachedName(id)).toBeUndefined()
+    expect(await ground.cache.cached(Book).get(bookId)).toBeNull()
+  })
+
+  test('an update and a query builder in a transaction that a caller names expire after its commit', async () => {
+    const { id } = await ground.author({ name: 'old' })
+    await cachedName(id)
+    const outside = ground.fork()
+    const em = ground.fork() as SqlEntityManager
+    await em.begin()
+    const { hits } = ground.cache.cached(Author).stats()
+    await em.createQueryBuilder(Author).update({ active: false }).where({ id }).execute()
+    await outside.nativeUpdate(Author, { id }, { name: 'new' }, { ctx: em.getTransactionContext() as never })
+    // Read in between, which fills the cache again where something has expired.
+    if (dialect === 'postgresql') expect(await cachedName(id)).toBe('old')
+    if (dialect === 'postgresql') expect(ground.cache.cached(Author).stats().hits).toBe(hits + 1)
+    await em.commit()
+    expect(await cachedName(id)).toBe('new')
+    expect((await ground.cache.cached(Author).get(id))?.active).toBe(false)
+  })
+
+  test('a write that fails leaves what is cached, and nothing of it in the database', async () => {
+    const [one, two] = [await ground.author(), await ground.author({ name: 'two' })]
+    await cachedName(two.id)
+    await expect(ground.fork().nativeUpdate(Author, { id: two.id }, { email: one.email })).rejects.toThrow()
+    expect(await cachedName(two.id)).toBe('two')
+    await ground.fork().nativeUpdate(Author, { id: two.id }, { name: 'after' })
+    expect(await cachedName(two.id)).toBe('after')
   })
 
   test('an update in a transaction expires after the commit, and not after a rollback', async () => {

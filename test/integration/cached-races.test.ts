@@ -126,6 +126,24 @@ describe.each(cacheCombinations)('races of cached reads on $dialect with the $st
     })
   })
 
+  test('a row that is deleted between the look at a query and the look at its rows gives way to the one that is true then', async () => {
+    const author = await here.author()
+    await here.book(author, 1)
+    const newest = await here.book(author, 2)
+    const query = here.cache.cached(latestBook)
+    await query.get({ authorId: author.id })
+    await here.store.invalidate([`Book:${newest.id}`])
+    const driver = here.orm.em.getDriver()
+    const { find } = driver
+    driver.find = (async (...args: Parameters<typeof find>) => {
+      driver.find = find
+      await there.fork().nativeDelete(Book, { id: newest.id })
+      return find.apply(driver, args)
+    }) as typeof find
+    // Never was there no book at all.
+    expect((await query.get({ authorId: author.id }))?.edition).toBe(1)
+  })
+
   test('who comes while a load is current shares it', async () => {
     const { id } = await here.author()
     const authors = here.cache.cached(Author)
@@ -162,6 +180,28 @@ describe.each(cacheCombinations)('races of cached reads on $dialect with the $st
       await slow
       await rename(id, 'new')
       expect((await there.cache.cached(Author).get(id))?.name).toBe('new')
+    })
+
+    test('a lease that ends during its load: who comes next fills, and what was loaded under it is refused', async () => {
+      const { id } = await here.author({ name: 'old' })
+      const load = parkNextLoad(there.orm)
+      const slow = there.cache.cached(Author).get(id)
+      await load.parked
+      const client = new Redis(inject('redisUrl'))
+      // Redis ends it, sooner than after its seconds.
+      await client.pexpire(`${here.prefix}Author:${id}`, 1)
+      await expect.poll(() => client.exists(`${here.prefix}Author:${id}`)).toBe(0)
+      client.disconnect()
+      await rename(id, 'new')
+      const authors = here.cache.cached(Author)
+      expect((await authors.get(id))?.name).toBe('new')
+      const { hits } = authors.stats()
+      const { refusedFills } = there.cache.cached(Author).stats()
+      load.resume()
+      expect((await slow)?.name).toBe('old') // it began before the commit
+      expect(there.cache.cached(Author).stats().refusedFills).toBe(refusedFills + 1)
+      expect((await authors.get(id))?.name).toBe('new')
+      expect(authors.stats().hits).toBe(hits + 1)
     })
 
     test('everything flushed during a load refuses its fill, and the value is still returned', async () => {

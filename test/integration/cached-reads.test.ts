@@ -173,6 +173,24 @@ describe.each(cacheCombinations)('cached reads on $dialect with the $store store
     expect(await authors.byEmail(mail)).toBeNull()
   })
 
+  test('what cannot be a value of a unique property leads to no row, also inside a transaction', async () => {
+    const author = await ground.author()
+    ground.takeQueries()
+    for (const value of [{ $ne: '' }, { $like: '%' }, {}, [author.email], () => author.email, Symbol('email')]) {
+      expect(await ground.cache.cached(authorPolicy).byEmail(value as never)).toBeNull()
+      const inside = await ground.fork().transactional((em) => ground.cache.cached(authorPolicy, { em }).byEmail(value as never))
+      expect(inside).toBeNull()
+    }
+    expect(ground.takeQueries().filter((sql) => sql.startsWith('select'))).toEqual([])
+  })
+
+  test('parameters of a query that no key can carry are refused', async () => {
+    await expect(ground.cache.cached(booksOf).get({ author: () => 'x' } as never)).rejects.toMatchObject({
+      code: 'OPTION_INVALID',
+      message: expect.stringMatching(/booksOf.*A function cannot be cached/),
+    })
+  })
+
   test('a lookup by a property that the policy does not list says how to list it', async () => {
     // The types refuse it too.
     const untyped = ground.cache.cached(authorPolicy) as unknown as { byName(value: string): Promise<unknown> }

@@ -4,7 +4,7 @@ import { assessment } from '../../src/assessment/assessment-module.ts'
 import { calculateAndStoreAIRScore } from '../../src/assessment/calculate-and-store-air-score.ts'
 import { User } from '../../src/assessment/user.ts'
 import { createDataAccess, type DataAccess } from '../../src/data-access.ts'
-import { DomainEvent } from '../../src/outbox/domain-event.ts'
+import { DomainEvent } from '../../src/outbox/event/domain-event.ts'
 import { createUser } from '../support/assessment-orm.ts'
 import { dialects, openTestDatabase, type TestDatabase } from '../support/databases.ts'
 

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
 import { createDataAccess } from '../../src/data-access.ts'
-import { DomainEvent } from '../../src/outbox/domain-event.ts'
+import { DomainEvent } from '../../src/outbox/event/domain-event.ts'
 import { openTestDatabase } from '../support/databases.ts'
 import { Note, NoteTagged, notes } from '../support/notes-module.ts'
 import { openProxy } from '../support/tcp-proxy.ts'

@@ -2,15 +2,17 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { CheckConstraintViolationException, TableNotFoundException } from '@mikro-orm/core'
+import { CheckConstraintViolationException, type EntityManager, TableNotFoundException } from '@mikro-orm/core'
 import { Migration } from '@mikro-orm/migrations'
 import { describe, expect, inject, it } from 'vitest'
 import { AIRScore, assessment, latestScore, User, userCache } from '../../src/assessment/index.ts'
 import { memoryCache } from '../../src/cache/cache-choice.ts'
 import { redisCache } from '../../src/cache/redis/redis-cache.ts'
 import { createDataAccess } from '../../src/data-access.ts'
+import { withQueries } from '../../src/database/query-scope.ts'
 import { silentLogger } from '../../src/kernel/logger.ts'
-import { DomainEvent } from '../../src/outbox/domain-event.ts'
+import { DomainEvent } from '../../src/outbox/event/domain-event.ts'
+import { redisWake } from '../../src/outbox/redis-wake/redis-wake.ts'
 import { dialects, openTestDatabase } from '../support/databases.ts'
 import { MemoryLogger } from '../support/memory-logger.ts'
 import { Note, NoteTagged, notes } from '../support/notes-module.ts'
@@ -244,16 +246,36 @@ describe.each(dialects)('a data access on %s', (dialect) => {
 
   it('refuses what is no work, no thing to read, and no options', async () => {
     const { data, close } = await open({ cache: memoryCache({ singleProcess: true }) })
+    await data.migrate()
     const invalid = (words: string) =>
       expect.objectContaining({ code: 'OPTION_INVALID', message: expect.stringContaining(words) })
-    await expect(data.unitOfWork(undefined as never)).rejects.toEqual(invalid('unitOfWork was given no function'))
+    await expect(data.unitOfWork(undefined as never)).rejects.toEqual(invalid('unitOfWork was given undefined; give a function'))
     await expect(data.unitOfWork(async () => {}, data.fork() as never)).rejects.toEqual(invalid('an instance of'))
-    await expect(data.unitOfWork(async () => {}, { isolation: 'serial' } as never)).rejects.toEqual(
-      invalid('isolation is "serial"'),
+    for (const isolation of ['serial', 'snapshot']) {
+      await expect(data.unitOfWork(async () => {}, { isolation } as never)).rejects.toEqual(
+        invalid(`isolation is "${isolation}"`),
+      )
+    }
+    await expect(data.unitOfWork(async ({ afterCommit }) => afterCommit(undefined as never))).rejects.toEqual(
+      invalid('afterCommit was given undefined'),
     )
+    await expect(data.unitOfWork(async () => {}, { isolation: 'snapshot' as never })).rejects.toEqual(
+      invalid('isolation is "snapshot"; give "read uncommitted", "read committed", "repeatable read" or "serializable"'),
+    )
+    await expect(withQueries(undefined as never)).rejects.toEqual(invalid('withQueries was given undefined'))
+    for (const ids of [undefined, 'abc', {}]) {
+      await expect(
+        data
+          .fork()
+          .getRepository(User)
+          .getMany(ids as never),
+      ).rejects.toEqual(invalid('give an array of ids'))
+      await expect(data.cached(User).getMany(ids as never)).rejects.toEqual(invalid('give an array of ids'))
+    }
     await expect(data.unitOfWork(async () => {}, { retry: { attempt: 3 } } as never)).rejects.toEqual(invalid('`attempts`?'))
     expect(() => data.cached(undefined as never)).toThrow(invalid('cached was given undefined'))
     expect(() => data.cached(User, data.fork() as never)).toThrow(invalid('It takes em'))
+    await expect(data.migrate(null as never)).rejects.toEqual(invalid('was given null'))
     await expect(data.migrate({ too: 0 } as never)).rejects.toEqual(invalid('did you mean `to`?'))
     await expect(data.outbox.deadLetters.list({ typ: 'a' } as never)).rejects.toEqual(invalid('did you mean `type`?'))
     await expect(data.outbox.doctor({ timeout: 5 } as never)).rejects.toEqual(invalid('did you mean `timeoutMs`?'))
@@ -279,9 +301,13 @@ describe('opening a data access', () => {
     'postgres://',
     'sqlite:',
     'sqlite:a.db?mode=ro',
+    'postgres://me:a/secret@host:5432/name',
+    'postgres://me:a#secret@host:5432/name',
+    'postgres://me:a%secret@host:5432/name',
+    'sqlite:a%.db',
   ])('refuses the URL "%s" and says what it takes, without a password', async (url) => {
     const error = await createDataAccess({ database: { url } }).catch((reason: unknown) => reason)
-    expect(error).toMatchObject({ code: 'DATABASE_URL_INVALID', message: expect.stringContaining('postgres://') })
+    expect(error).toMatchObject({ code: 'DATABASE_URL_INVALID', message: expect.stringMatching(/postgres:\/\/|percent-encode/) })
     expect((error as Error).message).not.toContain('secret')
   })
 
@@ -328,6 +354,117 @@ describe('opening a data access', () => {
     await expect(unit).rejects.toMatchObject({ code: 'POOL_EXHAUSTED' })
     expect(await data.fork().count(Note)).toBe(0)
     await data.close()
+    await database.close()
+  })
+
+  describe('when PostgreSQL goes away after the opening', () => {
+    const openBehindProxy = async () => {
+      const database = await openTestDatabase('postgresql')
+      const url = new URL(database.url)
+      const proxy = await openProxy(Number(url.port))
+      url.port = String(proxy.port)
+      url.password = 'secret'
+      const data = await createDataAccess({ modules: [notes], database: { url: url.href } })
+      await data.migrate()
+      const close = async () => {
+        await data.close()
+        await proxy.close()
+        await database.close()
+      }
+      return { data, proxy, close }
+    }
+
+    it('reads, units of work and health say so, without the password, and all works once it is back', async () => {
+      const { data, proxy, close } = await openBehindProxy()
+      await proxy.refuse()
+      // Until the pool has noticed, a statement may meet a connection that is gone.
+      await expect
+        .poll(() => data.health())
+        .toMatchObject({ database: { ok: false, error: expect.stringContaining('nothing listens there') } })
+      for (const use of [
+        () => data.fork().count(Note),
+        () => data.fork().getConnection().execute('select 1'),
+        () => data.unitOfWork(({ em }) => em.count(Note)),
+        () => data.outbox.stats(),
+      ]) {
+        const error = await use().catch((reason: unknown) => reason)
+        expect(error).toMatchObject({ code: 'DATABASE_UNREACHABLE', message: expect.stringContaining('nothing listens there') })
+        expect((error as Error).message).toContain(`:***@127.0.0.1:${proxy.port}/`)
+        expect((error as Error).message).not.toContain('secret')
+      }
+      await proxy.accept()
+      expect(await data.fork().count(Note)).toBe(0)
+      await close()
+    })
+
+    it('a unit whose connection was ended before its next statement, or before its commit, says so', async () => {
+      const { data, close } = await openBehindProxy()
+      const end = async (em: EntityManager) => {
+        const ask = (fork: EntityManager, sql: string) =>
+          fork.getConnection().execute(sql, [], 'all', fork.getTransactionContext())
+        const [{ pid }] = await ask(em, 'select pg_backend_pid() as pid')
+        await ask(data.fork(), `select pg_terminate_backend(${pid})`)
+        await expect
+          .poll(() => ask(data.fork(), `select count(*)::int as n from pg_stat_activity where pid = ${pid}`))
+          .toEqual([{ n: 0 }])
+        // The socket hears of its end a moment later.
+        await new Promise((resolve) => setTimeout(resolve, 200))
+      }
+      const lost = { code: 'DATABASE_UNREACHABLE', message: expect.stringContaining('rolled back') }
+      const reading = data.unitOfWork(async ({ em }) => {
+        await end(em)
+        await em.count(Note)
+      })
+      await expect(reading).rejects.toMatchObject(lost)
+      const committing = data.unitOfWork(async ({ em, record }) => {
+        em.create(Note, { id: 'lost', title: 'lost' })
+        await end(em)
+        record(NoteTagged, 'lost', { tag: 'lost' })
+      })
+      await expect(committing).rejects.toMatchObject(lost)
+      expect(await data.fork().count(Note)).toBe(0)
+      await close()
+    })
+
+    it('a statement whose connection is lost says what may have become of it', async () => {
+      const { data, proxy, close } = await openBehindProxy()
+      const asleep = data.unitOfWork(({ em }) =>
+        em.getConnection().execute('select pg_sleep(60)', [], 'all', em.getTransactionContext()),
+      )
+      const lost = expect(asleep).rejects.toMatchObject({
+        code: 'DATABASE_UNREACHABLE',
+        message: expect.stringMatching(/was lost before it answered.*rolled back/),
+      })
+      const isAsleep = `select count(*)::int as n from pg_stat_activity where query like '%pg_sleep(60)%' and pid <> pg_backend_pid() and datname = current_database()`
+      await expect.poll(() => data.fork().getConnection().execute(isAsleep)).toEqual([{ n: 1 }])
+      proxy.cut()
+      await lost
+      await expect.poll(() => data.health()).toMatchObject({ database: { ok: true } })
+      expect(await data.fork().count(Note)).toBe(0)
+      await close()
+    })
+  })
+
+  it('leaves nothing open behind a cache that it refused', async () => {
+    const database = await openTestDatabase('postgresql')
+    const url = new URL(inject('redisUrl'))
+    const proxy = await openProxy(Number(url.port))
+    url.port = String(proxy.port)
+    const twice = { name: 'twice', caches: [userCache] }
+    const opening = createDataAccess({
+      modules: [assessment, twice],
+      database: { url: database.url },
+      cache: redisCache({ url: url.href, tier: {} }),
+      wake: redisWake({ url: url.href }),
+    })
+    await expect(opening).rejects.toMatchObject({
+      code: 'OPTION_INVALID',
+      message: expect.stringContaining('two cache policies'),
+    })
+    // A client that was just begun may still be on its way.
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    await expect.poll(() => proxy.open).toBe(0)
+    await proxy.close()
     await database.close()
   })
 

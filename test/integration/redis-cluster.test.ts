@@ -3,6 +3,7 @@ import { assessment, User, userCache } from '../../src/assessment/index.ts'
 import type { CacheStore } from '../../src/cache/cache-store.ts'
 import { redisCache } from '../../src/cache/redis/redis-cache.ts'
 import { createDataAccess, type DataAccess } from '../../src/data-access.ts'
+import { runSql } from '../../src/database/sql.ts'
 import { silentLogger } from '../../src/kernel/logger.ts'
 import { cacheStoreContract } from '../../src/testing/cache-store-contract.ts'
 import { dialects, openTestDatabase, type TestDatabase, type TestDialect } from '../support/databases.ts'
@@ -73,5 +74,29 @@ describe.each(dialects)('units of work on %s with a cache in a cluster', (dialec
     await expect.poll(names, { timeout: 10_000 }).toEqual(ids.map(() => 'new'))
     const byOldEmail = () => Promise.all(users.map(({ email }) => cached.byEmail(email)))
     await expect.poll(byOldEmail, { timeout: 10_000 }).toEqual(users.map(() => null))
+  })
+
+  it('drop the copies of a process when the connection that hears the bus is another one, of which ioredis tells nothing', async () => {
+    const client = await cluster.connect()
+    const prefix = `copies-${dialect}:`
+    const data = await createDataAccess({
+      ...{ modules: [assessment], database: { url: database.url }, logger: silentLogger },
+      cache: redisCache({ client, prefix, timeoutMs: 5000, tier: { ttl: 60_000 } }),
+    })
+    const { id } = await data.unitOfWork(async ({ em }) => em.create(User, { email: 'alex@cluster.example', name: 'old' }))
+    const nameOf = async () => (await data.cached(userCache).get(id))?.name
+    const atHand = async () => {
+      await nameOf()
+      return data.cached(userCache).stats().atHand
+    }
+    await expect.poll(atHand, { timeout: 20_000, interval: 5 }).toBeGreaterThan(0)
+    // Expired by another process, whose message falls between two connections.
+    await runSql(data.fork(), "update users set name = 'new' where id = ?", [id])
+    await client.unlink(`${prefix}User:${id}`)
+    expect(await nameOf()).toBe('old')
+    for (const node of client.nodes('master')) await node.client('KILL', 'TYPE', 'PUBSUB')
+    // Long before the copies end by themselves.
+    await expect.poll(nameOf, { timeout: 20_000, interval: 5 }).toBe('new')
+    await data.close()
   })
 })

@@ -3,6 +3,7 @@ import { afterEach, expect, inject, test } from 'vitest'
 import { silentLogger } from '../../src/kernel/logger.ts'
 import { RedisConnection } from '../../src/redis/redis-connection.ts'
 import type { RedisOptions } from '../../src/redis/redis-options.ts'
+import { openRedisServer } from '../support/servers/restartable-servers.ts'
 import { openProxy } from '../support/tcp-proxy.ts'
 
 const opened: { close(): Promise<unknown> }[] = []
@@ -122,4 +123,18 @@ test.each([
   [{ url: 'redis://localhost', timeoutMs: 0 }, 'from 1 to 60000'],
 ])('options %j are refused at the door', (options, why) => {
   expect(() => new RedisConnection(options)).toThrow(why)
+})
+
+test.each([
+  ['a wrong password', 'someone:wrong@', 'WRONGPASS'],
+  ['no password', '', 'NOAUTH'],
+])('%s is told by every command, not by the log alone', async (_, credentials, words) => {
+  const server = await openRedisServer({ requirepass: 'right' })
+  opened.push(server)
+  const connection = connect({ url: server.url.replace('://', `://${credentials}`), timeoutMs: 1000 })
+  await expect.poll(() => connection.ping().catch((error: Error) => error.message), { timeout: 10_000 }).toContain(words)
+  await expect(connection.ping()).rejects.toMatchObject({
+    code: 'REDIS_UNAVAILABLE',
+    message: expect.not.stringContaining('wrong@'),
+  })
 })

@@ -83,6 +83,10 @@ describe.each(dialects)('repositories on %s', (dialect) => {
     const repository = fork().getRepository(User)
     expect((await repository.byEmail('user7@x.y'))?.id).toBe(id(7))
     expect(await repository.byEmail('USER7@x.y')).toBeNull()
+    // An unchecked request could hold a condition where an email belongs.
+    for (const email of [{ $ne: '' }, { $like: '%' }, ['user7@x.y'], {}, null, undefined]) {
+      expect(await repository.byEmail(email as never)).toBeNull()
+    }
   })
 
   it('getWithScores loads the scores, oldest first', async () => {
@@ -137,6 +141,41 @@ describe.each(dialects)('repositories on %s', (dialect) => {
     const expected = await fork().find(User, {}, { orderBy: [...orderBy, { id: 'asc' }] as never })
     expect(emails).toEqual(expected.map(({ email }) => email))
     expect(sizes).toEqual([5, 5, 2])
+  })
+
+  it("pages ordered by a relation's property hold every entity once, whether or not it is populated", async () => {
+    const orderBy = { user: { email: 'desc' } } as const
+    const expected = await fork().find(AIRScore, {}, { orderBy: [orderBy, { id: 'asc' }], populate: ['user'] })
+    expect(expected.length).toBeGreaterThan(5)
+    for (const populate of [[], ['user'], false] as const) {
+      const ids: string[] = []
+      let after: string | null = null
+      do {
+        const page: Page<AIRScore> = await fork()
+          .getRepository(AIRScore)
+          .page({ first: 5, orderBy, populate: populate as never, after })
+        ids.push(...page.items.map((score) => score.id))
+        after = page.nextCursor
+      } while (after !== null)
+      expect(ids).toEqual(expected.map((score) => score.id))
+    }
+  })
+
+  it.each([
+    [{ name: 'sideways' }, 'orderBy.name is "sideways"'],
+    [[{ name: 'asc' }, { email: undefined }], 'orderBy.email is undefined'],
+    [{ scores: { createdAt: 2 } }, 'orderBy.scores.createdAt is 2'],
+    [{ scores: { createdAt: 'asc' } }, 'orderBy.scores leads from one User to others'],
+    [{ nmae: 'asc' }, 'orderBy.nmae: User has no property `nmae`; did you mean `name`?'],
+    [{ toString: 'asc' }, 'User has no property `toString`'],
+    ['name', 'orderBy is "name"; give'],
+    [7, 'orderBy is 7'],
+    [[null], 'orderBy is null'],
+  ])('an order that is none, %j, is refused', async (orderBy, words) => {
+    const page = fork()
+      .getRepository(User)
+      .page({ orderBy: orderBy as never })
+    await expect(page).rejects.toMatchObject({ code: 'OPTION_INVALID', message: expect.stringContaining(words) })
   })
 
   it('the last full page has no next cursor', async () => {

@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { createDataAccess, type DataAccess } from '../../src/data-access.ts'
 import { runSql } from '../../src/database/sql.ts'
 import { dataAccess } from '../../src/extension.ts'
-import { DomainEvent } from '../../src/outbox/domain-event.ts'
+import { DomainEvent } from '../../src/outbox/event/domain-event.ts'
 import { openTestDatabase, type TestDatabase } from '../support/databases.ts'
 import { Note, NoteTagged, notes } from '../support/notes-module.ts'
 

@@ -1,9 +1,9 @@
-import { type EventSubscriber, RequestContext } from '@mikro-orm/core'
+import { type EntityManager, type EventSubscriber, RequestContext, UniqueConstraintViolationException } from '@mikro-orm/core'
 import fc from 'fast-check'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { createDataAccess, type DataAccess } from '../../src/data-access.ts'
 import { hasErrorCode } from '../../src/errors.ts'
-import { DomainEvent } from '../../src/outbox/domain-event.ts'
+import { DomainEvent } from '../../src/outbox/event/domain-event.ts'
 import { dialects, openTestDatabase, type TestDatabase } from '../support/databases.ts'
 import { MemoryLogger } from '../support/memory-logger.ts'
 import { Note, NoteTagged, NoteWritten, notes } from '../support/notes-module.ts'
@@ -345,11 +345,36 @@ describe.each(dialects)('a unit of work on %s', (dialect) => {
     expect(seen.slice(3)).toEqual(['hook 3'])
   })
 
+  it('a duplicate whose error was caught saves nothing, and says why', async () => {
+    await data.unitOfWork(async ({ em }) => void em.create(Note, { id: 'first', title: 'taken' }))
+    const unit = data.unitOfWork(async ({ em, record }) => {
+      record(NoteTagged, 'second', 1)
+      em.create(Note, { id: 'second', title: 'taken' })
+      await em.flush().catch(() => {})
+    })
+    // SQLite goes on after a failed statement, and the flush before the commit meets the duplicate once more.
+    await expect(unit).rejects.toSatisfy(
+      (error) =>
+        hasErrorCode(error, 'TRANSACTION_ABORTED') ||
+        (dialect === 'sqlite' && error instanceof UniqueConstraintViolationException),
+    )
+    expect(await titles()).toEqual(['taken'])
+    expect(await events()).toEqual([])
+  })
+
+  it('without retries the conflict itself is thrown, with one attempt that they are exhausted', async () => {
+    const conflict = Object.assign(new Error('conflict'), { code: '40001' })
+    await expect(data.unitOfWork(() => Promise.reject(conflict), { retry: false })).rejects.toBe(conflict)
+    const once = data.unitOfWork(() => Promise.reject(conflict), { retry: { attempts: 1 } })
+    await expect(once).rejects.toMatchObject({ code: 'UNIT_RETRIES_EXHAUSTED', cause: conflict })
+  })
+
   it('gives up after the allowed attempts with the conflict as the cause', async () => {
     const conflict = Object.assign(new Error('conflict'), { code: '40P01' })
     const unit = data.unitOfWork(() => Promise.reject(conflict), { retry: { attempts: 2 } })
     await expect(unit).rejects.toMatchObject({ code: 'UNIT_RETRIES_EXHAUSTED', cause: conflict })
     await expect(data.unitOfWork(() => Promise.reject(conflict), { retry: false })).rejects.toBe(conflict)
+    await expect(data.unitOfWork(() => Promise.reject(conflict), { em: data.fork() })).rejects.toBe(conflict)
   })
 
   it('loses no update between units that count one row at once', async () => {
@@ -383,6 +408,35 @@ describe.each(dialects)('a unit of work on %s', (dialect) => {
   it('refuses the em of an outer unit while a savepoint of it is open', async () => {
     const unit = data.unitOfWork(({ em }) => data.unitOfWork(() => data.unitOfWork(async () => {}, { em })))
     await expect(unit).rejects.toMatchObject({ code: 'TRANSACTION_FORK' })
+  })
+
+  it.each<[string, (em: EntityManager) => unknown]>([
+    ['returns', () => {}],
+    ['reads', (em) => em.findAll(Note)],
+    ['writes', (em) => em.insert(Note, { id: 'b', title: 'late', count: 0 })],
+  ])('rolls a unit back that outlasts the wait of close() and then %s', async (_what, goOn) => {
+    const [written, closed] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+    const outlasting = data.unitOfWork(async ({ em, afterCommit }) => {
+      em.create(Note, { id: 'a', title: 'early' })
+      afterCommit(() => expect.unreachable())
+      await em.flush()
+      written.resolve()
+      await closed.promise
+      await goOn(em)
+    })
+    await written.promise
+    // Both waits of close(), for the unit and for its connection, are over at once.
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    const closing = data.close()
+    await vi.advanceTimersByTimeAsync(20_000)
+    vi.useRealTimers()
+    await closing
+    closed.resolve()
+    await expect(outlasting).rejects.toSatisfy((error) => hasErrorCode(error, 'CLOSED'))
+    const after = await createDataAccess({ modules: [notes], database: { url: database.url } })
+    expect(await after.fork().findAll(Note)).toEqual([])
+    await after.close()
+    expect(logger.errors).toEqual([])
   })
 
   it('waits for running units when it closes, and refuses new ones and every query afterwards', async () => {

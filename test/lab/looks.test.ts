@@ -104,8 +104,7 @@ async function fillPages(): Promise<void> {
   await window.press('Start and keep running')
   await window.shows('given up after 3 attempts')
   await window.shows('Nothing waits.')
-  await window.press('Stop the relay')
-  await window.shows('stopped', window.region('Relay them'))
+  await window.stopRelay()
   await window.close()
 }
 

@@ -184,8 +184,7 @@ describe.each(grounds)('the lab on %s', (kind) => {
     await lab.page.getByLabel('Broker down').uncheck()
     await eventually("domain_events where status = 'pending'", 0)
     await lab.shows('Nothing waits.')
-    await lab.press('Stop the relay')
-    await lab.shows('stopped', lab.region('Relay them'))
+    await lab.stopRelay()
   })
 
   test('5: a poisoned event becomes a dead letter with its history, and a redriven one is published', async () => {
@@ -200,8 +199,7 @@ describe.each(grounds)('the lab on %s', (kind) => {
     await lab.shows('Dead letters: 0')
     await eventually('outbox_dead_letters', 0)
     await eventually("domain_events where status = 'pending'", 0)
-    await lab.press('Stop the relay')
-    await lab.shows('stopped', lab.region('Relay them'))
+    await lab.stopRelay()
   })
 
   test('the overview removes all rows of the lab, after asking', async () => {

@@ -1,5 +1,6 @@
 import type { Browser } from 'playwright-core'
-import { afterAll, beforeAll, expect, inject, onTestFinished, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, inject, onTestFinished, test } from 'vitest'
+import { openTestDatabase } from '../support/databases.ts'
 import { LabPage } from '../support/lab/lab-page.ts'
 import { openBrowser, patienceMs } from '../support/lab/open-browser.ts'
 import { type RunningLab, startLab } from '../support/lab/start-lab.ts'
@@ -64,6 +65,52 @@ test('a page whose lab is started anew says so, and goes on by itself', async ()
   await window.press('Understood')
   await window.page.getByText('The lab was started anew.').waitFor({ state: 'detached' })
   await window.close()
+})
+
+describe('when PostgreSQL is taken away under an open page', () => {
+  async function openBehindProxy() {
+    const database = await openTestDatabase('postgresql')
+    onTestFinished(() => database.close())
+    const url = new URL(database.url)
+    const proxy = await openProxy(Number(url.port))
+    onTestFinished(() => proxy.close())
+    url.port = String(proxy.port)
+    const lab = await start(['--port', '0'], { DATABASE_URL: url.href })
+    const window = await LabPage.open(browser, lab.url, '/outbox')
+    await window.press('Calculate and store a score')
+    await window.shows('Pending: 1')
+    return { proxy, window }
+  }
+
+  test('the page says so, buttons tell what failed, and the relay goes on once it is back', async () => {
+    const { proxy, window } = await openBehindProxy()
+    await window.press('Start and keep running')
+    await window.shows('Arrived: 1')
+
+    await proxy.refuse()
+    await window.shows('The database does not answer:')
+    await window.press('Calculate and store a score')
+    await window.shows('DATABASE_UNREACHABLE', window.region('Record events'))
+    await window.shows('Arrived: 1')
+
+    await proxy.accept()
+    await window.page.getByText('The database does not answer:').waitFor({ state: 'detached' })
+    await window.press('Calculate and store a score')
+    await window.shows('Arrived: 2')
+    await window.shows('Pending: 0')
+    await window.close()
+  })
+
+  test('a server that is stalled is told of too, and what was pressed is done once it goes on', async () => {
+    const { proxy, window } = await openBehindProxy()
+    proxy.stall()
+    await window.shows('The database does not answer:')
+    await window.press('Calculate and store a score')
+    proxy.resume()
+    await window.shows('Pending: 2')
+    await window.page.getByText('The database does not answer:').waitFor({ state: 'detached' })
+    await window.close()
+  })
 })
 
 test('while Redis is away the page says so, reads come from the database, and commits succeed', async () => {

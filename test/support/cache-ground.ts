@@ -6,9 +6,10 @@ import type { Redis } from 'ioredis'
 import { inject } from 'vitest'
 import type { CacheStore } from '../../src/cache/cache-store.ts'
 import { MemoryStore } from '../../src/cache/memory/memory-store.ts'
-import { redisCache } from '../../src/cache/redis/redis-cache.ts'
+import { redisCache, type TierOptions } from '../../src/cache/redis/redis-cache.ts'
 import { cacheTables } from '../../src/cache/tables.ts'
 import { TransactionSubscriber } from '../../src/database/transaction-subscriber.ts'
+import type { Clock } from '../../src/kernel/clock.ts'
 import { silentLogger } from '../../src/kernel/logger.ts'
 import { type Cache, type OpenCacheOptions, openCache } from '../../src/repository/cached-reads.ts'
 import {
@@ -33,6 +34,9 @@ import {
   latestBook,
 } from './cache-entities.ts'
 import { dialects, openTestDatabase, type TestDialect } from './databases.ts'
+
+/** Under which the processes of a ground sweep for each other. */
+export const sweepSpace = 'test'
 
 export const storeNames = ['memory', 'redis'] as const
 export type StoreName = (typeof storeNames)[number]
@@ -65,6 +69,14 @@ export interface CacheGroundOptions {
   readonly timeoutMs?: number
   /** In place of those of `cache-entities.ts`. */
   readonly caches?: OpenCacheOptions['caches']
+  /** Moves the cache and the memory store; not Redis, which has a clock of its own. */
+  readonly clock?: Clock
+  /** How often a process with Redis looks for what another one did not expire; 1000 ms by default. */
+  readonly sweepMs?: number
+  /** Keeps copies of what is in Redis in each process. */
+  readonly tier?: TierOptions
+  /** Puts something in front of the store of each process. */
+  readonly around?: (store: CacheStore) => CacheStore
 }
 
 export async function openCacheGround(
@@ -74,17 +86,19 @@ export async function openCacheGround(
 ): Promise<CacheGround> {
   const database = await openTestDatabase(dialect)
   const prefix = `test-${randomUUID().slice(0, 8)}:`
-  const memory = new MemoryStore({ maxEntries: 10_000 })
-  const { redisUrl = inject('redisUrl'), redisClient, timeoutMs = 5000, caches = usualCaches } = options
+  const { redisUrl = inject('redisUrl'), redisClient, timeoutMs = 5000, around = (inner: CacheStore) => inner } = options
+  const memory = new MemoryStore({ maxEntries: 10_000, ...clockOf(options) })
   const openStore = () =>
     store === 'memory'
       ? memory
-      : redisCache({ ...(redisClient === undefined ? { url: redisUrl } : { client: redisClient }), prefix, timeoutMs }).open({
-          logger: silentLogger,
-        })
+      : redisCache({
+          ...(redisClient === undefined ? { url: redisUrl } : { client: redisClient }),
+          ...(options.tier === undefined ? {} : { tier: options.tier }),
+          ...{ prefix, timeoutMs },
+        }).open({ logger: silentLogger })
   const grounds: CacheGround[] = []
-  const ground = await open(dialect, database.url, openStore(), caches, async () => {
-    const other = await open(dialect, database.url, openStore(), caches, () =>
+  const ground = await open(dialect, database.url, around(openStore()), options, async () => {
+    const other = await open(dialect, database.url, around(openStore()), options, () =>
       Promise.reject(new Error('open it from the first')),
     )
     grounds.push(other)
@@ -101,13 +115,17 @@ export async function openCacheGround(
   }
 }
 
+function clockOf({ clock }: CacheGroundOptions): { readonly clock?: Clock } {
+  return clock === undefined ? {} : { clock }
+}
+
 const usualCaches = [authorPolicy, bookPolicy, accountPolicy, planPolicy, mediumPolicy, latestBook, booksOf, countBooks]
 
 async function open(
   dialect: TestDialect,
   url: string,
   store: CacheStore,
-  caches: OpenCacheOptions['caches'],
+  options: CacheGroundOptions,
   openOther: () => Promise<CacheGround>,
 ): Promise<CacheGround> {
   const queries: string[] = []
@@ -137,8 +155,10 @@ async function open(
   const orm: MikroORM = await (dialect === 'sqlite'
     ? SqliteOrm.init({ ...shared, dbName: url.replace(/^sqlite:/, ''), driverOptions: { timeout: 5000 } } as never)
     : PostgresqlOrm.init({ ...shared, clientUrl: url } as never))
-  const sweep = store.name === 'redis' ? { space: 'test', everyMs: 1000 } : undefined
-  const cache = openCache({ orm, store, scopeOf: (em) => subscriber.scopeOf(em), sweep, caches, logger: silentLogger })
+  const { caches = usualCaches, sweepMs = 1000 } = options
+  const sweep = store.name === 'redis' ? { space: sweepSpace, everyMs: sweepMs } : undefined
+  const scopeOf = (em: EntityManager) => subscriber.scopeOf(em)
+  const cache = openCache({ orm, store, scopeOf, sweep, caches, logger: silentLogger, ...clockOf(options) })
   subscriber.join(cache.participant)
   const fork = () => orm.em.fork()
   return {

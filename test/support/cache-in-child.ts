@@ -1,5 +1,5 @@
 import { assessment } from '../../src/assessment/assessment-module.ts'
-import { User, userCache } from '../../src/assessment/index.ts'
+import { AIRScore, latestScore, User, userCache } from '../../src/assessment/index.ts'
 import { redisCache } from '../../src/cache/redis/redis-cache.ts'
 import { createDataAccess } from '../../src/data-access.ts'
 import { DataAccessExtension } from '../../src/extension.ts'
@@ -12,7 +12,7 @@ const cache = redisCache({ url: redisUrl, prefix, timeoutMs: 5000 })
 const data = await createDataAccess({ modules: [assessment], database: { url }, cache, logger: silentLogger })
 
 process.on('message', async ({ verb, id, name }: CacheOrder) => {
-  if (verb === 'rename and die at the commit') {
+  if (verb.endsWith('and die at the commit')) {
     // Before the cache hears of the commit.
     DataAccessExtension.of(data.orm).join({ name: 'death', afterCommit: async () => void process.kill(process.pid, 'SIGKILL') })
   }
@@ -23,6 +23,26 @@ process.on('message', async ({ verb, id, name }: CacheOrder) => {
   }
   if (verb === 'read') {
     process.send?.({ name: (await data.cached(userCache).get(id))?.name })
+    return
+  }
+  if (verb === 'read at once a hundred times') {
+    const users = await Promise.all(Array.from({ length: 100 }, () => data.cached(userCache).get(id)))
+    process.send?.({ names: [...new Set(users.map((user) => user?.name))], loads: data.cached(userCache).stats().loads })
+    return
+  }
+  if (verb === 'latest score') {
+    process.send?.({ occupationCode: (await data.cached(latestScore).get({ userId: id }))?.occupationCode ?? null })
+    return
+  }
+  if (verb === 'rename in bulk and die at the commit') {
+    await data.fork().nativeUpdate(User, { id }, { name: name ?? '' })
+    return
+  }
+  if (verb === 'score and die at the commit') {
+    const zeros = { airScore: 0, vrScore: 0, hrScore: 0, synergyScore: 0, ciLower: 0, ciUpper: 0 }
+    await data.unitOfWork(async ({ em }) => {
+      em.create(AIRScore, { user: id, occupationCode: name ?? '', parameterVersion: '1', ...zeros })
+    })
     return
   }
   await data.unitOfWork(async ({ em }) => {

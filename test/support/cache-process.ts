@@ -11,7 +11,15 @@ export interface CacheProcessOptions {
 
 /** What such a process does. */
 export interface CacheOrder {
-  readonly verb: 'read' | 'rename' | 'rename and die at the commit' | 'close'
+  readonly verb:
+    | 'read'
+    | 'read at once a hundred times'
+    | 'rename'
+    | 'rename and die at the commit'
+    | 'rename in bulk and die at the commit'
+    | 'latest score'
+    | 'score and die at the commit'
+    | 'close'
   readonly id: string
   readonly name?: string
 }

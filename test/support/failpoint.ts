@@ -34,7 +34,7 @@ export function armFailpoint({ statement, when, hit = 1 }: Failpoint): void {
     if (when === 'before') count(undefined)
     const result = Reflect.apply(query, this, args)
     if (when === 'sent' && ++hits === hit) setImmediate(die)
-    if (when === 'after') result.then(({ command, rows }: pg.QueryResult) => count(command === 'SELECT' ? rows : undefined))
+    if (when === 'after') result.then((answer: pg.QueryResult | pg.QueryResult[]) => count(rowsRead([answer].flat().at(-1))))
     return result
   } as typeof query
 
@@ -56,4 +56,9 @@ export function armFailpoint({ statement, when, hit = 1 }: Failpoint): void {
     }
     return prepared
   }
+}
+
+/** What the last statement of a message read; `undefined` when it wrote. */
+function rowsRead(answer: pg.QueryResult | undefined): readonly unknown[] | undefined {
+  return answer?.command === 'SELECT' ? answer.rows : undefined
 }

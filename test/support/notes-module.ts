@@ -2,7 +2,7 @@ import { defineEntity, p } from '@mikro-orm/core'
 import { Migration } from '@mikro-orm/migrations'
 import { z } from 'zod'
 import type { DataModule } from '../../src/module.ts'
-import { defineEvent } from '../../src/outbox/define-event.ts'
+import { defineEvent } from '../../src/outbox/event/define-event.ts'
 
 /** A smallest domain of the tests' own: one table with a unique title, and one event. */
 const NoteSchema = defineEntity({

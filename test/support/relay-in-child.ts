@@ -1,10 +1,11 @@
 import { appendFileSync } from 'node:fs'
+import { setTimeout as delay } from 'node:timers/promises'
 import { createDataAccess } from '../../src/data-access.ts'
 import { DataAccessExtension } from '../../src/extension.ts'
 import { monotonicClock } from '../../src/kernel/clock.ts'
 import { silentLogger } from '../../src/kernel/logger.ts'
 import { Outbox } from '../../src/outbox/outbox.ts'
-import type { OutboxEvent, Outcome } from '../../src/outbox/publisher.ts'
+import type { OutboxEvent, Outcome } from '../../src/outbox/publishing/publisher.ts'
 import { armFailpoint } from './failpoint.ts'
 import { notes } from './notes-module.ts'
 import type { ChildOptions } from './relay-process.ts'
@@ -19,11 +20,15 @@ const outbox = new Outbox({ orm: data.orm, wake, definitions: events, clock: mon
 
 const publish = async (event: OutboxEvent): Promise<Outcome> => {
   const { fail } = options
-  if (fail !== undefined && fail.payload === event.payload) return { status: fail.as, error: new Error('refused') }
+  if (fail !== undefined && fail.payload === event.payload) {
+    process.send?.('failing')
+    await delay(fail.afterMs ?? 0)
+    return { status: fail.as, error: new Error('refused') }
+  }
   if (event.payload === options.killBefore) process.kill(process.pid, 'SIGKILL')
   appendFileSync(options.file, `${JSON.stringify({ id: event.id, key: event.orderingKey, payload: event.payload })}\n`)
   if (event.payload === options.killAfter) process.kill(process.pid, 'SIGKILL')
-  if (options.slowMs > 0) await new Promise((resolve) => setTimeout(resolve, options.slowMs))
+  if (options.slowMs > 0) await delay(options.slowMs)
   return { status: 'published' }
 }
 

@@ -19,7 +19,12 @@ export interface ChildOptions {
   /** The statement at which it dies. */
   readonly failpoint?: Failpoint
   /** The payload that its publisher fails to publish, and how. */
-  readonly fail?: { readonly payload: unknown; readonly as: 'retryable' | 'permanent' }
+  readonly fail?: {
+    readonly payload: unknown
+    readonly as: 'retryable' | 'permanent' | 'unavailable'
+    /** How long it takes to fail; the process tells that it began. */
+    readonly afterMs?: number
+  }
   /** By how much its clock is off. */
   readonly clockOffsetMs?: number
 }

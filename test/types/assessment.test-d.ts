@@ -11,7 +11,7 @@ import { User } from '../../src/assessment/user.ts'
 import type { UserRepository } from '../../src/assessment/user-repository.ts'
 import type { DataAccess } from '../../src/data-access.ts'
 import { type QueryScope, withQueries } from '../../src/database/query-scope.ts'
-import { DomainEvent, type DomainEventRepository } from '../../src/outbox/domain-event.ts'
+import { DomainEvent, type DomainEventRepository } from '../../src/outbox/event/domain-event.ts'
 import type { Page } from '../../src/repository/page.ts'
 
 // Checked by `tsc`; never run.

@@ -1,8 +1,8 @@
 import { expectTypeOf } from 'vitest'
 import { z } from 'zod'
 import { AIRScoreCalculated } from '../../src/assessment/air-score-calculated.ts'
-import { defineEvent } from '../../src/outbox/define-event.ts'
-import type { DecodedEvent, OutboxEvent } from '../../src/outbox/publisher.ts'
+import { defineEvent } from '../../src/outbox/event/define-event.ts'
+import type { DecodedEvent, OutboxEvent } from '../../src/outbox/publishing/publisher.ts'
 
 const Dated = defineEvent({
   type: 'Dated',

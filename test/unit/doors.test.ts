@@ -1,15 +1,15 @@
 import { MikroORM } from '@mikro-orm/core'
 import { describe, expect, test } from 'vitest'
-import { assessment, User } from '../../src/assessment/index.ts'
+import { AIRScore, assessment, User } from '../../src/assessment/index.ts'
 import { memoryCache } from '../../src/cache/cache-choice.ts'
-import { cachedQuery } from '../../src/cache/cached-query.ts'
+import { cachedQuery, dep } from '../../src/cache/cached-query.ts'
 import { cachePolicy } from '../../src/cache/policy.ts'
 import { redisCache } from '../../src/cache/redis/redis-cache.ts'
 import { createDataAccess } from '../../src/data-access.ts'
 import { withQueries } from '../../src/database/query-scope.ts'
 import { dataAccess } from '../../src/extension.ts'
 import { redisWake } from '../../src/outbox/redis-wake/redis-wake.ts'
-import { toRelaySettings } from '../../src/outbox/relay-options.ts'
+import { toRelaySettings } from '../../src/outbox/relay/relay-options.ts'
 import { redisPubSub } from '../../src/publishers/redis-pubsub/redis-pubsub.ts'
 import { redisStreams } from '../../src/publishers/redis-streams/redis-streams.ts'
 
@@ -21,6 +21,13 @@ const publisher = async () => {}
 const module = { name: 'empty', entities: [] }
 const relay: Door = (options) => toRelaySettings({ publisher, ...(options as object) })
 const open: Door = (options) => createDataAccess(options as never)
+
+/** A property that nobody has is no mistake to the compiler when it comes from elsewhere. */
+const misspelt = cachedQuery({
+  name: 'misspelt',
+  dependsOn: () => [dep(AIRScore, { ocupationCode: '15-1252' } as object)],
+  run: async () => null,
+})
 
 async function refusal(door: Door, options: unknown): Promise<unknown> {
   try {
@@ -76,6 +83,21 @@ describe('an option of another kind is refused by every door', () => {
     ['createDataAccess', open, { modules: [assessment, assessment] }, '"assessment", stands there twice'],
     ['createDataAccess', open, { modules: [module, { ...module }] }, 'has the name "empty", as modules[0] has'],
     ['createDataAccess', open, { modules: [{ entities: [] }] }, 'has no name'],
+    ['createDataAccess', open, { modules: [{ ...module, entities: [User, undefined] }] }, 'modules[0].entities[1] is undefined'],
+    ['createDataAccess', open, { modules: [{ ...module, caches: [undefined] }] }, 'modules[0].caches[0] is undefined'],
+    ['createDataAccess', open, { modules: [{ ...module, caches: [User] }] }, 'give what cachePolicy(User)'],
+    [
+      'createDataAccess',
+      open,
+      { modules: [{ ...module, migrations: { postgresql: [], sqlite: [{ name: 'm' }] } }] },
+      'modules[0].migrations.sqlite[0] is an object; give an object of name and class',
+    ],
+    [
+      'createDataAccess',
+      open,
+      { modules: [{ ...assessment, caches: [misspelt] }] },
+      'depends on `ocupationCode`, which AIRScore does not have; did you mean `occupationCode`?',
+    ],
     ['createDataAccess', open, { logger: console.log }, 'logger is a function; give a logger'],
     ['createDataAccess', open, { database: 'postgres://me:secret@host/db' }, 'database is a string; give an object, { url }'],
     ['createDataAccess', open, { database: { pool: { max: 'x' } } }, 'database.pool.max is "x"'],

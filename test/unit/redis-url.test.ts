@@ -11,6 +11,7 @@ test.each([
   ['', 'probably set to nothing'],
   ['redis://host/main', 'no number'],
   ['redis://', 'names no host'],
+  ['redis://me:a/b@host:6379', 'percent-encode'],
 ])('%j is refused and told why', (url, why) => {
   expect(() => checkRedisUrl(url)).toThrow(
     expect.objectContaining({ code: 'REDIS_URL_INVALID', message: expect.stringContaining(why) }),

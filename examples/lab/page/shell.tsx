@@ -108,7 +108,7 @@ function Banner() {
     <>
       {status?.databaseHealth.ok === false && (
         <div class="banner bad" role="alert">
-          <strong>The database does not answer:</strong> {status.databaseHealth.error}. Buttons fail until it is back; no
+          <strong>The database does not answer:</strong> {status.databaseHealth.error}. Buttons fail or wait until it is back; no
           committed row is lost.
         </div>
       )}

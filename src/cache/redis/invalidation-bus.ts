@@ -4,6 +4,7 @@ import type { Logger } from '../../kernel/logger.ts'
 import type { RedisConnection } from '../../redis/redis-connection.ts'
 import type { RedisOptions } from '../../redis/redis-options.ts'
 import { RedisSubscription } from '../../redis/redis-subscription.ts'
+import { rightsRemedy } from './missing-rights.ts'
 
 /** What processes tell each other: what one of them has expired. */
 export interface BusMessage {
@@ -47,6 +48,7 @@ export class InvalidationBus {
   readonly #subscription: RedisSubscription
   readonly #timer: NodeJS.Timeout
   #soundUntil = Number.NEGATIVE_INFINITY
+  #refusalTold = false
   /** The last sign of life of the subscription, or attempt to give it one. */
   #signAt: number
 
@@ -63,6 +65,7 @@ export class InvalidationBus {
       {
         // Until a beat that was sent after this has been heard, nothing proves that the subscription stands.
         onConnection: () => this.#lost(),
+        onRefused: (reply) => this.#refused(reply),
       },
     )
     this.#timer = setInterval(() => this.#beat(), beatMs)
@@ -103,6 +106,18 @@ export class InvalidationBus {
     // Whatever else somebody sends here, it may stand for what we do not understand.
     if (message === undefined) this.#parts.onGap()
     else if (message.from !== this.#parts.self) this.#parts.onExpired(message.keys)
+  }
+
+  /** Told once: it is tried again and again, and without the bus no copy is served. */
+  #refused(reply: Error): void {
+    const { prefix, logger } = this.#parts
+    if (!this.#refusalTold) {
+      const remedy = reply.message.startsWith('NOPERM') ? `; ${rightsRemedy(prefix)}` : ''
+      logger.warn(`Redis refused the channel ${busChannel(prefix)}, so no copies are served in this process${remedy}`, {
+        cause: reply.message,
+      })
+    }
+    this.#refusalTold = true
   }
 
   #lost(): void {

@@ -4,6 +4,7 @@ import type { RedisConnection } from '../../redis/redis-connection.ts'
 import type { CacheStore, EntryRequest, Fill, Found, LeaseRequest } from '../cache-store.ts'
 import { decode, encode } from '../codec.ts'
 import { type BusMessage, busChannel } from './invalidation-bus.ts'
+import { withRemedy } from './missing-rights.ts'
 import { acquireScript, fillScript, openStampScript } from './scripts.ts'
 
 /** How long a commit waits for its invalidation. Reads wait less: they have the database to turn to. */
@@ -12,10 +13,10 @@ const invalidationTimeoutMs = 100
 /** How long the question about health may take: a first connection to a Redis that is well may take longer than a read waits. */
 const pingTimeoutMs = 1000
 
-/** The keys that are read by one command, and what they hold. */
+/** The keys that are read by one command, each with its place among what they hold. */
 interface ReadRound {
-  readonly keys: Set<string>
-  readonly values: Promise<ReadonlyMap<string, string | undefined>>
+  readonly places: Map<string, number>
+  readonly values: Promise<readonly (string | null)[]>
 }
 
 /** Keeps entries in Redis, for all processes that use the same prefix. */
@@ -36,21 +37,25 @@ export class RedisStore implements CacheStore {
   async read(requests: readonly EntryRequest[]): Promise<readonly Found[]> {
     if (requests.length === 0) return []
     this.#round ??= this.#openRound()
-    const { keys, values } = this.#round
+    const { places, values } = this.#round
     for (const { key, stamps } of requests) {
-      keys.add(key)
-      for (const stamp of stamps) keys.add(stamp)
+      placeOf(places, key)
+      for (const stamp of stamps) placeOf(places, stamp)
     }
     const found = await values
-    return requests.map((request) => interpret(request, found))
+    const textOfKey = (key: string) => found[places.get(key) as number] ?? undefined
+    const proofOf = proofs(textOfKey)
+    return requests.map((request) => interpret(textOfKey(request.key), proofOf(request)))
   }
 
-  /** Like {@link read}, with the milliseconds that each entry has left. */
+  /** Like {@link read}, with the milliseconds that each entry has left, in the same round trip. */
   async readWithLife(requests: readonly EntryRequest[]): Promise<readonly { readonly answer: Found; readonly leftMs: number }[]> {
-    const lives = this.#redis.run('reading the cache', (client) =>
-      Promise.all(requests.map(({ key }) => client.pttl(this.#key(key)))),
+    const read = this.read(requests)
+    // Asked after the value: of a lease that was just filled it would be the life of the lease.
+    const lives = new Promise<void>((resolve) => process.nextTick(resolve)).then(() =>
+      this.#run('reading the cache', (client) => Promise.all(requests.map(({ key }) => client.pttl(this.#key(key))))),
     )
-    const [answers, left] = await Promise.all([this.read(requests), lives])
+    const [answers, left] = await Promise.all([read, lives])
     return answers.map((answer, index) => ({ answer, leftMs: left[index] ?? 0 }))
   }
 
@@ -59,7 +64,7 @@ export class RedisStore implements CacheStore {
     for (const { stamps, keepMs } of requests) {
       for (const stamp of stamps) stampLives.set(stamp, Math.max(keepMs, stampLives.get(stamp) ?? 0))
     }
-    const [granted, stamps] = await this.#redis.run('leasing cache entries', (client) =>
+    const [granted, stamps] = await this.#run('leasing cache entries', (client) =>
       Promise.all([
         Promise.all(requests.map((r) => acquireScript.run(client, [this.#key(r.key)], [r.token, r.seen ?? '', leaseMs]))),
         Promise.all(
@@ -77,7 +82,7 @@ export class RedisStore implements CacheStore {
   }
 
   async fill(fills: readonly Fill[]): Promise<readonly boolean[]> {
-    const answers = await this.#redis.run('filling the cache', (client) =>
+    const answers = await this.#run('filling the cache', (client) =>
       Promise.all(
         fills.map((fill) =>
           fillScript.run(client, [this.#key(fill.key)], [fill.token, textOf(fill), fill.ttlMs, fill.replaces ?? '']),
@@ -90,7 +95,7 @@ export class RedisStore implements CacheStore {
   async invalidate(keys: readonly string[]): Promise<void> {
     if (keys.length === 0) return
     const message = JSON.stringify({ from: this.#self, keys } satisfies BusMessage)
-    await this.#redis.run(
+    await this.#run(
       'invalidating cache entries',
       async (client) => {
         const deleted = deleteAll(client, keys.map(this.#key))
@@ -112,14 +117,21 @@ export class RedisStore implements CacheStore {
 
   /** Gathers what is read until the running code has come to its end, for one command: it costs less than one for each. */
   #openRound(): ReadRound {
-    const keys = new Set<string>()
-    const values = new Promise<void>((resolve) => process.nextTick(resolve)).then(async () => {
+    const places = new Map<string, number>()
+    const values = new Promise<void>((resolve) => process.nextTick(resolve)).then(() => {
       this.#round = undefined
-      const all = [...keys]
-      const found = await this.#redis.run('reading the cache', (client) => getAll(client, all.map(this.#key)))
-      return new Map(all.map((key, index) => [key, found[index] ?? undefined]))
+      const keys = Array.from(places.keys(), this.#key)
+      return this.#run('reading the cache', (client) => getAll(client, keys))
     })
-    return { keys, values }
+    return { places, values }
+  }
+
+  async #run<T>(what: string, command: (client: RedisClient) => Promise<T>, timeoutMs?: number): Promise<T> {
+    try {
+      return await this.#redis.run(what, command, timeoutMs)
+    } catch (error) {
+      throw withRemedy(error, this.#prefix)
+    }
   }
 
   readonly #key = (key: string): string => this.#prefix + key
@@ -138,17 +150,33 @@ function textOf({ token, version, stamps, payload }: Fill): string {
   return payload === undefined ? '' : `V${token}|${version}|${stamps.join(',')}|${encode(payload)}`
 }
 
-function interpret({ key, stamps, version }: EntryRequest, values: ReadonlyMap<string, string | undefined>): Found {
-  const text = values.get(key)
-  if (text?.startsWith('L') === true) {
-    return { state: 'leased', token: text.slice(1), stamps: stamps.map((stamp) => values.get(stamp)) }
+function placeOf(places: Map<string, number>, key: string): void {
+  if (!places.has(key)) places.set(key, places.size)
+}
+
+/** What an entry must say of itself to be a hit: its version and the live values of its stamps, where all of them are there. */
+interface Proof {
+  readonly live: readonly (string | undefined)[]
+  readonly expected: string | undefined
+}
+
+/** Requests that are made together mostly hang on the same stamps, which are then looked up once. */
+function proofs(textOfKey: (key: string) => string | undefined): (request: EntryRequest) => Proof {
+  let last: (EntryRequest & Proof) | undefined
+  return (request) => {
+    if (last !== undefined && last.stamps === request.stamps && last.version === request.version) return last
+    const live = request.stamps.map(textOfKey)
+    const expected = live.includes(undefined) ? undefined : `|${request.version}|${live.join(',')}|`
+    last = { ...request, live, expected }
+    return last
   }
+}
+
+function interpret(text: string | undefined, { live, expected }: Proof): Found {
+  if (text?.startsWith('L') === true) return { state: 'leased', token: text.slice(1), stamps: live }
   if (text?.startsWith('V') !== true) return { state: 'absent', seen: undefined }
   const tokenEnd = text.indexOf('|')
   const seen = text.slice(1, tokenEnd)
-  const live = stamps.map((stamp) => values.get(stamp))
-  if (live.includes(undefined)) return { state: 'absent', seen }
-  const expected = `|${version}|${live.join(',')}|`
-  if (!text.startsWith(expected, tokenEnd)) return { state: 'absent', seen }
+  if (expected === undefined || !text.startsWith(expected, tokenEnd)) return { state: 'absent', seen }
   return { state: 'hit', payload: decode(text.slice(tokenEnd + expected.length)), seen, stamps: live as string[] }
 }

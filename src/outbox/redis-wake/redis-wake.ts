@@ -8,7 +8,7 @@ import { loadIoredis } from '../../redis/redis-client.ts'
 import { RedisConnection } from '../../redis/redis-connection.ts'
 import { checkRedisOptions, type RedisOptions } from '../../redis/redis-options.ts'
 import { RedisSubscription } from '../../redis/redis-subscription.ts'
-import type { WakeChannel, WakeChoice, WakeListener } from '../wake.ts'
+import type { WakeChannel, WakeChoice, WakeListener } from '../relay/wake.ts'
 
 /** What {@link redisWake} takes. */
 export interface RedisWakeOptions extends Omit<RedisOptions, 'timeoutMs'> {
@@ -16,8 +16,11 @@ export interface RedisWakeOptions extends Omit<RedisOptions, 'timeoutMs'> {
   readonly channel?: string
 }
 
-/** Messages of one process are at least so far apart, in ms: a burst of commits is one message, or a few. */
+/** Messages of one process are so far apart on average, in ms: a burst of commits is one message, or a few. */
 const debounceMs = 20
+
+/** By so much a message may be early, in ms: else one that was late would hold back all that follow at this very pace. */
+const toleranceMs = 4
 
 /** How long a message may take until it is given up, in ms. Nobody waits for it. */
 const timeoutMs = 500
@@ -59,6 +62,8 @@ class RedisWakeChannel implements WakeChannel {
   readonly #closing = new AbortController()
   #sending = false
   #again = false
+  /** When the next message would be on time. */
+  #nextAt = 0
   #lastError: unknown
   #listening: Listening | undefined
   #ended: Promise<void> | undefined
@@ -103,9 +108,11 @@ class RedisWakeChannel implements WakeChannel {
 
   async #sendAll(): Promise<void> {
     while (this.#again) {
+      const waitMs = this.#nextAt - toleranceMs - this.#clock.now()
+      if (waitMs > 0) await this.#clock.wait(waitMs, this.#closing.signal).catch(() => {})
       this.#again = false
+      this.#nextAt = Math.max(this.#nextAt, this.#clock.now()) + debounceMs
       await this.#publish('wake')
-      await this.#clock.wait(debounceMs, this.#closing.signal).catch(() => {})
     }
     this.#sending = false
   }

@@ -1,4 +1,4 @@
-import type { OutboxEvent } from '../../outbox/publisher.ts'
+import type { OutboxEvent } from '../../outbox/publishing/publisher.ts'
 
 /** What a subscriber gets from `JSON.parse` of a message. */
 export interface PubSubMessage {

@@ -1,6 +1,6 @@
 import { DataAccessError, hasErrorCode } from '../../errors.ts'
 import { callable, either, text } from '../../kernel/options.ts'
-import { type OutboxEvent, type Outcome, outcomeOfError, type Publisher } from '../../outbox/publisher.ts'
+import { type OutboxEvent, type Outcome, outcomeOfError, type Publisher } from '../../outbox/publishing/publisher.ts'
 import { RedisConnection } from '../../redis/redis-connection.ts'
 import { checkRedisOptions, type RedisOptions, redisTimeout } from '../../redis/redis-options.ts'
 import { isRedisReply, tellsServerState } from '../../redis/redis-reply.ts'
@@ -43,6 +43,10 @@ class RedisPubSubPublisher implements Publisher {
     const { channel, timeoutMs = defaultTimeoutMs, url, client } = options
     this.#redis = new RedisConnection({ url, client, timeoutMs })
     this.#channelOf = typeof channel === 'function' ? channel : ({ type }) => channel ?? defaultChannel(type)
+  }
+
+  async prepare(): Promise<void> {
+    await this.#redis.prepare()
   }
 
   async publish(events: readonly OutboxEvent[], { signal }: { readonly signal: AbortSignal }): Promise<readonly Outcome[]> {

@@ -1,4 +1,4 @@
-import type { OutboxEvent } from '../../outbox/publisher.ts'
+import type { OutboxEvent } from '../../outbox/publishing/publisher.ts'
 import type { RedisClient } from '../../redis/redis-client.ts'
 import { RedisScript } from '../../redis/redis-script.ts'
 import { toStreamEntry } from './stream-entry.ts'
@@ -16,6 +16,9 @@ export interface StreamBounds {
  * values, its id first. Answers one text per entry: its place in the stream, '' for a repetition, or `-` and the error. An id
  * is remembered before its entry is added and forgotten when that fails; what it cannot write at all is the error of the whole.
  *
+ * It begins with an addition that adds nothing: a Redis without memory refuses only the first write of a script, and only one
+ * that could add something. Behind a removal everything would be taken, however far beyond `maxmemory`.
+ *
  * The score of an id is its age: microseconds of Redis's clock, or one more than the highest when the clock is not past it
  * (several ids of one script, or a clock that was set back). Equal scores would be forgotten in the order of their ids, the
  * newest perhaps first. Whole and below 2^53, so that doubles carry them exactly.
@@ -23,8 +26,9 @@ export interface StreamBounds {
 const appendScript = new RedisScript(`
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-local forgotten = redis.pcall('ZREMRANGEBYSCORE', KEYS[2], '-inf', string.format('%.0f', now - ARGV[1] * 1000))
-if type(forgotten) == 'table' and forgotten.err then return forgotten end
+local refusal = redis.pcall('ZADD', KEYS[2], 'XX', 0, '')
+if type(refusal) == 'table' then return refusal end
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', string.format('%.0f', now - ARGV[1] * 1000))
 local highest = redis.call('ZREVRANGE', KEYS[2], 0, 0, 'WITHSCORES')[2]
 local age = math.max(now, (tonumber(highest) or 0) + 1)
 local answers = {}

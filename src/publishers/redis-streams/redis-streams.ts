@@ -1,6 +1,6 @@
 import { DataAccessError, hasErrorCode } from '../../errors.ts'
 import { callable, checkOptions, either, record, text, wholeFrom } from '../../kernel/options.ts'
-import { type OutboxEvent, type Outcome, outcomeOfError, type Publisher } from '../../outbox/publisher.ts'
+import { type OutboxEvent, type Outcome, outcomeOfError, type Publisher } from '../../outbox/publishing/publisher.ts'
 import { RedisConnection } from '../../redis/redis-connection.ts'
 import { checkRedisOptions, type RedisOptions, redisTimeout } from '../../redis/redis-options.ts'
 import { isRedisReply, tellsServerState } from '../../redis/redis-reply.ts'
@@ -54,6 +54,10 @@ class RedisStreamsPublisher implements Publisher {
     this.#bounds = { windowMs: dedupe.windowMs ?? 3_600_000, maxIds: dedupe.maxIds ?? 100_000, maxLength }
     this.#redis = new RedisConnection({ url, client, timeoutMs })
     this.#streamOf = typeof stream === 'function' ? stream : () => stream ?? defaultStream
+  }
+
+  async prepare(): Promise<void> {
+    await this.#redis.prepare()
   }
 
   async publish(events: readonly OutboxEvent[], { signal }: { readonly signal: AbortSignal }): Promise<readonly Outcome[]> {

@@ -1,4 +1,4 @@
-import type { OutboxEvent } from '../../outbox/publisher.ts'
+import type { OutboxEvent } from '../../outbox/publishing/publisher.ts'
 
 /** The fields of a stream's entry, in this order. Values are text. */
 export interface StreamEntry {

@@ -1,6 +1,6 @@
 import { createDataAccess } from '@innovateai/data-access'
 import { AIRScore, Assessment, assessment, User } from '@innovateai/data-access/assessment'
-import { type CacheChoice, cachedQuery, dep, memoryCache } from '@innovateai/data-access/cache'
+import { type CacheChoice, cachedQuery, cachePolicy, dep, memoryCache } from '@innovateai/data-access/cache'
 import { redisCache } from '@innovateai/data-access/cache/redis'
 import { Redis } from 'ioredis'
 import { LRUCache } from 'lru-cache'
@@ -25,8 +25,11 @@ const choices: Readonly<Record<string, CacheChoice>> = {
   tier: redisCache({ url: redisUrl, prefix, timeoutMs: 5000, tier: { ttl: 60_000 } }),
   memory: memoryCache({ singleProcess: true }),
 }
+const frozen = contestant.includes('frozen')
+/** The module as it is, or with users whose results are frozen and shared. */
+const module = frozen ? { ...assessment, caches: [cachePolicy(User, { ttl: 300_000, uniques: ['email'], frozen })] } : assessment
 const data = await createDataAccess({
-  modules: [assessment, { name: 'bench', caches: [activity] }],
+  modules: [module, { name: 'bench', caches: [activity] }],
   database: { url: databaseUrl, pool: { max: Math.min(concurrency, 20) } },
   cache: choices[contestant.split(' ')[0] as string] ?? (choices.memory as CacheChoice),
 })
@@ -105,6 +108,8 @@ const contestants: Readonly<Record<string, () => Promise<unknown>>> = {
   'redis miss': cached,
   'tier get': cached,
   'memory get': cached,
+  'memory frozen': cached,
+  'tier frozen': cached,
   'memory many': () => data.cached(User).getMany(some()),
 }
 await new Promise((resolve) => setTimeout(resolve, 500)) // the connections stand, and the bus beats

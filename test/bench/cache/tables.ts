@@ -38,6 +38,8 @@ const inProcess: Table = {
     reader('ioredis GET and JSON.parse, auto-pipelined', 'raw get', 80_000, 64),
     reader('data.cached(User).get, memoryCache()', 'memory get', 600_000, 64, 10),
     reader('data.cached(User).get, redisCache({ tier })', 'tier get', 600_000, 64, 10),
+    reader('the same, frozen: memoryCache()', 'memory frozen', 2_000_000, 64, 40),
+    reader('the same, frozen: redisCache({ tier })', 'tier frozen', 2_000_000, 64, 40),
     reader('lru-cache, one shared object for all', 'lru shared', 2_000_000, 64),
     reader('lru-cache and structuredClone', 'lru clone', 200_000, 64),
     reader('layered-loader, one shared object for all', 'peer layered-loader memory', 600_000, 64),

@@ -1,8 +1,8 @@
 import pg from 'pg'
 import { createDataAccess } from '../../../src/data-access.ts'
-import { EventStore } from '../../../src/outbox/event-store.ts'
-import { FetchPlan } from '../../../src/outbox/fetch-plan.ts'
-import { OutboxStore } from '../../../src/outbox/outbox-store.ts'
+import { FetchPlan } from '../../../src/outbox/relay/fetch-plan.ts'
+import { EventStore } from '../../../src/outbox/store/event-store.ts'
+import { OutboxStore } from '../../../src/outbox/store/outbox-store.ts'
 import { fillOutbox } from '../contestant.ts'
 
 // One figure of the outbox. Arguments: which one, database. The source is used, since the store is no public part.

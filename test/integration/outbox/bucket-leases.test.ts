@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { BucketLeases } from '../../../src/outbox/bucket-leases.ts'
-import { LeaseStore } from '../../../src/outbox/lease-store.ts'
-import { OutboxStore } from '../../../src/outbox/outbox-store.ts'
+import { BucketLeases } from '../../../src/outbox/relay/bucket-leases.ts'
+import { LeaseStore } from '../../../src/outbox/store/lease-store.ts'
+import { OutboxStore } from '../../../src/outbox/store/outbox-store.ts'
 import { ManualClock } from '../../../src/testing/manual-clock.ts'
 import { dialects, openTestDatabase, type TestDatabase } from '../../support/databases.ts'
 import { type OutboxUnderTest, openOutbox } from '../../support/outbox-bench.ts'
@@ -104,5 +104,17 @@ describe.each(dialects)('leases on %s', (dialect) => {
       await two.keep()
     }
     expect(dead).toEqual([ids.one])
+  })
+
+  test('claims at once take no more than they asked for, each another bucket', async () => {
+    const store = new LeaseStore(new OutboxStore(bench.data.orm))
+    const owners = Array.from({ length: 8 }, (_, n) => `019c0000-0000-7000-8000-00000000001${n}`)
+    for (let round = 0; round < 10; round++) {
+      const claimed = await Promise.all(owners.map((owner) => store.claim(owner, 7, leaseMs)))
+      expect(claimed.every((buckets) => buckets.length <= 7)).toBe(true)
+      const buckets = claimed.flat().map(({ bucket }) => bucket)
+      expect(new Set(buckets).size).toBe(buckets.length)
+      for (const owner of owners) await store.leave(owner)
+    }
   })
 })

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { type OutboxEvent, permanent } from '../../../src/outbox/publisher.ts'
+import { type OutboxEvent, permanent } from '../../../src/outbox/publishing/publisher.ts'
 import { MemoryPublisher } from '../../../src/testing/memory-publisher.ts'
 import { dialects, openTestDatabase, type TestDatabase } from '../../support/databases.ts'
 import { type OutboxUnderTest, openOutbox } from '../../support/outbox-bench.ts'
@@ -190,7 +190,14 @@ describe.each(dialects)('dead letters and figures on %s', (dialect) => {
   })
 
   test('the figures tell backlog, age, blocked keys, letters and relays', async () => {
-    expect(await bench.outbox.stats()).toEqual({ backlog: 0, oldestDueAgeMs: 0, blockedKeys: 0, deadLetters: 0, relays: [] })
+    expect(await bench.outbox.stats()).toEqual({
+      backlog: 0,
+      oldestDueAgeMs: 0,
+      blockedKeys: 0,
+      deadLetters: 0,
+      rates: { published: 0, retried: 0, deadLettered: 0 },
+      relays: [],
+    })
     await bench.record('a', [1, 2])
     await bench.record('later', [3], { availableAt: new Date(Date.now() + 60_000) })
     await bench.record('later', [4])
@@ -213,6 +220,22 @@ describe.each(dialects)('dead letters and figures on %s', (dialect) => {
       relays: [{ name: 'figures', publisher: 'memory', buckets: 64 }],
     })
     await relay.stop()
+  })
+
+  test('the figures tell how fast relays are, as of their last sign of life', async () => {
+    await bench.record('a', [1, 3])
+    await bench.record('b', [2])
+    const relay = bench.outbox.relay({ publisher, lease: 300, publishTimeout: 100 })
+    await relay.start()
+    await expect.poll(() => relay.status().published + relay.status().deadLettered).toBe(3)
+    expect(relay.status().rates).toMatchObject({ retried: 0 })
+    expect(relay.status().rates.published).toBeGreaterThan(0)
+    const rates = async () => (await bench.outbox.stats()).rates
+    await expect.poll(async () => (await rates()).published, { timeout: 10_000 }).toBeGreaterThan(0)
+    expect((await rates()).deadLettered).toBeGreaterThan(0)
+    expect((await bench.outbox.stats()).relays).toMatchObject([{ rates: { retried: 0 }, buckets: 64 }])
+    await relay.stop()
+    expect(await rates()).toEqual({ published: 0, retried: 0, deadLettered: 0 })
   })
 
   test('failures of events that are no longer pending are pruned, by a relay and by hand', async () => {

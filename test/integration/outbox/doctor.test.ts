@@ -2,9 +2,9 @@ import { createConnection, createServer } from 'node:net'
 import { Client } from 'pg'
 import { afterEach, beforeEach, describe, expect, inject, test } from 'vitest'
 import { createDataAccess } from '../../../src/data-access.ts'
-import type { DoctorFinding } from '../../../src/outbox/doctor.ts'
-import type { CheckName, DoctorOptions } from '../../../src/outbox/doctor-check.ts'
-import { permanent } from '../../../src/outbox/publisher.ts'
+import type { DoctorFinding } from '../../../src/outbox/doctor/doctor.ts'
+import type { CheckName, DoctorOptions } from '../../../src/outbox/doctor/doctor-check.ts'
+import { permanent } from '../../../src/outbox/publishing/publisher.ts'
 import { redisWake } from '../../../src/outbox/redis-wake/redis-wake.ts'
 import { dialects, openTestDatabase, type TestDatabase } from '../../support/databases.ts'
 import { type OutboxUnderTest, openOutbox } from '../../support/outbox-bench.ts'
@@ -43,6 +43,22 @@ describe.each(dialects)('the doctor on %s', (dialect) => {
     )
   })
 
+  test('examines nothing that was closed, and says so', async () => {
+    const data = await createDataAccess({ database: { url: database.url } })
+    await data.migrate()
+    await data.close()
+    await expect(data.outbox.doctor()).rejects.toMatchObject({ code: 'CLOSED' })
+  })
+
+  test('finds tables missing altogether, and says to migrate', async () => {
+    const unmigrated = await openTestDatabase(dialect)
+    const data = await createDataAccess({ database: { url: unmigrated.url } })
+    const found = (await data.outbox.doctor()).find(({ check }) => check === 'indexes')
+    expect(found).toMatchObject({ ok: false, remedy: expect.stringContaining('data.migrate()') })
+    await data.close()
+    await unmigrated.close()
+  })
+
   test('finds a missing index', async () => {
     await bench.sql('drop index domain_events_pending_index')
     const found = await finding('indexes')
@@ -50,6 +66,20 @@ describe.each(dialects)('the doctor on %s', (dialect) => {
     const cure = found.remedy?.split('then run: ')[1] as string
     await bench.sql(cure)
     expect(await finding('indexes')).toMatchObject({ ok: true })
+  })
+
+  test('without any index of the outbox, a relay works on, and the doctor finds them', async () => {
+    const indexes = ['domain_events_pending_index', 'domain_events_delayed_index', 'domain_events_status_created_at_index']
+    for (const index of indexes) await bench.sql(`drop index ${index}`)
+    await bench.record('a', [1, 2, 3])
+    const seen: unknown[] = []
+    expect(await bench.outbox.relay({ publisher: ({ payload }) => void seen.push(payload) }).drain()).toMatchObject({
+      published: 3,
+    })
+    expect(seen).toEqual([1, 2, 3])
+    expect(await bench.outbox.stats()).toMatchObject({ backlog: 0 })
+    const found = await finding('indexes')
+    for (const index of indexes) expect(found.finding).toContain(index)
   })
 
   test('finds events that wait for a relay, and whether there is one', async () => {

@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { assessment } from '../../../src/assessment/assessment-module.ts'
 import { createDataAccess } from '../../../src/data-access.ts'
 import { openOrm } from '../../../src/database/connection.ts'
-import { outboxTables } from '../../../src/outbox/tables.ts'
+import { outboxTables } from '../../../src/outbox/store/tables.ts'
 import { dialects, openTestDatabase, type TestDatabase } from '../../support/databases.ts'
 
 /** Tables without an entity: MikroORM's own, and the counter that stands for a sequence on SQLite. */

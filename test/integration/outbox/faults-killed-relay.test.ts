@@ -1,6 +1,7 @@
 import { appendFileSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { dialects, openTestDatabase, type TestDatabase } from '../../support/databases.ts'
 import type { Failpoint } from '../../support/failpoint.ts'
@@ -119,4 +120,30 @@ describe.each(dialects)('a relay on %s that is killed', (dialect) => {
     expect(rows.every(({ status, attempts }) => status === 'published' && attempts === 0)).toBe(true)
     expect(await bench.sql('select id from outbox_dead_letters')).toEqual([])
   })
+
+  test.each(['between two probes', 'while it probes'])(
+    '%s of a publisher that is away: nothing is blamed',
+    { timeout: 60_000 },
+    async (moment) => {
+      const fail = { payload: 0, as: 'unavailable', afterMs: 500 } as const
+      const child = await startRelayProcess({ url: database.url, file, leaseMs: 2000, batchSize: 8, slowMs: 0, fail })
+      const tries = () => child.messages.filter((message) => message === 'failing').length
+      // The first try is a wave of six events, the second a probe of one.
+      await expect.poll(tries, { timeout: 20_000, interval: 5 }).toBe(7)
+      // The note that nothing is in hand is written a moment after the outcome.
+      if (moment === 'between two probes') await delay(fail.afterMs + 200)
+      child.signal('SIGKILL')
+      await child.ended
+      expect(readDeliveries(file)).toEqual([])
+      await deliverTheRest()
+      expect(
+        readDeliveries(file)
+          .map(({ id }) => id)
+          .sort(),
+      ).toEqual([...ids].sort())
+      const rows = await bench.rows()
+      expect(rows.every(({ status, attempts }) => status === 'published' && attempts === 0)).toBe(true)
+      expect(await bench.sql('select * from outbox_failures')).toEqual([])
+    },
+  )
 })

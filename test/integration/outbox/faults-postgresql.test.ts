@@ -1,87 +1,13 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import pg from 'pg'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import type { Relay } from '../../../src/outbox/relay.ts'
 import { openTestDatabase } from '../../support/databases.ts'
 import { type OutboxUnderTest, openOutbox } from '../../support/outbox-bench.ts'
-import { type Delivery, findInversion } from '../../support/relay-process.ts'
+import { startTraffic } from '../../support/outbox-traffic.ts'
 import { openPostgresqlServer, type RestartableServer } from '../../support/servers/restartable-servers.ts'
 import { openProxy } from '../../support/tcp-proxy.ts'
 
 const rounds = process.env.SOAK === '1' ? 30 : 3
-
-/** Writers and a relay at work, through whatever comes. */
-interface Traffic {
-  readonly relay: Relay
-  readonly delivered: Delivery[]
-  /** Ends the writers, waits until everything committed is delivered, and checks it. */
-  finish(): Promise<void>
-}
-
-async function startTraffic(bench: OutboxUnderTest, direct: OutboxUnderTest, options: { lease?: number } = {}): Promise<Traffic> {
-  const delivered: Delivery[] = []
-  const lease = options.lease ?? 30_000
-  const relay = bench.outbox.relay({
-    publisher: async ({ id, orderingKey, payload }) => {
-      await delay(1)
-      delivered.push({ id, key: orderingKey as string, payload })
-    },
-    batchSize: 20,
-    lease,
-    publishTimeout: Math.min(10_000, lease / 2),
-    pollInterval: { min: 5, max: 50 },
-  })
-  await relay.start()
-  let writing = true
-  const writer = async (key: string) => {
-    // A failed write, and one whose outcome is unknown, is looked up and not counted twice.
-    for (let next = 0; writing; ) {
-      try {
-        await bench.record(key, [next, next + 1])
-        next += 2
-      } catch {
-        await delay(50)
-        next = await direct
-          .sql<{ n: string | number }>('select count(*) as n from domain_events where aggregate_id = ?', [key])
-          .then(
-            ([row]) => Number(row?.n),
-            () => Number.NaN,
-          )
-        while (Number.isNaN(next) && writing) {
-          await delay(50)
-          next = await direct
-            .sql<{ n: string | number }>('select count(*) as n from domain_events where aggregate_id = ?', [key])
-            .then(
-              ([row]) => Number(row?.n),
-              () => Number.NaN,
-            )
-        }
-      }
-    }
-  }
-  const writers = ['a', 'b', 'c', 'd'].map(writer)
-  return {
-    relay,
-    delivered,
-    finish: async () => {
-      writing = false
-      await Promise.all(writers)
-      const left = () => direct.sql("select id from domain_events where status = 'pending'").then((rows) => rows.length, String)
-      await expect.poll(left, { timeout: 60_000, interval: 100 }).toBe(0)
-      const rows = await direct.rows()
-      expect(new Set(delivered.map(({ id }) => id))).toEqual(new Set(rows.map(({ id }) => id)))
-      expect(findInversion(delivered)).toBeUndefined()
-      expect(rows.every(({ attempts }) => attempts === 0)).toBe(true)
-      expect(rows.length).toBeGreaterThan(20)
-      await relay.stop()
-    },
-  }
-}
-
-const grown = (traffic: Traffic, by: number) => {
-  const from = traffic.delivered.length
-  return expect.poll(() => traffic.delivered.length, { timeout: 60_000, interval: 10 }).toBeGreaterThan(from + by)
-}
 
 describe('a relay and writers whose PostgreSQL connections are terminated', () => {
   test('lose nothing and keep the order, time and again', { timeout: 120_000 }, async () => {
@@ -91,7 +17,7 @@ describe('a relay and writers whose PostgreSQL connections are terminated', () =
     const killer = new pg.Client({ connectionString: database.url })
     await killer.connect()
     for (let round = 0; round < rounds * 3; round++) {
-      await grown(traffic, 10)
+      await traffic.grown(10)
       await killer.query(
         'select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()',
       )
@@ -144,11 +70,11 @@ describe('a relay whose PostgreSQL stands still behind the network', () => {
     url.port = String(proxy.port)
     const bench = await openOutbox(url.href)
     const traffic = await startTraffic(bench, direct, { lease: 1000 })
-    await grown(traffic, 20)
+    await traffic.grown(20)
     proxy.stall()
     await delay(2500)
     proxy.resume()
-    await grown(traffic, 20)
+    await traffic.grown(20)
     await traffic.finish()
     await bench.close()
     await proxy.close().catch(() => {})
@@ -235,7 +161,7 @@ describe('a relay and writers whose PostgreSQL goes away', () => {
   test.each(['stop', 'crash'] as const)('by a %s lose nothing and keep the order', { timeout: 120_000 }, async (end) => {
     const traffic = await startTraffic(bench, bench)
     for (let round = 0; round < rounds; round++) {
-      await grown(traffic, 10)
+      await traffic.grown(10)
       await server[end]()
       await delay(round * 200)
       await server.start()

@@ -1,150 +1,160 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { Redis } from 'ioredis'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import type { Publisher } from '../../../src/outbox/publisher.ts'
-import type { Relay } from '../../../src/outbox/relay.ts'
-import { redisPubSub } from '../../../src/publishers/redis-pubsub/redis-pubsub.ts'
-import { openTestDatabase, type TestDatabase } from '../../support/databases.ts'
-import { type OutboxUnderTest, openOutbox } from '../../support/outbox-bench.ts'
-import { type Delivery, findInversion } from '../../support/relay-process.ts'
-import { openRedisServer, type RestartableServer } from '../../support/servers/restartable-servers.ts'
-import { openProxy, type TcpProxy } from '../../support/tcp-proxy.ts'
+import type { Redis } from 'ioredis'
+import { afterEach, describe, expect, test } from 'vitest'
+import { findInversion } from '../../support/relay-process.ts'
+import { openRelayToRedis, placeOf, type RelayToRedis, redisPublishers } from '../../support/relay-to-redis.ts'
 
 /** Longer than several probes, one a second. */
 const outageMs = process.env.SOAK === '1' ? 60_000 : 3500
 
-describe('a relay to a Redis', () => {
-  let database: TestDatabase
-  let bench: OutboxUnderTest
-  let server: RestartableServer
-  let proxy: TcpProxy
-  let publisher: Publisher
-  let relay: Relay
-  let subscriber: Redis
-  let heard: Delivery[]
-  let written: number
+let ground: RelayToRedis
+afterEach(() => ground.close())
 
-  beforeEach(async () => {
-    database = await openTestDatabase('postgresql')
-    bench = await openOutbox(database.url)
-    server = await openRedisServer()
-    proxy = await openProxy(Number(new URL(server.url).port))
-    heard = []
-    written = 0
-    subscriber = new Redis(server.url, { retryStrategy: () => 50 })
-    subscriber.on('error', () => {})
-    subscriber.on('message', (_, text) => {
-      const { id, aggregateId, payload } = JSON.parse(text)
-      heard.push({ id, key: aggregateId, payload })
-    })
-    await subscriber.subscribe('domain-events.NoteTagged')
-    publisher = redisPubSub({ url: `redis://127.0.0.1:${proxy.port}`, timeoutMs: 300 })
-    relay = bench.outbox.relay({ publisher, batchSize: 20, pollInterval: { min: 5, max: 50 } })
-    await relay.start()
-    await write()
-    await expect.poll(() => heard.length, { timeout: 10_000 }).toBe(9)
-  })
-  afterEach(async () => {
-    server.thaw()
-    await relay.stop({ deadline: 1000 })
-    await publisher.close?.()
-    subscriber.disconnect()
-    await bench.close()
-    await proxy.close().catch(() => {})
-    await server.close()
-    await database.close()
-  })
-
-  const write = async () => {
-    for (const key of ['a', 'b', 'c']) await bench.record(key, [written, written + 1, written + 2])
-    written += 3
-  }
-  const paused = () => expect.poll(() => relay.status().paused, { timeout: 10_000, interval: 10 }).toBe('publisher')
-  /** Everything was published, in order, without a spent attempt, and, as far as it was heard at all, in the order of its key. */
-  const delivered = async () => {
-    await expect.poll(() => relay.status().published, { timeout: 30_000, interval: 20 }).toBe(written * 3)
-    const rows = await bench.rows()
-    expect(rows.every(({ status, attempts }) => status === 'published' && attempts === 0)).toBe(true)
-    expect(bench.logger.errors).toEqual([])
-  }
-  const allHeard = async () => {
-    await expect.poll(() => new Set(heard.map(({ id }) => id)).size, { timeout: 10_000 }).toBe(written * 3)
-    expect(findInversion(heard)).toBeUndefined()
-  }
-
-  test('that stands still (SIGSTOP) for many probes gets everything when it goes on', { timeout: 120_000 }, async () => {
-    server.freeze()
-    await write()
-    await paused()
-    await write()
+describe.each(redisPublishers)('a relay to %s', (kind) => {
+  test('that stands still (SIGSTOP) for many probes delivers everything when it goes on', { timeout: 120_000 }, async () => {
+    ground = await openRelayToRedis(kind)
+    ground.server.freeze()
+    await ground.write()
+    await ground.paused()
+    await ground.write()
     await delay(outageMs)
-    server.thaw()
-    await delivered()
-    await allHeard()
+    ground.server.thaw()
+    await ground.delivered()
+    await ground.allArrived()
   })
 
-  test('behind a network that stands still gets everything when it goes on', { timeout: 120_000 }, async () => {
-    proxy.stall()
-    await write()
-    await paused()
-    await write()
+  test('behind a network that stands still delivers everything when it goes on', { timeout: 120_000 }, async () => {
+    ground = await openRelayToRedis(kind)
+    ground.proxy.stall()
+    await ground.write()
+    await ground.paused()
+    await ground.write()
     await delay(outageMs)
-    proxy.resume()
-    await delivered()
-    await allHeard()
+    ground.proxy.resume()
+    await ground.delivered()
+    await ground.allArrived()
   })
 
-  test('whose connections look open and are dead is reached by a new one', { timeout: 120_000 }, async () => {
-    proxy.stall()
-    await write()
-    await paused()
-    proxy.cut()
-    proxy.resume()
-    await delivered()
-    await allHeard()
+  test('whose connections look open and are dead reaches it by a new one', { timeout: 120_000 }, async () => {
+    ground = await openRelayToRedis(kind)
+    ground.proxy.stall()
+    await ground.write()
+    await ground.paused()
+    ground.proxy.cut()
+    ground.proxy.resume()
+    await ground.delivered()
+    await ground.allArrived()
   })
 
-  test('that is down for many probes spends no attempt, and is published to when it is back', { timeout: 120_000 }, async () => {
-    await server.crash()
-    await write()
-    await paused()
-    await write()
-    await delay(outageMs)
-    await server.start()
-    await delivered()
-    // Pub/Sub keeps nothing for a subscriber that is not back yet; what it hears is in order.
-    const last = new Map<string, number>()
-    for (const { key, payload } of heard) {
-      expect(Number(payload)).toBeGreaterThanOrEqual(last.get(key) ?? 0)
-      last.set(key, Number(payload))
+  test('whose confirmations get lost says so of none that it did not see', { timeout: 120_000 }, async () => {
+    ground = await openRelayToRedis(kind)
+    for (let round = 0; round < 5; round++) {
+      const { published } = ground.relay.status()
+      await ground.write()
+      await expect.poll(() => ground.relay.status().published, { interval: 1, timeout: 20_000 }).toBeGreaterThan(published)
+      ground.proxy.cut()
     }
+    await ground.allArrived()
   })
 
-  test('that refuses single commands of a pipeline retries those alone, and holds back their keys', {
-    timeout: 60_000,
-  }, async () => {
-    await relay.stop()
-    await publisher.close?.()
-    const admin = new Redis(server.url)
-    await admin.call('ACL', 'SETUSER', 'relay', 'on', 'nopass', '+@all', '~*', 'resetchannels', '&domain-events.*')
-    publisher = redisPubSub({
-      url: `redis://relay:any@127.0.0.1:${proxy.port}`,
-      channel: ({ aggregateId, payload }) =>
-        aggregateId === 'b' && payload === 4 ? 'forbidden.channel' : 'domain-events.NoteTagged',
+  test.each(['stop', 'crash'] as const)(
+    'that is away for many probes by a %s spends no attempt, and goes on when it is back',
+    { timeout: 120_000 },
+    async (end) => {
+      ground = await openRelayToRedis(kind)
+      await ground.server[end]()
+      await ground.write()
+      await ground.paused()
+      await ground.write()
+      await delay(outageMs)
+      await ground.server.start()
+      await ground.delivered()
+      if (kind === 'Redis Streams') return ground.allArrived()
+      // Pub/Sub keeps nothing for a subscriber that is not back yet; what it hears is in order.
+      const last = new Map<string, number>()
+      for (const { key, payload } of await ground.arrived()) {
+        expect(Number(payload)).toBeGreaterThanOrEqual(last.get(key) ?? 0)
+        last.set(key, Number(payload))
+      }
+    },
+  )
+
+  test('that is refused single commands of a batch retries those alone, and holds back their keys', async () => {
+    const place = placeOf(kind)
+    ground = await openRelayToRedis(kind, {
+      place: ({ aggregateId, payload }) => (aggregateId === 'b' && payload === 4 ? 'no-entry' : place),
+      retry: { attempts: 50, baseMs: 50, maxMs: 100 },
     })
-    relay = bench.outbox.relay({ publisher, retry: { attempts: 50, baseMs: 50, maxMs: 100 }, pollInterval: { min: 5, max: 50 } })
+    // All connections are of this user, which may do everything but there.
+    const { admin, relay } = ground
+    const patterns = [`~${place}`, `~{${place}}:published`, `&${place}`]
+    await admin.call('ACL', 'SETUSER', 'default', 'resetkeys', 'resetchannels', ...patterns)
     const retried: number[] = []
     relay.on('retried', ({ attempts }) => void retried.push(attempts))
-    await relay.start()
-    await write()
+    await ground.write()
     await expect.poll(() => retried.length, { timeout: 20_000 }).toBeGreaterThan(2)
-    await expect.poll(() => heard.filter(({ key }) => key !== 'b').length, { timeout: 10_000 }).toBe(12)
-    expect(heard.filter(({ key }) => key === 'b').map(({ payload }) => payload)).toEqual([0, 1, 2, 3])
-    await admin.call('ACL', 'SETUSER', 'relay', 'allchannels')
-    await expect.poll(() => heard.filter(({ key }) => key === 'b').map(({ payload }) => payload)).toContain(5)
-    expect(findInversion(heard.filter(({ key }) => key !== 'b'))).toBeUndefined()
-    const pending = () => bench.rows().then((rows) => rows.filter(({ status }) => status === 'pending').length)
-    await expect.poll(pending).toBe(0)
-    await admin.quit()
+    const heard = async (key: string) => (await ground.arrived()).filter((delivery) => delivery.key === key)
+    await expect.poll(async () => (await heard('a')).length + (await heard('c')).length, { timeout: 10_000 }).toBe(12)
+    expect((await heard('b')).map(({ payload }) => payload)).toEqual([0, 1, 2, 3])
+    expect(relay.status()).toMatchObject({ paused: undefined, deadLettered: 0 })
+    await admin.call('ACL', 'SETUSER', 'default', 'allkeys', 'allchannels')
+    await expect.poll(async () => (await heard('b')).map(({ payload }) => payload), { timeout: 10_000 }).toEqual([0, 1, 2, 3, 5])
+    expect(findInversion((await ground.arrived()).filter(({ key }) => key !== 'b'))).toBeUndefined()
+    await expect.poll(() => relay.status().published, { timeout: 10_000 }).toBe(18)
   })
+})
+
+/** States of a server in which it answers, and refuses every entry of a stream; how it gets there, and how it comes back. */
+const states: Readonly<Record<string, { begin(admin: Redis): Promise<unknown>; end(admin: Redis): Promise<unknown> }>> = {
+  'is full (OOM)': {
+    begin: async (admin) => {
+      await admin.config('SET', 'maxmemory-policy', 'noeviction')
+      await admin.config('SET', 'maxmemory', '1')
+    },
+    end: (admin) => admin.config('SET', 'maxmemory', '0'),
+  },
+  'became a replica (READONLY)': {
+    begin: (admin) => admin.replicaof('127.0.0.1', '1'),
+    end: (admin) => admin.replicaof('NO', 'ONE'),
+  },
+  'became a replica that serves nothing (MASTERDOWN)': {
+    begin: async (admin) => {
+      await admin.config('SET', 'replica-serve-stale-data', 'no')
+      await admin.replicaof('127.0.0.1', '1')
+    },
+    end: (admin) => admin.replicaof('NO', 'ONE'),
+  },
+  'has lost its replicas (NOREPLICAS)': {
+    begin: (admin) => admin.config('SET', 'min-replicas-to-write', '1'),
+    end: (admin) => admin.config('SET', 'min-replicas-to-write', '0'),
+  },
+  'runs a script without end (BUSY)': {
+    begin: async (admin) => {
+      await admin.config('SET', 'busy-reply-threshold', '50')
+      const other = admin.duplicate()
+      other.eval('while true do end', 0).then(
+        () => {},
+        () => other.disconnect(),
+      )
+    },
+    end: (admin) => admin.script('KILL'),
+  },
+}
+
+describe('a relay to Redis Streams', () => {
+  test.each(Object.keys(states))(
+    'whose Redis %s waits, spends no attempt, and goes on when it may write',
+    { timeout: 120_000 },
+    async (state) => {
+      ground = await openRelayToRedis('Redis Streams')
+      await states[state]?.begin(ground.admin)
+      await ground.write()
+      await ground.paused()
+      await ground.write()
+      await delay(outageMs)
+      await states[state]?.end(ground.admin)
+      await ground.delivered()
+      await ground.allArrived()
+    },
+  )
 })

@@ -1,8 +1,10 @@
 import pg from 'pg'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { EventStore, type FetchRequest } from '../../../src/outbox/event-store.ts'
-import { OutboxStore } from '../../../src/outbox/outbox-store.ts'
-import { Watermark } from '../../../src/outbox/watermark.ts'
+import { EventStore, type FetchRequest } from '../../../src/outbox/store/event-store.ts'
+import { OutboxStore } from '../../../src/outbox/store/outbox-store.ts'
+import { ProgressStore } from '../../../src/outbox/store/progress-store.ts'
+import { SettlementStore } from '../../../src/outbox/store/settlement-store.ts'
+import { Watermark } from '../../../src/outbox/store/watermark.ts'
 import { openTestDatabase, type TestDatabase } from '../../support/databases.ts'
 import { type OutboxUnderTest, openOutbox } from '../../support/outbox-bench.ts'
 
@@ -31,15 +33,7 @@ describe('a fetch on PostgreSQL', () => {
     await database.close()
   })
 
-  /** Stores events as a program of years would have: every key of the same bucket when `keys` is one. */
-  const store = (keys: number) =>
-    bench.sql(
-      `insert into domain_events (id, event_type, aggregate_type, aggregate_id, payload, headers, ordering_key, bucket, created_at,
-        updated_at, sequence)
-      select gen_random_uuid(), 'NoteTagged', 'Note', 'a', '1', '{}', 'Note:' || n % ?::int, n % ?::int % 64, now(), now(),
-        nextval('domain_events_sequence') from generate_series(1, ?::int) as n`,
-      [keys, keys, many],
-    )
+  const store = (keys: number) => storeEvents(bench, keys)
   const requestOf = (after: bigint, exceptKeys: string[] = []): FetchRequest => ({
     shares: Array.from({ length: 64 }, (_, bucket) => ({ bucket, after })),
     quota: 8,
@@ -48,7 +42,7 @@ describe('a fetch on PostgreSQL', () => {
     exceptIds: [],
   })
   /** Asks PostgreSQL what the very statement costs. */
-  const costOf = async (request: FetchRequest): Promise<Cost> => {
+  const costOf = async (request: FetchRequest, noting = false): Promise<Cost> => {
     const explaining = new OutboxStore(bench.data.orm)
     const plans: string[] = []
     explaining.run = async (sql, params = []) => {
@@ -56,7 +50,8 @@ describe('a fetch on PostgreSQL', () => {
       plans.push(JSON.stringify(rows[0]?.['QUERY PLAN']))
       return []
     }
-    await new EventStore(explaining).fetch(request)
+    const events = new EventStore(explaining)
+    await (noting ? events.fetchNoting(request, '0193a2b4-0000-7000-8000-000000000001') : events.fetch(request))
     const plan = plans[0] as string
     const [{ Plan: top }] = JSON.parse(plan) as [{ Plan: { 'Shared Hit Blocks': number; 'Shared Read Blocks': number } }]
     return { buffers: top['Shared Hit Blocks'] + top['Shared Read Blocks'], plan }
@@ -68,10 +63,12 @@ describe('a fetch on PostgreSQL', () => {
       if (statistics === 'taken on an empty table') await bench.sql('analyze domain_events')
       await store(640)
       if (statistics === 'fresh') await bench.sql('analyze domain_events')
-      const { plan, buffers } = await costOf(requestOf(0n, ['Note:1', 'Note:2']))
-      expect(plan).toContain('domain_events_pending_index')
-      expect(plan).not.toMatch(/"Node Type":"Seq Scan"[^{}]*"Relation Name":"domain_events"/)
-      expect(buffers).toBeLessThan(64 * 20)
+      for (const noting of [false, true]) {
+        const { plan, buffers } = await costOf(requestOf(0n, ['Note:1', 'Note:2']), noting)
+        expect(plan).toContain('domain_events_pending_index')
+        expect(plan).not.toMatch(/"Node Type":"Seq Scan"[^{}]*"Relation Name":"domain_events"/)
+        expect(buffers).toBeLessThan(64 * 20)
+      }
     },
   )
 
@@ -138,3 +135,65 @@ describe('a fetch on PostgreSQL', () => {
     },
   )
 })
+
+describe('the writes of a relay on PostgreSQL', () => {
+  test.each(['never taken', 'taken on an empty table', 'fresh'])(
+    'find their events by an index with statistics that were %s',
+    async (statistics) => {
+      // Before there are connections, which keep what they were made of.
+      const texts: string[] = []
+      const { query } = pg.Client.prototype
+      pg.Client.prototype.query = function (this: pg.Client, ...args: unknown[]) {
+        texts.push(...String(args[0]).split('\n;'))
+        return Reflect.apply(query, this, args)
+      } as typeof query
+      const database = await openTestDatabase('postgresql')
+      const bench = await openOutbox(database.url)
+      await bench.sql('alter table domain_events set (autovacuum_enabled = false)')
+      if (statistics === 'taken on an empty table') await bench.sql('analyze')
+      await storeEvents(bench, 640)
+      if (statistics === 'fresh') await bench.sql('analyze')
+      const rows = await bench.sql<{ id: string; bucket: number }>(
+        'select id, bucket from domain_events order by sequence desc limit 20',
+      )
+      const held = rows.map(({ id, bucket }) => ({ id, bucket, epoch: 0 }))
+      const store = new OutboxStore(bench.data.orm)
+      const [progress, settlements] = [new ProgressStore(store), new SettlementStore(store)]
+      const failed = { attempts: 1, error: 'no' }
+      texts.length = 0
+      try {
+        await progress.markPublished(held.slice(0, 5), 'keep')
+        await progress.markPublished(held.slice(5, 10), 'delete')
+        await settlements.markRetries(held.slice(10, 12).map((one) => ({ ...one, ...failed, delayMs: 1 })))
+        const letter = { ...failed, reason: 'permanent', blocksKey: false } as const
+        await settlements.moveToDeadLetters(held.slice(12, 14).map((one) => ({ ...one, ...letter })))
+        await store.transaction((em) => settlements.blameCrash(em, '0193a2b4-0000-7000-8000-000000000001', [7n, 8n, 9n]))
+      } finally {
+        pg.Client.prototype.query = query
+      }
+      const statements = texts.filter((text) => /\bdomain_events\b/.test(text))
+      expect(statements).toHaveLength(6)
+      const reads: string[] = []
+      for (const statement of statements) {
+        const plan = await bench.sql<{ 'QUERY PLAN': string }>(`explain ${statement}`)
+        const lines = plan.map((line) => line['QUERY PLAN'])
+        reads.push(...lines.filter((line) => / on domain_events/.test(line) && !/^(Update|Delete) on/.test(line.trim())))
+      }
+      expect(reads.filter((line) => /Seq Scan/.test(line))).toEqual([])
+      expect(reads.length).toBeGreaterThan(5)
+      await bench.close()
+      await database.close()
+    },
+  )
+})
+
+/** Stores events as a program of years would have: every key of the same bucket when `keys` is one. */
+function storeEvents(bench: OutboxUnderTest, keys: number): Promise<object[]> {
+  return bench.sql(
+    `insert into domain_events (id, event_type, aggregate_type, aggregate_id, payload, headers, ordering_key, bucket, created_at,
+      updated_at, sequence)
+    select gen_random_uuid(), 'NoteTagged', 'Note', 'a', '1', '{}', 'Note:' || n % ?::int, n % ?::int % 64, now(), now(),
+      nextval('domain_events_sequence') from generate_series(1, ?::int) as n`,
+    [keys, keys, many],
+  )
+}

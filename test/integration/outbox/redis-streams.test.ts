@@ -1,6 +1,6 @@
 import { Redis } from 'ioredis'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import type { Publisher } from '../../../src/outbox/publisher.ts'
+import type { Publisher } from '../../../src/outbox/publishing/publisher.ts'
 import { type RedisStreamsOptions, redisStreams } from '../../../src/publishers/redis-streams/redis-streams.ts'
 import { contractEvent } from '../../../src/testing/publisher-contract.ts'
 import { dialects, openTestDatabase } from '../../support/databases.ts'
@@ -148,22 +148,6 @@ test('a function that names no stream, or throws, fails for its event alone', as
     },
   })
   expect(await statuses(publisher, events(3))).toEqual(['retryable', 'retryable', 'published'])
-})
-
-test('a full or read-only Redis is an outage, not a failure', async () => {
-  const publisher = open()
-  for (const reply of [
-    "OOM command not allowed when used memory > 'maxmemory'.",
-    "READONLY You can't write against a read only replica.",
-  ]) {
-    const client = redis.duplicate()
-    // The reply is the server's own text, sent by a real script.
-    client.defineCommand('evalsha', { numberOfKeys: 0, lua: `return redis.error_reply(${JSON.stringify(reply)})` })
-    const refusing = open({ url: undefined, client })
-    expect(await statuses(refusing, events(1))).toEqual(['unavailable'])
-    await client.quit()
-  }
-  expect(await statuses(publisher, events(1))).toEqual(['published'])
 })
 
 test('a stream keeps roughly its newest entries', async () => {

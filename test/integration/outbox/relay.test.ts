@@ -1,7 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { type OutboxEvent, type Publisher, permanent, unavailable } from '../../../src/outbox/publisher.ts'
-import type { RelayEvents } from '../../../src/outbox/relay-events.ts'
+import { type OutboxEvent, type Publisher, permanent, unavailable } from '../../../src/outbox/publishing/publisher.ts'
+import type { RelayEvents } from '../../../src/outbox/relay/relay-events.ts'
 import { dialects, openTestDatabase, type TestDatabase } from '../../support/databases.ts'
 import { type OutboxUnderTest, openOutbox } from '../../support/outbox-bench.ts'
 
@@ -60,6 +60,16 @@ describe.each(dialects)('a relay on %s', (dialect) => {
     await bench.outbox.relay({ publisher: collect, retention: 'delete' }).drain()
     expect(payloads()).toEqual([1, 2])
     expect(await bench.rows()).toEqual([])
+  })
+
+  test('a sequence number is given once, also when all rows before are gone', async () => {
+    const sequences: bigint[] = []
+    for (let round = 0; round < 3; round++) {
+      await bench.record('a', [1, 2])
+      await bench.outbox.relay({ publisher: ({ sequence }) => void sequences.push(sequence), retention: 'delete' }).drain()
+    }
+    expect(await bench.rows()).toEqual([])
+    expect(sequences).toEqual([1n, 2n, 3n, 4n, 5n, 6n])
   })
 
   test('many keys and batches keep the order of each key', async () => {

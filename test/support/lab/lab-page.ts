@@ -46,6 +46,11 @@ export class LabPage {
     await this.page.getByRole('button', { name }).first().click()
   }
 
+  async stopRelay(): Promise<void> {
+    await this.press('Stop the relay')
+    await this.shows('stopped', this.region('Relay them'))
+  }
+
   async fill(label: string, value: string): Promise<void> {
     await this.page.getByLabel(label, { exact: true }).fill(value)
   }

@@ -77,7 +77,8 @@ interface Way {
   readonly pid: () => number
 }
 
-async function restartable(home: ServerHome, url: string, { command, crashSignal, pid }: Way): Promise<RestartableServer> {
+/** Starts a server of a way, and gives what can be done to it. */
+export async function restartable(home: ServerHome, url: string, { command, crashSignal, pid }: Way): Promise<RestartableServer> {
   let running: { stop(): Promise<void> } | undefined
   const signal = (name: NodeJS.Signals) => void process.kill(pid(), name)
   const start = async () => {

@@ -20,7 +20,7 @@ function open() {
   }
   const store = new MemoryStore({ maxEntries: 10_000, clock })
   const reads = new ReadThrough({ store, clock, settled: () => true, graceMs: 1000 })
-  return { pass, reads, figures: new FigureCounter('cache of E') }
+  return { pass, reads, store, figures: new FigureCounter('cache of E') }
 }
 const request = (id: number): ReadRequest => ({
   ...{ key: `E:${id}`, stamps: ['E#*'], version: 'v', keepMs: ttl + staleMs, staleMs, probe: 0 },
@@ -40,29 +40,69 @@ test('an entry that is read anew in time is never missed, however long it is ser
   expect(loads).toBe(ids.length + stale)
 })
 
-test('many entries that are past their ttl at once are read anew a few at a time', async () => {
+/** A load that lasts until it is let go. */
+function openSlowLoad() {
+  const figures = { running: 0, most: 0, entries: 0 }
+  const { promise: finished, resolve: finish } = Promise.withResolvers<void>()
+  const slow: Load = async (loading) => {
+    figures.entries += loading.length
+    figures.most = Math.max(figures.most, ++figures.running)
+    await finished
+    figures.running--
+    return load(loading)
+  }
+  return { slow, finish, figures }
+}
+
+test('entries that are past their ttl and read together are read anew by one load, and stored in one round trip', async () => {
+  const { pass, reads, figures, store } = open()
+  const requests = Array.from({ length: 100 }, (_, id) => request(id))
+  await reads.read(requests, load, figures)
+  await pass(1.2 * ttl)
+  const fills: number[] = []
+  const { fill } = store
+  store.fill = (given) => {
+    fills.push(given.length)
+    return fill.call(store, given)
+  }
+  const { slow, finish, figures: loads } = openSlowLoad()
+  await reads.read(requests, slow, figures)
+  // One of them alone is under way already.
+  await reads.read([request(1)], slow, figures)
+  finish()
+  await expect.poll(() => fills).toEqual([100])
+  expect(loads).toMatchObject({ most: 1, entries: 100 })
+  await reads.read(requests, load, figures)
+  expect(figures.read()).toMatchObject({ stale: 101, refusedFills: 0 })
+})
+
+test('what is invalidated while it is read anew with others is refused by itself', async () => {
+  const { pass, reads, figures } = open()
+  const requests = [request(1), request(2), request(3)]
+  await reads.read(requests, load, figures)
+  await pass(1.2 * ttl)
+  const { slow, finish, figures: loads } = openSlowLoad()
+  await reads.read(requests, slow, figures)
+  await expect.poll(() => loads.running).toBe(1)
+  reads.fence(new Set(['E:2']))
+  finish()
+  await expect.poll(() => figures.read().refusedFills).toBe(1)
+  await reads.read([request(1), request(3)], load, figures)
+  expect(figures.read().stale).toBe(3)
+})
+
+test('many entries that are past their ttl, each read by itself, are read anew a few at a time', async () => {
   const { pass, reads, figures } = open()
   const requests = Array.from({ length: 100 }, (_, id) => request(id))
   await reads.read(requests, load, figures)
   await pass(1.2 * ttl)
-  let running = 0
-  let most = 0
-  let finish = () => {}
-  const finished = new Promise<void>((resolve) => {
-    finish = resolve
-  })
-  const slow: Load = async (loading) => {
-    most = Math.max(most, ++running)
-    await finished
-    running--
-    return load(loading)
-  }
-  await reads.read(requests, slow, figures)
-  await expect.poll(() => running).toBe(8)
+  const { slow, finish, figures: loads } = openSlowLoad()
+  for (const each of requests) await reads.read([each], slow, figures)
+  await expect.poll(() => loads.running).toBe(8)
   finish()
-  await expect.poll(() => running).toBe(0)
+  await expect.poll(() => loads.running).toBe(0)
   await reads.close()
-  expect(most).toBe(8)
+  expect(loads.most).toBe(8)
 })
 
 test('a close waits for what never ends a moment only, and nothing begins behind it', { timeout: 20_000 }, async () => {

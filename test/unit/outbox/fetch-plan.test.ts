@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
-import { FetchPlan } from '../../../src/outbox/fetch-plan.ts'
-import type { StoredEvent } from '../../../src/outbox/stored-event.ts'
-import { Watermark } from '../../../src/outbox/watermark.ts'
+import { FetchPlan } from '../../../src/outbox/relay/fetch-plan.ts'
+import type { StoredEvent } from '../../../src/outbox/store/stored-event.ts'
+import { Watermark } from '../../../src/outbox/store/watermark.ts'
 
 const far = 1_000_000n
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { toPublisher } from '../../../src/outbox/function-publisher.ts'
-import { checkOutcomes, type OutboxEvent, permanent, unavailable } from '../../../src/outbox/publisher.ts'
+import { toPublisher } from '../../../src/outbox/publishing/function-publisher.ts'
+import { checkOutcomes, type OutboxEvent, permanent, unavailable } from '../../../src/outbox/publishing/publisher.ts'
 
 const event = (id: string): OutboxEvent => ({
   id,
@@ -29,6 +29,19 @@ describe('function publisher', () => {
     })
     const outcomes = await publisher.publish(['a', 'b', 'c', 'd'].map(event), context)
     expect(statuses(outcomes)).toEqual(['published', 'retryable', 'permanent', 'unavailable'])
+  })
+
+  test('an outcome that it returns is taken as such, and anything else is not looked at', async () => {
+    const returns: Record<string, unknown> = {
+      a: { status: 'permanent', error: new Error('never') },
+      b: { status: 'retryable', error: new Error('later') },
+      c: { status: 'published' },
+      d: { status: 200 },
+      e: false,
+    }
+    const publisher = toPublisher(({ id }: OutboxEvent) => returns[id])
+    const outcomes = await publisher.publish(Object.keys(returns).map(event), context)
+    expect(statuses(outcomes)).toEqual(['permanent', 'retryable', 'published', 'published', 'published'])
   })
 
   test('a function that ignores its signal costs only its own event', async () => {

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { readInFlightNote, toInFlightNote } from '../../../src/outbox/in-flight-note.ts'
+import { readInFlightNote, toInFlightNote } from '../../../src/outbox/store/in-flight-note.ts'
 
 const near = fc.bigInt({ min: 1n, max: 60n })
 const far = fc.bigInt({ min: 2n ** 62n, max: 2n ** 62n + 1000n })
@@ -24,5 +24,10 @@ describe('the note of what a relay has in hand', () => {
     expect(toInFlightNote([])).toEqual([])
     expect(toInFlightNote(Array.from({ length: 500 }, (_, n) => BigInt(1000 + n)))).toEqual(['1000', -499])
     expect(toInFlightNote([5n, 9n, 10n, 11n, 20n])).toEqual(['5', 4, -2, 9])
+  })
+
+  test('may name events by themselves, as a fetch that makes its own note does', () => {
+    expect(readInFlightNote(['5', '9', '10'])).toEqual([5n, 9n, 10n])
+    expect(readInFlightNote(['5', 4, '20', -2])).toEqual([5n, 9n, 20n, 21n, 22n])
   })
 })

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { RelayListeners } from '../../../src/outbox/relay-events.ts'
-import { logFailures } from '../../../src/outbox/relay-log.ts'
+import { relayListeners } from '../../../src/outbox/relay/relay-events.ts'
+import { logFailures } from '../../../src/outbox/relay/relay-log.ts'
 import { MemoryLogger } from '../../support/memory-logger.ts'
 
 describe('the log of a relay', () => {
@@ -8,7 +8,7 @@ describe('the log of a relay', () => {
 
   it('has the first failure of a row, with the reason, and the next one only after a success', () => {
     const logger = new MemoryLogger()
-    const listeners = new RelayListeners(logger)
+    const listeners = relayListeners(logger)
     logFailures(listeners, logger)
     listeners.tell('retried', failure)
     listeners.tell('retried', failure)
@@ -22,7 +22,7 @@ describe('the log of a relay', () => {
 
   it('has each dead letter', () => {
     const logger = new MemoryLogger()
-    const listeners = new RelayListeners(logger)
+    const listeners = relayListeners(logger)
     logFailures(listeners, logger)
     for (const eventId of ['e1', 'e2'])
       listeners.tell('deadLettered', { ...failure, eventId, reason: 'exhausted', blocksKey: false })

@@ -1,10 +1,10 @@
 import { expect, test } from 'vitest'
 import { Bell } from '../../../src/kernel/bell.ts'
 import { silentLogger } from '../../../src/kernel/logger.ts'
-import type { RelayEngine } from '../../../src/outbox/relay-engine.ts'
-import { RelayListeners } from '../../../src/outbox/relay-events.ts'
-import { keepPublishing } from '../../../src/outbox/relay-loop.ts'
-import { Wake } from '../../../src/outbox/wake.ts'
+import type { RelayEngine } from '../../../src/outbox/relay/relay-engine.ts'
+import { relayListeners } from '../../../src/outbox/relay/relay-events.ts'
+import { keepPublishing } from '../../../src/outbox/relay/relay-loop.ts'
+import { Wake } from '../../../src/outbox/relay/wake.ts'
 
 test('the longest wait between two polls is shorter while a wake channel is not sure', async () => {
   let sure = true
@@ -40,7 +40,7 @@ test('the longest wait between two polls is shorter while a wake channel is not 
       logger: silentLogger,
       poll: { min: 50, max: 2000 },
       wake,
-      listeners: new RelayListeners(silentLogger),
+      listeners: relayListeners(silentLogger),
     },
     { stopping: stopping.signal, deadline: stopping.signal },
   )

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { defaultRetryPolicy, errorText, settle, toRetryPolicy } from '../../../src/outbox/retry-policy.ts'
+import { defaultRetryPolicy, errorText, settle, toRetryPolicy } from '../../../src/outbox/publishing/retry-policy.ts'
 
 const event = { type: 'ScoreCalculated', orderingKey: 'k', attempts: 0 }
 const policy = { attempts: 3, baseMs: 100, maxMs: 1000 }

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import type { Outcome } from '../../../src/outbox/publisher.ts'
-import { laneOf, publishInWaves, toWaves } from '../../../src/outbox/waves.ts'
+import type { Outcome } from '../../../src/outbox/publishing/publisher.ts'
+import { laneOf, publishInWaves, toWaves } from '../../../src/outbox/relay/waves.ts'
 
 const keys = fc.constantFrom('a', 'b', 'c', null)
 const statuses = fc.constantFrom('published', 'published', 'retryable', 'permanent', 'unavailable')

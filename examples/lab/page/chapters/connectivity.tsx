@@ -8,6 +8,7 @@ import { Card, NoRows, Table } from '../parts/card.tsx'
 import { Chart } from '../parts/chart.tsx'
 import { ms } from '../parts/format.ts'
 import { Failure, Notice } from '../parts/notice.tsx'
+import { Slider } from '../parts/slider.tsx'
 import { Progress, Stat } from '../parts/stat.tsx'
 
 export function Connectivity() {
@@ -118,31 +119,12 @@ function LoadCard() {
   const running = load?.running ?? null
   return (
     <Card title="Run a load" hint="A request is one unit of work: it finds a user, stores an assessment and commits.">
-      <label class="slider">
-        <span>
-          N = <output>{requests}</output> requests
-        </span>
-        <input
-          type="range"
-          min="100"
-          max="2000"
-          step="100"
-          value={requests}
-          onInput={(event) => setRequests(Number(event.currentTarget.value))}
-        />
-      </label>
-      <label class="slider">
-        <span>
-          C = <output>{concurrency}</output> at a time
-        </span>
-        <input
-          type="range"
-          min="1"
-          max="64"
-          value={concurrency}
-          onInput={(event) => setConcurrency(Number(event.currentTarget.value))}
-        />
-      </label>
+      <Slider min={100} max={2000} step={100} value={requests} onChoose={setRequests}>
+        N = <output>{requests}</output> requests
+      </Slider>
+      <Slider min={1} max={64} value={concurrency} onChoose={setConcurrency}>
+        C = <output>{concurrency}</output> at a time
+      </Slider>
       <div class="row">
         <Button kind="main" busy={run.busy} disabled={running !== null} onClick={() => run.run({ requests, concurrency })}>
           Run the load

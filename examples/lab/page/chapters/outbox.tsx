@@ -6,6 +6,7 @@ import { Button } from '../parts/button.tsx'
 import { Card } from '../parts/card.tsx'
 import { count } from '../parts/format.ts'
 import { Failure, Notice } from '../parts/notice.tsx'
+import { Slider } from '../parts/slider.tsx'
 import { Progress, Stat } from '../parts/stat.tsx'
 import { ArrivalsCard, DeadLettersCard, PendingCard, PublishedCard } from './outbox-lists.tsx'
 import { WavesCard } from './outbox-waves.tsx'
@@ -122,19 +123,9 @@ function BrokerCard() {
           <input type="checkbox" checked={!up} onChange={(event) => choose({ up: !event.currentTarget.checked, latencyMs })} />
           Broker down
         </label>
-        <label class="slider">
-          <span>
-            Takes <output>{latencyMs} ms</output> for a wave
-          </span>
-          <input
-            type="range"
-            min="0"
-            max="500"
-            step="50"
-            value={latencyMs}
-            onChange={(event) => choose({ up, latencyMs: Number(event.currentTarget.value) })}
-          />
-        </label>
+        <Slider min={0} max={500} step={50} value={latencyMs} late onChoose={(chosenMs) => choose({ up, latencyMs: chosenMs })}>
+          Takes <output>{latencyMs} ms</output> for a wave
+        </Slider>
       </div>
       <Failure failure={action.failure} />
     </Card>

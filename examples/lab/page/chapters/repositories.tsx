@@ -5,6 +5,7 @@ import { Button } from '../parts/button.tsx'
 import { Card } from '../parts/card.tsx'
 import { count, ms } from '../parts/format.ts'
 import { Failure, Notice } from '../parts/notice.tsx'
+import { Slider } from '../parts/slider.tsx'
 import { Stat } from '../parts/stat.tsx'
 
 export function Repositories() {
@@ -20,12 +21,9 @@ export function Repositories() {
         hint="Both ways read the same users with all of their scores. Missing users are created first."
         wide
       >
-        <label class="slider">
-          <span>
-            <output>{users}</output> {users === 1 ? 'user' : 'users'}
-          </span>
-          <input type="range" min="1" max="500" value={users} onInput={(event) => setUsers(Number(event.currentTarget.value))} />
-        </label>
+        <Slider min={1} max={500} value={users} onChoose={setUsers}>
+          <output>{users}</output> {users === 1 ? 'user' : 'users'}
+        </Slider>
         <div class="row">
           <Button kind="main" busy={fetchScores.busy} onClick={() => fetchScores.run({ users })}>
             Fetch in both ways

@@ -1,0 +1,46 @@
+import type { MikroORM } from '@mikro-orm/core'
+import type { Clock } from '../../kernel/clock.ts'
+import type { Wake } from '../relay/wake.ts'
+import type { OutboxStore } from '../store/outbox-store.ts'
+
+/** What the doctor looks at. */
+export type CheckName = 'pinned-xmin' | 'dead-tuples' | 'indexes' | 'sequence' | 'pooler' | 'wake' | 'oldest-due' | 'blocked-keys'
+
+/** What came of a check. */
+export interface Diagnosis {
+  /** Whether all is well, or the check does not apply. */
+  readonly ok: boolean
+  /** What was found, in a sentence. */
+  readonly finding: string
+  /** What to do; `undefined` when there is nothing to do. */
+  readonly remedy: string | undefined
+}
+
+/** From where on the doctor calls something ill. */
+export interface DoctorOptions {
+  /** Milliseconds for which a transaction may stay open. Default 60,000. */
+  readonly transactionMs?: number
+  /** Dead rows of a table, when they are also more than the live ones. Default 50,000. */
+  readonly deadTuples?: number
+  /** Milliseconds for which an event that is due may wait. Default 60,000. */
+  readonly oldestDueMs?: number
+  /** Milliseconds for all checks together. Default 5000. */
+  readonly timeoutMs?: number
+}
+
+/** What a check works with. */
+export interface CheckContext {
+  readonly orm: MikroORM
+  readonly store: OutboxStore
+  readonly wake: Wake
+  readonly clock: Clock
+  readonly limits: Required<DoctorOptions>
+}
+
+/** A check; what it throws is its finding. */
+export type Check = (context: CheckContext) => Promise<Diagnosis>
+
+/** All is well, or the check does not apply. */
+export function fine(finding: string): Diagnosis {
+  return { ok: true, finding, remedy: undefined }
+}

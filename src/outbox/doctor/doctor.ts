@@ -1,0 +1,63 @@
+import { hasErrorCode } from '../../errors.ts'
+import { checkOptions, numberFrom } from '../../kernel/options.ts'
+import { inRootContext } from '../../kernel/root-context.ts'
+import type { Check, CheckContext, CheckName, Diagnosis, DoctorOptions } from './doctor-check.ts'
+import { outboxChecks } from './doctor-checks.ts'
+import { postgresqlChecks } from './doctor-checks-postgresql.ts'
+
+/** One of the doctor's findings. */
+export interface DoctorFinding extends Diagnosis {
+  /** Permanent, for alerts. */
+  readonly check: CheckName
+}
+
+const defaults: Required<DoctorOptions> = { transactionMs: 60_000, deadTuples: 50_000, oldestDueMs: 60_000, timeoutMs: 5000 }
+
+/**
+ * Runs all checks and resolves to a finding for each, within `timeoutMs`. Changes nothing.
+ *
+ * @throws DataAccessError `OPTION_INVALID`; `CLOSED`. Whatever else goes wrong is a finding.
+ */
+export function examine(parts: Omit<CheckContext, 'limits'>, options: DoctorOptions = {}): Promise<DoctorFinding[]> {
+  const limit = numberFrom(0, Number.MAX_SAFE_INTEGER)
+  checkOptions({ door: 'doctor' }, options, { transactionMs: limit, deadTuples: limit, oldestDueMs: limit, timeoutMs: limit })
+  const context = { ...parts, limits: { ...defaults, ...options } }
+  const checks = Object.entries({ ...postgresqlChecks, ...outboxChecks }) as [CheckName, Check][]
+  return inRootContext(async () => {
+    const over = new AbortController()
+    const expiry = parts.clock.wait(context.limits.timeoutMs, over.signal).then(
+      () => true,
+      () => false,
+    )
+    // One after the other: an examination must not take all connections of a busy pool. The channel alone needs none.
+    const channel = conduct('wake', outboxChecks.wake, context, expiry)
+    // It is awaited in its turn, and not at all when another check was refused before.
+    channel.catch(() => {})
+    try {
+      const findings: DoctorFinding[] = []
+      for (const [name, check] of checks) {
+        findings.push(name === 'wake' ? await channel : await conduct(name, check, context, expiry))
+      }
+      return findings
+    } finally {
+      over.abort()
+    }
+  })
+}
+
+async function conduct(check: CheckName, run: Check, context: CheckContext, expiry: Promise<boolean>): Promise<DoctorFinding> {
+  const answer = run(context).catch((error: unknown): Diagnosis => {
+    // Nothing can be told of an outbox that is not there any more.
+    if (hasErrorCode(error, 'CLOSED')) throw error
+    const reason = error instanceof Error ? error.message : String(error)
+    return { ok: false, finding: `The check failed: ${reason}`, remedy: 'See that the database answers and is migrated' }
+  })
+  const late = expiry.then(
+    (): Diagnosis => ({
+      ok: false,
+      finding: `No answer within the ${context.limits.timeoutMs} ms of the examination`,
+      remedy: 'See that database and pool answer: data.health() and data.stats() tell',
+    }),
+  )
+  return { check, ...(await Promise.race([answer, late])) }
+}

@@ -1,0 +1,94 @@
+import type { StandardSchemaV1 } from '@standard-schema/spec'
+import { DataAccessError } from '../../errors.ts'
+import { findJsonFault } from '../../kernel/strict-json.ts'
+import type { DomainEventDefinition } from './define-event.ts'
+
+/** A payload that may be stored: as the schema gave it, and as the JSON text that readers get. */
+export interface EncodedPayload<Payload> {
+  readonly value: Payload
+  readonly json: string
+}
+
+/**
+ * Validates a payload and encodes it as JSON. What it accepts can be read back: the JSON is decoded once as a check.
+ *
+ * @throws DataAccessError `EVENT_PAYLOAD_REFUSED`, `EVENT_PAYLOAD_NOT_JSON` or `EVENT_SCHEMA_ASYNC`.
+ */
+export function encodePayload<Schema extends StandardSchemaV1>(
+  event: DomainEventDefinition<Schema>,
+  payload: unknown,
+): EncodedPayload<StandardSchemaV1.InferOutput<Schema>> {
+  const value = validate(event, payload, 'was refused by its schema')
+  const carried: unknown = event.codec === undefined ? value : event.codec.encode(value)
+  const fault = findJsonFault(carried, 'payload')
+  if (fault !== undefined) {
+    throw new DataAccessError(
+      'EVENT_PAYLOAD_NOT_JSON',
+      `Event "${event.type}" was not recorded: ${fault.path} ${fault.reason}. Give defineEvent a codec, or record a value that JSON has`,
+      { context: { event: event.type, path: fault.path } },
+    )
+  }
+  const json = JSON.stringify(carried)
+  decodePayload(event, json, 'cannot be read back from its own JSON; use a schema that accepts its output as JSON, or a codec')
+  return { value, json }
+}
+
+/**
+ * Reads a stored payload back, validated by the event's schema.
+ *
+ * @throws DataAccessError `EVENT_PAYLOAD_REFUSED` when the text is no JSON or no longer fits the schema.
+ */
+export function decodePayload<Schema extends StandardSchemaV1>(
+  event: DomainEventDefinition<Schema>,
+  json: string,
+  complaint = 'as stored no longer fits its schema',
+): StandardSchemaV1.InferOutput<Schema> {
+  let carried: unknown
+  try {
+    carried = JSON.parse(json)
+    if (event.codec !== undefined) carried = event.codec.decode(carried)
+  } catch (cause) {
+    throw refusal(event, complaint, [String(cause)], cause)
+  }
+  return validate(event, carried, complaint)
+}
+
+function validate<Schema extends StandardSchemaV1>(
+  event: DomainEventDefinition<Schema>,
+  payload: unknown,
+  complaint: string,
+): StandardSchemaV1.InferOutput<Schema> {
+  const result = event.payload['~standard'].validate(payload)
+  // A schema of one's own may forget to answer.
+  if (typeof result !== 'object' || result === null) {
+    throw new DataAccessError(
+      'EVENT_DEFINITION_INVALID',
+      `Event "${event.type}": its schema answered ${String(result)}; a Standard Schema returns { value } or { issues }`,
+    )
+  }
+  if (result instanceof Promise) {
+    result.catch(() => {}) // Its verdict comes too late to matter, and must not become an unhandled rejection.
+    throw new DataAccessError(
+      'EVENT_SCHEMA_ASYNC',
+      `Event "${event.type}": its schema validates asynchronously, and a unit of work cannot wait for it; use a synchronous schema`,
+    )
+  }
+  if (result.issues === undefined) return result.value as StandardSchemaV1.InferOutput<Schema>
+  throw refusal(
+    event,
+    complaint,
+    result.issues.map((issue) => `${pathOf(issue)}: ${issue.message}`),
+  )
+}
+
+function refusal(event: DomainEventDefinition, complaint: string, issues: readonly string[], cause?: unknown): DataAccessError {
+  return new DataAccessError('EVENT_PAYLOAD_REFUSED', `Event "${event.type}": its payload ${complaint}: ${issues.join('; ')}`, {
+    cause,
+    context: { event: event.type, issues },
+  })
+}
+
+function pathOf(issue: StandardSchemaV1.Issue): string {
+  const segments = issue.path?.map((segment) => String(typeof segment === 'object' ? segment.key : segment)) ?? []
+  return ['payload', ...segments].join('.')
+}

@@ -1,0 +1,145 @@
+import { inspect } from 'node:util'
+import { DataAccessError } from '../../errors.ts'
+import { toError } from '../../kernel/thrown-error.ts'
+
+/** A stored event on its way to a publisher. */
+export interface OutboxEvent {
+  /** UUID version 7; the same in every delivery, so that consumers can drop repetitions. */
+  readonly id: string
+  readonly type: string
+  readonly aggregateType: string
+  readonly aggregateId: string
+  /** The payload as its definition reads it; the plain JSON when not `decoded`. {@link DomainEventDefinition.is} tells its type. */
+  readonly payload: unknown
+  /** Whether a module of the relay's data access lists this event in this version, so that its definition read the payload. */
+  readonly decoded: boolean
+  /** The payload exactly as stored. */
+  readonly payloadJson: string
+  /** Events of one key are published in the order of their `sequence`; `null`: no order. */
+  readonly orderingKey: string | null
+  readonly sequence: bigint
+  readonly schemaVersion: number
+  readonly headers: Readonly<Record<string, string>>
+  readonly createdAt: Date
+  /** 1 for the first try. */
+  readonly attempt: number
+}
+
+/** An event whose payload was read by its definition, so that its type is known. */
+export interface DecodedEvent<Payload> extends OutboxEvent {
+  readonly payload: Payload
+  readonly decoded: true
+}
+
+/** Why an event was not published, which decides what the relay does next. */
+export type PublishFault =
+  /** Try this event again after a while; it counts an attempt, and later events of its key wait. */
+  | 'retryable'
+  /** It will never succeed: to the dead letters, now. */
+  | 'permanent'
+  /** The broker is away: everything waits, and no attempt is counted. */
+  | 'unavailable'
+
+/** What became of one event. */
+export type Outcome = { readonly status: 'published' } | { readonly status: PublishFault; readonly error: unknown }
+
+/**
+ * The way to a broker. **Atomic?** No: each event has its own outcome. **Ordered?** The events of one call have different
+ * ordering keys and may be published in any order; an event comes only after those before it in its key were published.
+ * **Idempotent?** An event may come again with the same id. **Concurrent?** A relay calls it once at a time, but several
+ * relays may share it. **A throw** counts as `retryable` for every event of the call, unless marked by {@link permanent} or
+ * {@link unavailable}.
+ */
+export interface Publisher {
+  /** Permanent: a relay with another publisher refuses to run beside this one. */
+  readonly name: string
+  /**
+   * Gets ready what needs no broker, such as its driver; a relay calls it each time before it takes events. What it throws is
+   * thrown by the relay's `start()` and `drain()`, and no event is touched. May be called many times.
+   */
+  prepare?(): Promise<void>
+  /**
+   * Publishes events and resolves to their outcomes, one for each, in their order. `published` means that the broker has
+   * acknowledged it. When the signal aborts, the relay waits no longer than a moment.
+   */
+  publish(events: readonly OutboxEvent[], context: PublishContext): Promise<readonly Outcome[]>
+  /**
+   * Ends the connections that the publisher opened, after what was sent; one that it was given stays open. May be called twice.
+   * `data.close()` calls it for the publishers of its relays.
+   */
+  close?(): Promise<void>
+}
+
+/** What a publisher gets beside the events. */
+export interface PublishContext {
+  /** Aborts at the publish timeout, and when the relay must stop now. */
+  readonly signal: AbortSignal
+}
+
+/** A publisher for one event: resolves when it was published, unless to another {@link Outcome}; throws when it was not. */
+export type PublishFunction = (event: OutboxEvent, context: PublishContext) => unknown
+
+const faultMark = Symbol.for('@innovateai/data-access/publish-fault')
+
+/** Marks an error of a publisher: this event can never be published, and goes to the dead letters. */
+export function permanent(error: unknown): Error {
+  return markFault(error, 'permanent')
+}
+
+/** Marks an error of a publisher: the broker is away; all events wait, and none spends an attempt. */
+export function unavailable(error: unknown): Error {
+  return markFault(error, 'unavailable')
+}
+
+function markFault(error: unknown, fault: PublishFault): Error {
+  const given = toError(error)
+  const marked = Object.isExtensible(given) ? given : new Error(given.message, { cause: given })
+  Object.defineProperty(marked, faultMark, { value: fault, configurable: true })
+  return marked
+}
+
+/** The outcome that a thrown error stands for. */
+export function outcomeOfError(error: unknown): Outcome {
+  const mark = typeof error === 'object' && error !== null && faultMark in error ? error[faultMark] : undefined
+  return { status: mark === 'permanent' || mark === 'unavailable' ? mark : 'retryable', error: toError(error) }
+}
+
+/**
+ * Checks what a publisher gave back. Events for which it reported nothing that makes sense count as `retryable`: nobody
+ * knows whether they were published.
+ */
+export function checkOutcomes(publisher: string, events: readonly OutboxEvent[], given: unknown): Outcome[] {
+  const list: readonly unknown[] = Array.isArray(given) ? given : []
+  // With another length no outcome can be told to belong to its event.
+  const usable = list.length === events.length
+  return events.map((event, index) => {
+    const outcome = usable ? list[index] : undefined
+    if (isOutcome(outcome)) return withError(publisher, outcome)
+    const found = usable ? `the outcome ${describe(outcome)}` : `${describe(given)} for ${events.length} events`
+    const error = new DataAccessError(
+      'PUBLISHER_INVALID_OUTCOME',
+      `Publisher "${publisher}" returned ${found}, so whether event ${event.id} was published is unknown; it counts as a failed try. Return one outcome per event: { status: 'published' }, or a status of retryable, permanent or unavailable with its error`,
+      { context: { publisher, event: event.id } },
+    )
+    return { status: 'retryable', error }
+  })
+}
+
+function withError(publisher: string, outcome: Outcome): Outcome {
+  if (outcome.status === 'published') return outcome
+  const { status, error } = outcome
+  if (error !== undefined && error !== null) return { status, error: toError(error) }
+  return { status, error: new Error(`Publisher "${publisher}" gave no error with its outcome ${status}`) }
+}
+
+/** Whether a value is the outcome of one event. */
+export function isOutcome(value: unknown): value is Outcome {
+  if (typeof value !== 'object' || value === null || !('status' in value)) return false
+  return ['published', 'retryable', 'permanent', 'unavailable'].includes(value.status as string)
+}
+
+function describe(value: unknown): string {
+  if (Array.isArray(value)) return `an array of ${value.length}`
+  if (typeof value === 'object' && value !== null && 'status' in value) return `with status ${inspect(value.status)}`
+  return inspect(value, { depth: 0 })
+}

@@ -1,0 +1,89 @@
+import { DataAccessError } from '../../errors.ts'
+import { type BackoffOptions, fullJitter } from '../../kernel/backoff.ts'
+import { checkOptions, numberFrom, wholeFrom } from '../../kernel/options.ts'
+import { describeThrown } from '../../kernel/thrown-error.ts'
+import type { Outcome } from './publisher.ts'
+
+/** How often, and how soon, a failed event is tried again. */
+export interface RetryPolicy extends BackoffOptions {
+  /** Tries before an event becomes a dead letter. */
+  readonly attempts: number
+}
+
+/** What to do with the later events of a key when one became a dead letter. */
+export const deadLetterRules = ['skip', 'block-key'] as const
+/** `skip` goes on with the next event of the key; `block-key` holds them until the letter is redriven or discarded. */
+export type DeadLetterRule = (typeof deadLetterRules)[number]
+
+/** One rule for all events, or one per event type, `default` for the others. */
+export type DeadLetterRules = DeadLetterRule | Readonly<Record<string, DeadLetterRule>>
+
+/** Why an event became a dead letter. */
+export type DeadLetterReason = 'permanent' | 'exhausted'
+
+/** What the relay decides after an event was tried. */
+export type Settlement =
+  | { readonly kind: 'published' }
+  | { readonly kind: 'retry'; readonly attempts: number; readonly delayMs: number; readonly error: unknown }
+  | {
+      readonly kind: 'dead-letter'
+      readonly attempts: number
+      readonly reason: DeadLetterReason
+      readonly blocksKey: boolean
+      readonly error: unknown
+    }
+  | { readonly kind: 'pause'; readonly error: unknown }
+
+/** The default policy: ten tries over about four minutes on average. */
+export const defaultRetryPolicy: RetryPolicy = { attempts: 10, baseMs: 500, maxMs: 60_000 }
+
+/** One for all: a batch has hundreds. */
+const published: Settlement = Object.freeze({ kind: 'published' })
+
+/**
+ * Decides what follows from an outcome.
+ *
+ * @param event its type, key, and failed attempts so far.
+ * @param random uniform in [0, 1).
+ */
+export function settle(
+  event: { readonly type: string; readonly orderingKey: string | null; readonly attempts: number },
+  outcome: Outcome,
+  policy: RetryPolicy,
+  rules: DeadLetterRules,
+  random: () => number = Math.random,
+): Settlement {
+  if (outcome.status === 'published') return published
+  const { error } = outcome
+  // An outage is not the event's failure: it spends no attempt.
+  if (outcome.status === 'unavailable') return { kind: 'pause', error }
+  const attempts = event.attempts + 1
+  if (outcome.status === 'retryable' && attempts < policy.attempts) {
+    return { kind: 'retry', attempts, delayMs: Math.ceil(fullJitter(policy, attempts, random)), error }
+  }
+  const blocksKey = event.orderingKey !== null && ruleFor(event.type, rules) === 'block-key'
+  return { kind: 'dead-letter', attempts, reason: outcome.status === 'permanent' ? 'permanent' : 'exhausted', blocksKey, error }
+}
+
+function ruleFor(type: string, rules: DeadLetterRules): DeadLetterRule {
+  if (typeof rules === 'string') return rules
+  return (Object.hasOwn(rules, type) ? rules[type] : rules.default) ?? 'skip'
+}
+
+/** An error as the text that is stored beside the event: name, message, and those of its causes. */
+export function errorText(error: unknown): string {
+  // PostgreSQL has no text with a zero byte or half a surrogate pair, and a megabyte of error helps nobody.
+  return describeThrown(error).replaceAll('\0', '').slice(0, 4000).toWellFormed()
+}
+
+/** Checks a retry policy and fills in what is missing. */
+export function toRetryPolicy(given: Partial<RetryPolicy> = {}): RetryPolicy {
+  checkOptions<Partial<RetryPolicy>>({ door: 'relay', under: 'retry' }, given, {
+    attempts: wholeFrom(1, 1000),
+    baseMs: numberFrom(1, 3_600_000, ' milliseconds'),
+    maxMs: numberFrom(1, 86_400_000, ' milliseconds'),
+  })
+  const { attempts = defaultRetryPolicy.attempts, baseMs = defaultRetryPolicy.baseMs, maxMs = defaultRetryPolicy.maxMs } = given
+  if (maxMs >= baseMs) return { attempts, baseMs, maxMs }
+  throw new DataAccessError('OPTION_INVALID', `relay: retry.maxMs is ${maxMs}; give ${baseMs} to 86400000, at least retry.baseMs`)
+}

@@ -1,0 +1,229 @@
+import { DataAccessError } from '../../errors.ts'
+import type { Clock } from '../../kernel/clock.ts'
+import type { Logger } from '../../kernel/logger.ts'
+import type { EventDefinitions } from '../event/event-definitions.ts'
+import { permanent } from '../publishing/publisher.ts'
+import type { EventStore } from '../store/event-store.ts'
+import type { ProgressStore } from '../store/progress-store.ts'
+import type { SettlementStore } from '../store/settlement-store.ts'
+import type { StoredEvent } from '../store/stored-event.ts'
+import { Watermark } from '../store/watermark.ts'
+import type { SettledEvent } from './batch-settler.ts'
+import type { BucketLeases } from './bucket-leases.ts'
+import { FetchPlan } from './fetch-plan.ts'
+import { type EventInHand, toHand } from './held-event.ts'
+import type { RelaySettings } from './relay-options.ts'
+import { UnreadTypes } from './unread-types.ts'
+import { laneOf } from './waves.ts'
+
+/** How often the keys held by dead letters, and the watermark, are brought up to date, in ms. */
+const syncEveryMs = 1000
+
+/** After so many crashes with this event alone in hand it is a dead letter. */
+const crashLimit = 3
+
+/** What an {@link EventReader} works with. */
+export interface EventReaderParts {
+  /** The id of the relay. */
+  readonly relay: string
+  readonly events: EventStore
+  readonly progress: ProgressStore
+  readonly settlements: SettlementStore
+  readonly settings: RelaySettings
+  readonly definitions: EventDefinitions
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly leases: BucketLeases
+}
+
+/** Events to publish, in order, and whether more can be read at once. */
+export interface Reading {
+  readonly hands: readonly EventInHand[]
+  readonly more: boolean
+  /** The redrives, when exactly these events were noted as in hand while they were read; else they are still to be noted. */
+  readonly redrives?: number | undefined
+}
+
+/** Reads what is due from the buckets that are leased, and knows which keys must wait. */
+export class EventReader {
+  readonly #parts: EventReaderParts
+  readonly #plan: FetchPlan
+  readonly #watermark = new Watermark()
+  readonly #unread: UnreadTypes
+  #syncAt = 0
+  #redrives = 0
+  #meetsRedriven = false
+  #epochs: ReadonlyMap<number, number> = new Map()
+  #ahead: Promise<Reading | undefined> | undefined
+  #stale = false
+  /** The last reading found nothing, and so the relay waited. */
+  #waited = false
+
+  constructor(parts: EventReaderParts) {
+    this.#parts = parts
+    this.#unread = new UnreadTypes(parts.logger)
+    this.#plan = new FetchPlan(parts.settings.batchSize)
+  }
+
+  /** Milliseconds until the next parked event is due; `Infinity` when none is known. */
+  get dueInMs(): number {
+    return Math.max(0, this.#plan.parked.nextDue() - this.#parts.clock.now())
+  }
+
+  /** The buckets that the last reading looked at. */
+  get buckets(): number[] {
+    return [...this.#epochs.keys()]
+  }
+
+  /** Reads the next events: what was read ahead, else the parked heads whose time has come and a fetch. */
+  async next(): Promise<Reading> {
+    let ahead = await this.#ahead
+    this.#ahead = undefined
+    await this.#prepare()
+    if (this.#stale) {
+      // What is dropped unread must be read again: forget how far the plan believes to be.
+      this.#plan.rescan()
+      this.#stale = false
+      ahead = undefined
+    }
+    if (ahead !== undefined) {
+      const hands = this.#stillOurs(ahead.hands)
+      // What was lost may be ours again under another epoch.
+      return { hands, more: ahead.more || hands.length < ahead.hands.length }
+    }
+    const heads = await this.#dueHeads()
+    // Behind heads that wait a fetch may bring what must not be published yet, and is in nobody's hand.
+    const { hands, more, redrives } = await this.#fetch([], this.#plan.parked.size === 0)
+    const all = this.#stillOurs([...heads, ...hands])
+    if (all.length === 0 && !more) {
+      this.#waited = true
+      return { hands: [], more: this.#parts.clock.now() >= this.#syncAt && (await this.#sync()) }
+    }
+    return { hands: all, more: more || heads.length > 0, redrives }
+  }
+
+  /**
+   * Narrows a reading to what may be published together: a single event while the publisher is being probed, and a single one
+   * that was in hand when a relay crashed, so that the one that kills is found.
+   */
+  async choose(hands: readonly EventInHand[], probing: boolean): Promise<readonly EventInHand[]> {
+    const suspect = hands.find(({ row }) => row.suspect)
+    if (suspect === undefined) return probing ? hands.slice(0, 1) : hands
+    const first = hands.find((hand) => laneOf(hand) === laneOf(suspect)) as EventInHand
+    if (!first.row.suspect || first.row.attempts === 0) return [first]
+    const crashes = await this.#parts.settlements.crashesOf(first.id)
+    if (crashes < crashLimit && first.row.attempts < this.#parts.settings.retry.attempts) return [first]
+    const fault = new DataAccessError(
+      'RELAY_CRASHED',
+      `Event ${first.id} of type "${first.row.type}" was alone in hand when ${crashes} relays crashed, so it is published no more. Find out why the publisher ends the process, then redrive it`,
+      { context: { event: first.id, crashes } },
+    )
+    return [{ ...first, event: undefined, fault: permanent(fault) }]
+  }
+
+  /** Begins to read on behind a batch that is being marked, unless some key waits. */
+  readAhead(batch: readonly EventInHand[]): void {
+    if (this.#plan.parked.size > 0) return
+    // An error here is met again by the reading that follows.
+    this.#ahead = this.#fetch(batch, false).catch(() => undefined)
+  }
+
+  /** Learns what became of a batch: parks the keys that must wait, and lets go on those that waited for it. */
+  settled(settled: readonly SettledEvent[], untried: readonly EventInHand[]): void {
+    const now = this.#parts.clock.now()
+    for (const { hand, settlement } of settled) {
+      if (settlement.kind === 'retry') this.#plan.parkHead(hand.row, now + settlement.delayMs)
+      else if (settlement.kind === 'dead-letter' && settlement.blocksKey) this.#plan.block(hand.row)
+      else if (settlement.kind !== 'pause') this.#plan.free(laneOf(hand))
+    }
+    if (untried.length > 0 || settled.some(({ settlement }) => settlement.kind === 'pause')) this.reset()
+  }
+
+  /**
+   * Learns how many redrives there were. When they have become more, what was read is forgotten and must not be published, since
+   * redriven letters come before it; resolves to that.
+   */
+  redriven(redrives: number): boolean {
+    if (redrives === this.#redrives) return false
+    this.#redrives = redrives
+    this.#meetsRedriven = true
+    this.reset()
+    return true
+  }
+
+  /** Forgets what was read and not published, and how far was read. */
+  reset(): void {
+    this.#stale = true
+  }
+
+  /** Brings up to date whose events may be read, before any of them is. */
+  async #prepare(): Promise<void> {
+    const { leases, clock } = this.#parts
+    this.#epochs = new Map(leases.buckets.map((bucket) => [bucket, leases.epochOf(bucket) as number]))
+    const gained = this.#plan.own(this.#epochs)
+    // Not in the first reading after a wait: the event that ended it would wait for this.
+    if (gained || (clock.now() >= this.#syncAt && !this.#waited)) await this.#sync()
+    this.#waited = false
+    if (this.#meetsRedriven) await this.#meetRedriven()
+  }
+
+  /** Learns which keys dead letters hold, of redrives, and how far the sequence is; resolves to whether there may be more to read. */
+  async #sync(): Promise<boolean> {
+    const { settlements, events, progress, clock, relay } = this.#parts
+    this.#syncAt = clock.now() + syncEveryMs
+    const freed = this.#plan.syncBlocked(await settlements.blockedKeys())
+    const redriven = this.redriven(await progress.redrivesSince(relay))
+    await events.sampleSequence(this.#watermark)
+    return freed || redriven
+  }
+
+  /** Finds the redriven letters that come before heads which wait: they would not be read before the head's time. */
+  async #meetRedriven(): Promise<void> {
+    const earlier = await this.#parts.events.fetchEarlier(this.#plan.parked.places())
+    this.#plan.meet(earlier, this.#parts.clock.now())
+    this.#meetsRedriven = false
+  }
+
+  async #dueHeads(): Promise<EventInHand[]> {
+    const { events, clock, settings } = this.#parts
+    const due = this.#plan.parked.due(clock.now(), settings.batchSize)
+    if (due.length === 0) return []
+    const rows = new Map((await events.fetchByIds(due.map(({ id }) => id))).map((row) => [row.id, row]))
+    const heads: StoredEvent[] = []
+    for (const { lane, id } of due) {
+      const row = rows.get(id)
+      if (row === undefined) this.#plan.free(lane)
+      else if (row.waitMs > 0) this.#plan.parkHead(row, clock.now() + row.waitMs)
+      else heads.push(row)
+    }
+    return this.#toHands(heads)
+  }
+
+  async #fetch(inHand: readonly EventInHand[], noting: boolean): Promise<Reading> {
+    const { events, clock, relay } = this.#parts
+    const request = this.#plan.request(inHand, clock.now())
+    const watermark = this.#watermark.value
+    const before = clock.now()
+    const { rows, redrives } = noting
+      ? await events.fetchNoting(request, relay)
+      : { rows: await events.fetch(request), redrives: undefined }
+    const now = clock.now()
+    const { ready, more } = this.#plan.take(rows, request, now, watermark, now - before)
+    const hands = this.#toHands(ready)
+    return { hands, more, redrives: hands.length === rows.length ? redrives : undefined }
+  }
+
+  #toHands(rows: readonly StoredEvent[]): EventInHand[] {
+    return rows.flatMap((row) => {
+      const epoch = this.#epochs.get(row.bucket)
+      if (epoch === undefined) return []
+      const hand = toHand(row, epoch, this.#parts.definitions)
+      if (hand.event !== undefined) this.#unread.note(hand.event)
+      return [hand]
+    })
+  }
+
+  #stillOurs(hands: readonly EventInHand[]): EventInHand[] {
+    return hands.filter(({ row, epoch }) => this.#epochs.get(row.bucket) === epoch)
+  }
+}

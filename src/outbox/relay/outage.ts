@@ -1,0 +1,63 @@
+import { CircuitBreaker } from '../../kernel/circuit-breaker.ts'
+import type { Clock } from '../../kernel/clock.ts'
+import { toError } from '../../kernel/thrown-error.ts'
+import type { RelayListeners } from './relay-events.ts'
+
+/** One failure opens the breaker, since the publisher itself said that its broker is away; one event a second probes it. */
+const rule = { failures: 1, openMs: 1000 }
+
+/** A publisher's outage: while it lasts nothing is published but single probes. */
+export class Outage {
+  readonly #breaker: CircuitBreaker
+  readonly #clock: Clock
+  readonly #listeners: RelayListeners
+  #since: number | undefined
+  #error: unknown
+
+  constructor(clock: Clock, listeners: RelayListeners) {
+    this.#breaker = new CircuitBreaker(rule, clock)
+    this.#clock = clock
+    this.#listeners = listeners
+  }
+
+  /** Nothing may be tried now. */
+  get open(): boolean {
+    return this.#breaker.state === 'open'
+  }
+
+  /** One event may be tried, to see whether the broker is back. */
+  get probing(): boolean {
+    return this.#breaker.state === 'half-open'
+  }
+
+  get error(): unknown {
+    return this.#error
+  }
+
+  /** Milliseconds until the next probe. */
+  get waitMs(): number {
+    return this.#since === undefined ? 0 : Math.max(1, rule.openMs - (this.#clock.now() - this.#since))
+  }
+
+  admit(): 'attempt' | 'probe' {
+    return this.#breaker.admit() === 'probe' ? 'probe' : 'attempt'
+  }
+
+  /** The broker is away. A stop that cut the publishing off looks the same and is not told. */
+  began(admission: 'attempt' | 'probe', error: unknown, stopped: boolean): void {
+    const first = this.#since === undefined
+    this.#breaker.failed(admission)
+    this.#since = this.#clock.now()
+    this.#error = error
+    if (first && !stopped) this.#listeners.tell('paused', { cause: 'publisher', error: toError(error) })
+  }
+
+  /** The broker answered. */
+  ended(): void {
+    this.#breaker.succeeded()
+    if (this.#since === undefined) return
+    this.#since = undefined
+    this.#error = undefined
+    this.#listeners.tell('resumed', { cause: 'publisher' })
+  }
+}

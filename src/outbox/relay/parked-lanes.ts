@@ -1,0 +1,96 @@
+import type { HeadPlace } from '../store/event-store.ts'
+import { keyOfLane, laneOf } from './waves.ts'
+
+/** The head of a parked lane: the event that everything behind it waits for. */
+export interface ParkedHead {
+  /** `undefined` when a dead letter holds the key. */
+  readonly id: string | undefined
+  readonly bucket: number
+  readonly sequence: bigint
+  /** When to look at it again, on the relay's clock, in ms; `Infinity`: when somebody redrives or discards the letter. */
+  readonly due: number
+}
+
+/**
+ * The lanes that must wait: their head has its next try, or its time, still to come, or became a dead letter that blocks its
+ * key. Known by the relay alone and found again by its successor, so that waiting costs no write.
+ */
+export class ParkedLanes {
+  readonly #heads = new Map<string, ParkedHead>()
+
+  get size(): number {
+    return this.#heads.size
+  }
+
+  has(lane: string): boolean {
+    return this.#heads.has(lane)
+  }
+
+  park(lane: string, head: ParkedHead): void {
+    this.#heads.set(lane, head)
+  }
+
+  /** Parks a lane behind a dead letter. From the first number on: letters from before it may be redriven meanwhile. */
+  hold(lane: string, bucket: number): void {
+    this.park(lane, { id: undefined, bucket, sequence: 0n, due: Number.POSITIVE_INFINITY })
+  }
+
+  /** Lets a lane go on; resolves to the head it waited for. */
+  free(lane: string): ParkedHead | undefined {
+    const head = this.#heads.get(lane)
+    this.#heads.delete(lane)
+    return head
+  }
+
+  /** Up to `limit` of the ordering keys that wait. */
+  keys(limit: number): string[] {
+    const keys: string[] = []
+    for (const lane of this.#heads.keys()) {
+      const key = keyOfLane(lane)
+      if (key !== undefined) keys.push(key)
+      if (keys.length === limit) break
+    }
+    return keys
+  }
+
+  /** Up to `limit` heads whose time has come, with their lanes. */
+  due(now: number, limit: number): { readonly lane: string; readonly id: string }[] {
+    const found: { lane: string; id: string }[] = []
+    for (const [lane, head] of this.#heads) {
+      if (head.due <= now && head.id !== undefined) found.push({ lane, id: head.id })
+      if (found.length === limit) break
+    }
+    return found
+  }
+
+  /** The places of the heads that wait for their time; of keys that dead letters hold nothing may go on anyway. */
+  places(): HeadPlace[] {
+    return [...this.#heads].flatMap(([lane, { id, bucket, sequence }]) => {
+      const key = keyOfLane(lane)
+      return key === undefined || id === undefined ? [] : [{ key, bucket, head: sequence }]
+    })
+  }
+
+  /** When the next head is due; `Infinity` when none ever is. */
+  nextDue(): number {
+    let next = Number.POSITIVE_INFINITY
+    for (const { due } of this.#heads.values()) next = Math.min(next, due)
+    return next
+  }
+
+  /** Brings the keys held by dead letters up to date; resolves to the heads of those that are held no longer. */
+  syncBlocked(keys: readonly { readonly orderingKey: string; readonly bucket: number }[]): ParkedHead[] {
+    const held = new Map(keys.map((key) => [laneOf({ id: '', orderingKey: key.orderingKey }), key.bucket]))
+    const freed: ParkedHead[] = []
+    for (const [lane, head] of this.#heads) {
+      if (head.id === undefined && !held.has(lane)) freed.push(this.free(lane) as ParkedHead)
+    }
+    for (const [lane, bucket] of held) this.hold(lane, bucket)
+    return freed
+  }
+
+  /** Forgets the lanes of buckets that are ours no longer. */
+  keepOnly(buckets: ReadonlySet<number>): void {
+    for (const [lane, head] of this.#heads) if (!buckets.has(head.bucket)) this.free(lane)
+  }
+}

@@ -1,0 +1,24 @@
+import type { Clock } from '../../kernel/clock.ts'
+
+/** How long what is begun may still take when its deadline is over, in ms: enough for a mark that is on its way. */
+const graceMs = 1000
+
+/**
+ * Resolves to what the work resolves to. When it still has not ended a moment after the deadline, it is left alone: behind a
+ * network that stands still a database answers never.
+ *
+ * @throws what the work throws; the deadline's reason when the work was left alone.
+ */
+export async function untilDeadline<Result>(work: Promise<Result>, deadline: AbortSignal, clock: Clock): Promise<Result> {
+  const over = new AbortController()
+  const leave = async (): Promise<never> => {
+    if (!deadline.aborted) await new Promise((resolve) => deadline.addEventListener('abort', resolve, { signal: over.signal }))
+    await clock.wait(graceMs, over.signal)
+    throw deadline.reason
+  }
+  try {
+    return await Promise.race([work, leave()])
+  } finally {
+    over.abort()
+  }
+}

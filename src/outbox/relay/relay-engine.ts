@@ -1,0 +1,192 @@
+import { v7 as uuidv7 } from 'uuid'
+import type { Clock } from '../../kernel/clock.ts'
+import type { Logger } from '../../kernel/logger.ts'
+import type { EventDefinitions } from '../event/event-definitions.ts'
+import type { OutboxEvent, Outcome } from '../publishing/publisher.ts'
+import { EventStore } from '../store/event-store.ts'
+import { LeaseStore } from '../store/lease-store.ts'
+import type { OutboxStore } from '../store/outbox-store.ts'
+import { ProgressStore } from '../store/progress-store.ts'
+import type { RelayRates } from '../store/relay-rates.ts'
+import { SettlementStore } from '../store/settlement-store.ts'
+import { writeThrough } from '../store/write-through.ts'
+import { BatchSettler, type RelayCounts } from './batch-settler.ts'
+import { BucketLeases } from './bucket-leases.ts'
+import { EventReader } from './event-reader.ts'
+import type { EventInHand } from './held-event.ts'
+import { Outage } from './outage.ts'
+import type { RelayListeners } from './relay-events.ts'
+import type { RelaySettings } from './relay-options.ts'
+import { WavePublisher } from './wave-publisher.ts'
+import { publishInWaves } from './waves.ts'
+
+/** What a {@link RelayEngine} works with. */
+export interface RelayEngineParts {
+  readonly store: OutboxStore
+  readonly settings: RelaySettings
+  readonly definitions: EventDefinitions
+  readonly listeners: RelayListeners
+  /** What the relay tells the others with its signs of life. */
+  readonly rates: () => RelayRates
+  readonly clock: Clock
+  readonly logger: Logger
+}
+
+/** What one step of a relay came to. */
+export type Step =
+  /** It published, or there is more to read at once. */
+  | { readonly kind: 'busy'; readonly counts: RelayCounts }
+  /** Nothing is due; the next known moment is in so many milliseconds. */
+  | { readonly kind: 'idle'; readonly dueInMs: number }
+  /** The publisher is away; ask again in so many milliseconds. */
+  | { readonly kind: 'paused'; readonly waitMs: number; readonly error: unknown }
+
+const nothing: RelayCounts = { published: 0, retried: 0, deadLettered: 0 }
+
+/** One run of a relay: it holds leases, and publishes one batch with each step. */
+export class RelayEngine {
+  readonly id = uuidv7()
+  readonly leases: BucketLeases
+  readonly events: EventStore
+  readonly outage: Outage
+  readonly #parts: RelayEngineParts
+  readonly #progress: ProgressStore
+  readonly #reader: EventReader
+  readonly #publisher: WavePublisher
+  readonly #settler: BatchSettler
+  #inHand = 0
+
+  constructor(parts: RelayEngineParts) {
+    const { store, settings, definitions, listeners, rates, clock, logger } = parts
+    const settlements = new SettlementStore(store)
+    this.events = new EventStore(store)
+    this.#progress = new ProgressStore(store)
+    this.#parts = parts
+    this.leases = new BucketLeases({
+      store: new LeaseStore(store),
+      clock,
+      relay: { id: this.id, name: settings.name, publisher: settings.publisher.name },
+      leaseMs: settings.leaseMs,
+      publishTimeoutMs: settings.publishTimeoutMs,
+      rates,
+      noteCrash: (em, { id, inFlight }) => settlements.blameCrash(em, id, inFlight),
+      onDead: ({ id, inFlight }) => {
+        logger.warn(`Relay ${id} died; its buckets are taken over`, { inFlight: inFlight.length })
+      },
+      onLost: (buckets) => this.#leaseLost(buckets),
+    })
+    this.outage = new Outage(clock, listeners)
+    this.#reader = new EventReader({
+      relay: this.id,
+      events: this.events,
+      progress: this.#progress,
+      settlements,
+      settings,
+      definitions,
+      clock,
+      logger,
+      leases: this.leases,
+    })
+    this.#publisher = new WavePublisher(settings.publisher, settings.publishTimeoutMs, clock)
+    this.#settler = new BatchSettler(this.#progress, settlements, settings, listeners)
+  }
+
+  /** Events in hand at this moment. */
+  get inHand(): number {
+    return this.#inHand
+  }
+
+  /** The buckets that the last step looked at; those that are leased may have become more since. */
+  get bucketsRead(): readonly number[] {
+    return this.#reader.buckets
+  }
+
+  /**
+   * Publishes one batch: fetch, waves, mark.
+   *
+   * @param deadline aborts when the relay must stop now.
+   * @throws what the database throws; what was published and not marked then is published again.
+   */
+  async step(deadline: AbortSignal): Promise<Step> {
+    if (this.outage.open) return { kind: 'paused', waitMs: this.outage.waitMs, error: this.outage.error }
+    const { hands, more, redrives } = await this.#reader.next()
+    if (hands.length === 0) return more ? { kind: 'busy', counts: nothing } : { kind: 'idle', dueInMs: this.#reader.dueInMs }
+    const batch = await this.#reader.choose(hands, this.outage.probing)
+    if (batch.length < hands.length) this.#reader.reset()
+    this.#hold(batch)
+    try {
+      const whole = batch.length === hands.length
+      // A probe is noted as nobody's: while the publisher is away it is always the same event, and killed relays would be blamed
+      // on it. One that kills is found by the first try after the restart, which is no probe.
+      const known = this.outage.probing ? await this.#note([]) : ((whole ? redrives : undefined) ?? (await this.#note(batch)))
+      if (this.#reader.redriven(known)) return { kind: 'busy', counts: nothing }
+      return await this.#publish(batch, more && whole, deadline)
+    } finally {
+      this.#hold([])
+    }
+  }
+
+  /** Forgets what was read ahead: the next step reads anew. */
+  reset(): void {
+    this.#reader.reset()
+  }
+
+  async #publish(batch: readonly EventInHand[], readAhead: boolean, deadline: AbortSignal): Promise<Step> {
+    const admission = this.outage.admit()
+    const { tried, untried } = await publishInWaves(
+      batch,
+      (wave) => this.#publishWave(wave, deadline),
+      ({ row, epoch }) => !deadline.aborted && this.leases.epochOf(row.bucket) === epoch && this.leases.safe(row.bucket),
+    )
+    const settled = this.#settler.decide(tried)
+    const pause = settled.find(({ settlement }) => settlement.kind === 'pause')
+    this.#reader.settled(settled, untried)
+    if (readAhead && untried.length === 0) this.#reader.readAhead(batch)
+    const { counts, lost } = await writeThrough({
+      write: (again) => this.#settler.write(settled, again),
+      worthwhile: () => batch.some(({ row }) => this.leases.safe(row.bucket)),
+      clock: this.#parts.clock,
+      deadline,
+      onFailure: (error) => this.#parts.logger.warn('The relay could not mark what it published; it tries again', { error }),
+    })
+    if (lost.length > 0) this.#leaseLost(lost)
+    this.#settler.tell(settled)
+    if (pause?.settlement.kind === 'pause') this.outage.began(admission, pause.settlement.error, deadline.aborted)
+    else if (tried.length > 0) this.outage.ended()
+    // What waits for its next try, or for the publisher, is in nobody's hand: a crash meanwhile is not its doing.
+    if (settled.some(({ settlement: { kind } }) => kind === 'retry' || kind === 'pause')) await this.#note([])
+    // Untouched since too little was left of the lease: let the renewal come first.
+    if (tried.length === 0) await this.#parts.clock.wait(this.leases.intervalMs / 4, deadline).catch(() => {})
+    return { kind: 'busy', counts }
+  }
+
+  /** Resolves to the redrives since the relay registered. */
+  #note(batch: readonly EventInHand[]): Promise<number> {
+    return this.#progress.noteInFlight(
+      this.id,
+      batch.map(({ row }) => row.sequence),
+    )
+  }
+
+  async #publishWave(wave: readonly EventInHand[], deadline: AbortSignal): Promise<Outcome[]> {
+    const events = wave.flatMap(({ event }): OutboxEvent[] => (event === undefined ? [] : [event]))
+    const outcomes = events.length === 0 ? [] : await this.#publisher.publish(events, deadline)
+    let next = 0
+    return wave.map(({ event, fault }) => {
+      return event === undefined ? { status: 'permanent', error: fault } : (outcomes[next++] as Outcome)
+    })
+  }
+
+  #hold(batch: readonly EventInHand[]): void {
+    this.#inHand = batch.length
+    this.leases.hold(batch.map(({ row }) => row.bucket))
+  }
+
+  #leaseLost(buckets: readonly number[]): void {
+    this.#parts.logger.warn(
+      `The leases on buckets ${buckets.join(', ')} passed to another relay, which may publish again what this one had in hand (OUTBOX_LEASE_LOST)`,
+      { buckets, code: 'OUTBOX_LEASE_LOST' },
+    )
+    this.#parts.listeners.tell('leaseLost', { buckets })
+  }
+}

@@ -1,0 +1,239 @@
+import { type MikroORM, TransactionContext } from '@mikro-orm/core'
+import { DataAccessError } from '../../errors.ts'
+import { Bell } from '../../kernel/bell.ts'
+import type { Clock } from '../../kernel/clock.ts'
+import type { Logger } from '../../kernel/logger.ts'
+import { checkOptions, numberFrom } from '../../kernel/options.ts'
+import { inRootContext } from '../../kernel/root-context.ts'
+import { Service, type ServiceState, type StopSignals } from '../../kernel/service.ts'
+import type { EventDefinitions } from '../event/event-definitions.ts'
+import { OutboxStore } from '../store/outbox-store.ts'
+import type { RelayRates } from '../store/relay-rates.ts'
+import { pruneInBackground } from '../store/retention.ts'
+import type { RelayCounts } from './batch-settler.ts'
+import { untilDeadline } from './relay-deadline.ts'
+import { RelayEngine } from './relay-engine.ts'
+import { type RelayEventName, type RelayEvents, type RelayListeners, relayListeners } from './relay-events.ts'
+import { logFailures } from './relay-log.ts'
+import { keepLeases, keepPublishing, publishAllDue } from './relay-loop.ts'
+import { type RelayOptions, type RelaySettings, toRelaySettings } from './relay-options.ts'
+import { RelayTally } from './relay-tally.ts'
+import type { Wake } from './wake.ts'
+
+/** How long `stop()` waits for the batch in hand, unless told otherwise, in ms. */
+const stopDeadlineMs = 10_000
+
+/** PostgreSQL may always take so long for an answer to a relay, in ms, however short the lease. */
+const shortestAnswerMs = 5000
+
+/** What a {@link Relay} gets from the outbox that makes it. */
+export interface RelayParts {
+  readonly orm: MikroORM
+  readonly store: OutboxStore
+  readonly wake: Wake
+  readonly definitions: EventDefinitions
+  readonly clock: Clock
+  readonly logger: Logger
+  /** Throws when another relay of this data access runs; the function returned tells that this one has ended. */
+  readonly enter: (relay: Relay) => () => void
+}
+
+/** What {@link Relay.status} tells. */
+export interface RelayStatus extends RelayCounts {
+  readonly state: ServiceState
+  readonly name: string
+  readonly publisher: string
+  /** The buckets it holds now. */
+  readonly buckets: readonly number[]
+  /** Events fetched and not yet marked. */
+  readonly inHand: number
+  readonly rates: RelayRates
+  /** What it waits for, when publisher or database are away. */
+  readonly paused: 'publisher' | 'database' | undefined
+}
+
+/**
+ * Publishes stored events in the order of their keys, marks them, and tries again what failed. Any number of relays, in any
+ * number of processes, share the work. Made by `data.outbox.relay()`; nothing runs before `start()` or `drain()`.
+ */
+export class Relay {
+  readonly #parts: RelayParts
+  readonly #settings: RelaySettings
+  readonly #listeners: RelayListeners
+  readonly #tally: RelayTally
+  readonly #service: Service
+  #engine: RelayEngine | undefined
+  #starting: Promise<unknown> | undefined
+
+  /** @internal */
+  constructor(parts: RelayParts, options: RelayOptions) {
+    this.#parts = parts
+    this.#settings = toRelaySettings(options)
+    this.#listeners = relayListeners(parts.logger)
+    this.#tally = new RelayTally(this.#listeners, parts.clock)
+    logFailures(this.#listeners, parts.logger)
+    this.#service = new Service((signals) => this.#run(signals), parts.clock)
+  }
+
+  /**
+   * Starts to publish and resolves once it runs; does nothing when it runs already.
+   *
+   * @throws DataAccessError `RELAY_ALREADY_RUNNING` when another relay of this data access runs or drains;
+   * `RELAY_PUBLISHER_MISMATCH`; `MIGRATION_MISSING`; what the publisher's `prepare()` and the database throw.
+   */
+  async start(): Promise<this> {
+    if (this.#service.state === 'running') return this
+    const exit = this.#parts.enter(this)
+    this.#starting = inRootContext(() => this.#open())
+    try {
+      await this.#starting
+    } catch (error) {
+      exit()
+      throw error
+    } finally {
+      this.#starting = undefined
+    }
+    this.#service.start()
+    this.#service.ended.catch((error: unknown) => this.#parts.logger.error('The relay ended', { error })).finally(exit)
+    return this
+  }
+
+  /**
+   * Publishes all that is due now and resolves to how many events went which way; for scripts and tests. Events that fail and
+   * wait for their next try are not due. What another relay has in hand is waited for.
+   *
+   * @throws DataAccessError `PUBLISHER_FAILED` when the publisher was away three times in a row; `RELAY_ALREADY_RUNNING`;
+   * `TRANSACTION_FORK` inside a transaction; the signal's reason; what the publisher's `prepare()` throws.
+   */
+  async drain(options: { readonly signal?: AbortSignal } = {}): Promise<RelayCounts> {
+    const signals = { words: 'an AbortSignal', fits: (value: unknown) => value instanceof AbortSignal }
+    checkOptions({ door: 'relay.drain' }, options, { signal: signals })
+    const { signal } = options
+    this.#refuseInTransaction()
+    const exit = this.#parts.enter(this)
+    try {
+      return await inRootContext(() => this.#drain(signal ?? new AbortController().signal))
+    } finally {
+      exit()
+    }
+  }
+
+  /**
+   * Publishes and marks what is in hand, gives the buckets back, and resolves. After `deadline` milliseconds (default 10,000),
+   * or with a second call, what is in hand is dropped: it is published again, with the same ids. Safe before the start.
+   *
+   * @throws DataAccessError `OPTION_INVALID`.
+   */
+  async stop(options: { readonly deadline?: number } = {}): Promise<void> {
+    checkOptions({ door: 'relay.stop' }, options, { deadline: numberFrom(0, 86_400_000, ' milliseconds') })
+    const { deadline = stopDeadlineMs } = options
+    await this.#starting?.catch(() => {})
+    await this.#service.stop(deadline)
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop()
+  }
+
+  /**
+   * Listens to what the relay does; the function returned ends it. Listeners run in the relay: keep them short.
+   *
+   * @throws DataAccessError `OPTION_INVALID` for an event that a relay never tells, or no function.
+   */
+  on<Name extends RelayEventName>(name: Name, listener: (event: RelayEvents[Name]) => void): () => void {
+    return this.#listeners.on(name, listener)
+  }
+
+  /** Tells what the relay does at this moment, and what it has done since it was made. Asks nobody. */
+  status(): RelayStatus {
+    return {
+      state: this.#service.state,
+      name: this.#settings.name,
+      publisher: this.#settings.publisher.name,
+      buckets: this.#engine?.leases.buckets ?? [],
+      inHand: this.#engine?.inHand ?? 0,
+      rates: this.#tally.rates,
+      paused: this.#tally.paused,
+      ...this.#tally.counts,
+    }
+  }
+
+  async #open(): Promise<RelayEngine> {
+    await this.#settings.publisher.prepare?.()
+    const { orm, definitions, clock, logger } = this.#parts
+    // Early enough for a lease to be renewed on another connection.
+    const answerMs = Math.max(shortestAnswerMs, this.#settings.leaseMs / 3)
+    const engine = new RelayEngine({
+      store: new OutboxStore(orm, answerMs),
+      definitions,
+      clock,
+      logger,
+      settings: this.#settings,
+      listeners: this.#listeners,
+      rates: () => this.#tally.rates,
+    })
+    await engine.leases.join()
+    this.#engine = engine
+    return engine
+  }
+
+  async #run(signals: StopSignals): Promise<void> {
+    const engine = this.#engine as RelayEngine
+    const { clock, logger, wake, store } = this.#parts
+    const bell = new Bell(clock)
+    const unsubscribe = wake.subscribe(() => bell.ring())
+    const ended = new AbortController()
+    const background = Promise.all([
+      keepLeases(engine, bell, clock, logger, ended.signal),
+      pruneInBackground({ store, keepMs: this.#settings.keepMs, clock, logger, signal: ended.signal }),
+    ])
+    try {
+      const { poll } = this.#settings
+      const parts = { engine, bell, clock, logger, poll, wake, listeners: this.#listeners }
+      await untilDeadline(keepPublishing(parts, signals), signals.deadline, clock)
+    } catch (error) {
+      if (!signals.deadline.aborted) throw error
+    } finally {
+      unsubscribe()
+      ended.abort()
+      await this.#close(engine, background, signals.deadline)
+    }
+  }
+
+  async #drain(signal: AbortSignal): Promise<RelayCounts> {
+    signal.throwIfAborted()
+    const { clock, logger } = this.#parts
+    const engine = await this.#open()
+    const ended = new AbortController()
+    const background = keepLeases(engine, new Bell(clock), clock, logger, ended.signal)
+    try {
+      return await untilDeadline(publishAllDue({ engine, clock, settings: this.#settings }, signal), signal, clock)
+    } finally {
+      ended.abort()
+      await this.#close(engine, background, signal)
+    }
+  }
+
+  /** Gives the leases back once nothing in the background can take new ones. */
+  async #close(engine: RelayEngine, background: Promise<unknown>, deadline: AbortSignal): Promise<void> {
+    const { clock } = this.#parts
+    const leave = background.then(() => engine.leases.leave())
+    try {
+      await untilDeadline(leave, deadline, clock)
+    } catch (error) {
+      this.#parts.logger.warn('The relay could not give its leases back; others take them over when they run out', { error })
+    }
+    this.#engine = undefined
+  }
+
+  #refuseInTransaction(): void {
+    const ambient = TransactionContext.currentTransactionContext()?.em
+    if (ambient === undefined || ambient.getDriver() !== this.#parts.orm.driver) return
+    const transaction = ambient.getTransactionContext() as { isCommitted: boolean; isRolledBack: boolean } | undefined
+    if (transaction === undefined || transaction.isCommitted || transaction.isRolledBack) return
+    throw new DataAccessError(
+      'TRANSACTION_FORK',
+      'drain() was called inside a transaction, whose events do not exist yet; call it after the unit of work',
+    )
+  }
+}

@@ -1,0 +1,201 @@
+import type { Dialect } from '../../database/sql.ts'
+import { advisoryLockClass } from '../event/ordering-key.ts'
+import { sqlIsDue } from './due-events.ts'
+import type { OutboxStore } from './outbox-store.ts'
+import { keyIndex, pendingIndex, relaxedCommit, sqlAmong, sqlBy, sqlRows } from './store-sql.ts'
+import { type EventRow, type StoredEvent, sqlStoredEvent, toStoredEvent } from './stored-event.ts'
+import type { Watermark } from './watermark.ts'
+
+/** Where a fetch begins in a bucket: behind this sequence number. */
+export interface FetchShare {
+  readonly bucket: number
+  readonly after: bigint
+}
+
+/** One statement's worth of reading. */
+export interface FetchRequest {
+  readonly shares: readonly FetchShare[]
+  /** The most of one bucket. */
+  readonly quota: number
+  /** The most in all. */
+  readonly limit: number
+  /** Ordering keys to leave out, since they wait. */
+  readonly exceptKeys: readonly string[]
+  /** Events to leave out, since they are in hand or wait. */
+  readonly exceptIds: readonly string[]
+}
+
+/** What a fetch brought. */
+export interface NotedFetch {
+  readonly rows: readonly StoredEvent[]
+  /**
+   * The redrives since the relay registered, when these events, and no others, were noted as in its hand in the same moment;
+   * else `undefined`, and they are to be noted before they are published.
+   */
+  readonly redrives: number | undefined
+}
+
+/** The first event of a key that a relay knows. */
+export interface HeadPlace {
+  readonly key: string
+  readonly bucket: number
+  /** Its sequence number. */
+  readonly head: bigint
+}
+
+/** The statements with which a relay reads events. None holds a lock on them. */
+export class EventStore {
+  readonly #store: OutboxStore
+  readonly #dialect: Dialect
+
+  constructor(store: OutboxStore) {
+    this.#store = store
+    this.#dialect = store.dialect
+  }
+
+  /**
+   * Reads pending events in sequence order; also those whose time has not come, since they hold back their key. Relies on
+   * domain_events_pending_index. One statement, one snapshot: whoever sees an event sees all that its key committed before.
+   */
+  async fetch(request: FetchRequest): Promise<StoredEvent[]> {
+    if (request.shares.length === 0) return []
+    const { sql, params } = this.#reading(sqlStoredEvent(this.#dialect), request)
+    return this.#events(sql, params)
+  }
+
+  /**
+   * Fetches, and on PostgreSQL notes what it found as in the hand of a relay: one round trip for both. Makes no note where some of
+   * the events found must wait or have failed before, for then not all of them will be published together.
+   */
+  async fetchNoting(request: FetchRequest, relay: string): Promise<NotedFetch> {
+    if (this.#dialect === 'sqlite' || request.shares.length === 0) return { rows: await this.fetch(request), redrives: undefined }
+    const { sql, params } = this.#reading('e.*', request)
+    const rows = await this.#store.run<EventRow & { redrives: number | null }>(
+      `with e as materialized (${sql}), note as (
+        update outbox_relays set in_flight = array_to_json(array(select cast(e.sequence as text) from e order by e.sequence))
+        where id = ? and (select bool_and(e.last_error is null and (e.available_at is null or e.available_at <= now())) from e)
+          and ${relaxedCommit} returning redrives
+      )
+      select ${sqlStoredEvent(this.#dialect)}, note.redrives from e left join note on true order by e.sequence`,
+      [...params, relay],
+    )
+    return { rows: rows.map(toStoredEvent), redrives: rows[0]?.redrives ?? undefined }
+  }
+
+  /** Reads those of these events that are still pending. Relies on the primary key. */
+  async fetchByIds(ids: readonly string[]): Promise<StoredEvent[]> {
+    const rows = JSON.stringify(ids.map((id) => ({ id })))
+    const among = sqlAmong(this.#dialect, 'e.id', `select s.id from ${sqlRows(this.#dialect, 's', { id: 'uuid' })}`)
+    return this.#events(
+      `select ${sqlStoredEvent(this.#dialect)} from domain_events as e${sqlBy(this.#dialect, keyIndex)} where e.status = 'pending' and ${among} order by e.sequence`,
+      [rows],
+    )
+  }
+
+  /**
+   * Reads what is pending before these heads in their keys: redriven letters. Relies on domain_events_pending_index, and reads each
+   * bucket once, up to the last of the heads.
+   */
+  async fetchEarlier(heads: readonly HeadPlace[]): Promise<StoredEvent[]> {
+    if (heads.length === 0) return []
+    const places = sqlRows(this.#dialect, 'p', { key: 'text', bucket: 'int', head: 'bigint' })
+    const rows = JSON.stringify(heads.map(({ head, ...place }) => ({ ...place, head: String(head) })))
+    const buckets = `(select p.bucket, max(p.head) as head from ${places} group by p.bucket) as b`
+    return this.#dialect === 'postgresql'
+      ? // Offset 0 keeps the planner from reading the whole table for a hash join.
+        this.#events(
+          `select ${sqlStoredEvent(this.#dialect)} from ${buckets} cross join lateral (
+            select * from domain_events where status = 'pending' and bucket = b.bucket and sequence < b.head offset 0
+          ) as e
+          join ${places} on p.key = e.ordering_key and e.sequence < p.head order by e.sequence`,
+          [rows, rows],
+        )
+      : this.#events(
+          `select ${sqlStoredEvent(this.#dialect)} from ${buckets} cross join domain_events as e${sqlBy(this.#dialect, pendingIndex)}
+            on e.status = 'pending' and e.bucket = b.bucket and e.sequence < b.head
+          join ${places} on p.key = e.ordering_key and e.sequence < p.head order by e.sequence`,
+          [rows, rows],
+        )
+  }
+
+  /**
+   * Tells whether an event is due outside these buckets: in the hand of another relay, or of one that died. Events behind a
+   * head that waits are not due.
+   */
+  async dueOutside(buckets: readonly number[]): Promise<boolean> {
+    const ours = sqlRows(this.#dialect, 's', { bucket: 'int' })
+    const rows = await this.#store.run(
+      `select 1 as due from domain_events e where ${sqlIsDue(this.#dialect)} and e.bucket not in (select s.bucket from ${ours})
+      limit 1`,
+      [JSON.stringify(buckets.map((bucket) => ({ bucket })))],
+    )
+    return rows.length > 0
+  }
+
+  /**
+   * Takes a sample for the watermark. SQLite has one writer at a time: what is visible there is complete, and so is the sample.
+   */
+  async sampleSequence(watermark: Watermark): Promise<void> {
+    if (this.#dialect === 'sqlite') {
+      const [row] = await this.#store.run<{ last: string }>('select cast(value as text) as last from outbox_sequence')
+      watermark.trust(BigInt(row?.last ?? 0))
+      return
+    }
+    const [row] = await this.#store.run<{ last: string; holders: string[] }>(
+      `select (case when is_called then last_value else last_value - 1 end)::text as last, array(
+        select distinct virtualtransaction from pg_locks where locktype = 'advisory' and classid = ${advisoryLockClass} and objsubid = 2
+          and granted and database = (select oid from pg_database where datname = current_database())
+      ) as holders from domain_events_sequence`,
+    )
+    if (row !== undefined) watermark.add({ last: BigInt(row.last), holders: row.holders })
+  }
+
+  /** The statement of a fetch, and its parameters. */
+  #reading(columns: string, { shares, quota, limit, exceptKeys, exceptIds }: FetchRequest): { sql: string; params: unknown[] } {
+    const table = sqlRows(this.#dialect, 's', { bucket: 'int', after: 'bigint' })
+    const except = this.#except(exceptKeys, exceptIds)
+    const rows = JSON.stringify(shares.map(({ bucket, after }) => ({ bucket, after: String(after) })))
+    const mine = `status = 'pending' and bucket = s.bucket and sequence > s."after"${except.sql}`
+    if (this.#dialect === 'postgresql') {
+      return {
+        sql: `select ${columns} from ${table} cross join lateral (
+          select * from domain_events where ${mine} order by sequence limit ?
+        ) as e order by e.sequence limit ?`,
+        params: [rows, ...except.params, quota, limit],
+      }
+    }
+    const by = sqlBy(this.#dialect, pendingIndex)
+    return {
+      // SQLite has no lateral join: the last row of each bucket is looked up first.
+      sql: `with bounds as materialized (
+          select s.bucket, s."after", coalesce((
+            select sequence from domain_events${by} where ${mine} order by sequence limit 1 offset ?
+          ), 9223372036854775807) as last from ${table}
+        )
+        select ${columns} from bounds as s cross join domain_events as e${by}
+          on ${mine.replace('bucket = s.bucket', 'e.bucket = s.bucket')} and e.sequence <= s.last
+        order by e.sequence limit ?`,
+      params: [...except.params, quota - 1, rows, ...except.params, limit],
+    }
+  }
+
+  /** Conditions for what to leave out; subqueries are hashed, so their size costs little per row. */
+  #except(keys: readonly string[], ids: readonly string[]): { sql: string; params: string[] } {
+    const sql: string[] = []
+    const params: string[] = []
+    if (keys.length > 0) {
+      const rows = sqlRows(this.#dialect, 'k', { key: 'text' })
+      sql.push(` and (ordering_key is null or ordering_key not in (select k.key from ${rows}))`)
+      params.push(JSON.stringify(keys.map((key) => ({ key }))))
+    }
+    if (ids.length > 0) {
+      sql.push(` and id not in (select i.id from ${sqlRows(this.#dialect, 'i', { id: 'uuid' })})`)
+      params.push(JSON.stringify(ids.map((id) => ({ id }))))
+    }
+    return { sql: sql.join(''), params }
+  }
+
+  async #events(sql: string, params: readonly unknown[]): Promise<StoredEvent[]> {
+    return (await this.#store.run<EventRow>(sql, params)).map(toStoredEvent)
+  }
+}

@@ -1,0 +1,50 @@
+import fc from 'fast-check'
+import { Redis } from 'ioredis'
+import { afterEach, describe, expect, inject, test } from 'vitest'
+import { FuzzCase } from '../support/cache-fuzz-case.ts'
+import { fuzzSteps } from '../support/cache-fuzz-steps.ts'
+import { FuzzWorld } from '../support/cache-fuzz-world.ts'
+
+const numRuns = process.env.SOAK === '1' ? 5_000 : 150
+const opened: (() => Promise<unknown>)[] = []
+afterEach(async () => {
+  for (const close of opened.splice(0).reverse()) await close()
+})
+
+/** A database of the Redis server that belongs to this file, so that it can be flushed. */
+function ownRedis(): string {
+  const url = new URL(inject('redisUrl'))
+  url.pathname = '/15'
+  return url.href
+}
+
+// Some 100 ms for each case, with tenfold slack.
+const timeout = 60_000 + numRuns * 1000
+
+describe.each([
+  { store: 'memory', processes: 1 },
+  { store: 'redis', processes: 2 },
+] as const)('caches of $processes processes with the $store store', ({ store, processes }) => {
+  test('whatever waits, fails, crashes and is flushed: no read gives less than what was committed before it began', {
+    timeout,
+  }, async () => {
+    const world = await FuzzWorld.open(store, processes, ownRedis())
+    opened.push(() => world.close())
+    const client = new Redis(ownRedis())
+    opened.push(async () => client.disconnect())
+    const flushAll = async () => void (await (store === 'memory' ? world.store.close() : client.flushdb()))
+    const evict = async (key: string) =>
+      void (await (store === 'memory' ? world.store.invalidate([key]) : client.unlink(`${world.ground.prefix}${key}`)))
+    let [compared, cases] = [0, 0]
+    const holds = async (steps: Parameters<FuzzCase['run']>[0]) => {
+      const one = new FuzzCase(world, { flushAll, evict })
+      await one.run(steps)
+      cases += 1
+      compared += one.compared
+      expect(one.complaints).toEqual([])
+    }
+    await fc.assert(fc.asyncProperty(fuzzSteps(processes, 12), holds), { numRuns })
+    console.log(`fuzz with the ${store} store: ${compared} answers compared in ${cases} cases, 0 stale`)
+    expect(compared).toBeGreaterThan(numRuns)
+  })
+})
