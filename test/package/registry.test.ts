@@ -164,7 +164,7 @@ test('the release command publishes what is committed and tags it, and refuses t
   expect(again.stderr).toContain('the registry has 987.6.5 already')
 
   const unknown = await release('--dryrun')
-  expect(unknown.code).toBe(1)
+  expect(unknown.code).toBe(2)
   expect(unknown.stderr).toContain("Unknown option '--dryrun'")
   expect(unknown.stderr).toContain('--dry-run   does all but publish and tag')
 })

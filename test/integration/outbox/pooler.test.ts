@@ -3,26 +3,29 @@ import { createDataAccess } from '../../../src/data-access.ts'
 import { openTestDatabase, type TestDatabase } from '../../support/databases.ts'
 import { type OutboxUnderTest, openOutbox } from '../../support/outbox-bench.ts'
 import { startTraffic } from '../../support/outbox-traffic.ts'
-import { hasPgBouncer, openPgBouncer } from '../../support/servers/pgbouncer-server.ts'
+import { havePgBouncer, openPgBouncer } from '../../support/servers/pgbouncer-server.ts'
 import type { RestartableServer } from '../../support/servers/restartable-servers.ts'
 
 /** Far fewer than the writers, relays and heartbeats at work. */
 const serverConnections = 2
 
-// Skipped where there is no PgBouncer on the machine.
-describe.skipIf(!hasPgBouncer)('through a PgBouncer in transaction mode', () => {
+const available = await havePgBouncer()
+
+describe('through a PgBouncer in transaction mode', () => {
   let database: TestDatabase
   let direct: OutboxUnderTest
   let pooler: RestartableServer
   let benches: OutboxUnderTest[]
 
-  beforeEach(async () => {
+  beforeEach(async ({ skip }) => {
+    skip(!available, 'no PgBouncer here: install it, as by apt-get install pgbouncer')
     database = await openTestDatabase('postgresql')
     direct = await openOutbox(database.url)
     pooler = await openPgBouncer(database.url, serverConnections)
     benches = [await openOutbox(pooler.url), await openOutbox(pooler.url)]
   })
   afterEach(async () => {
+    if (!available) return
     for (const bench of benches) await bench.close()
     await pooler.close()
     await direct.close()

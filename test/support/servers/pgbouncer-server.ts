@@ -1,20 +1,27 @@
 import { chownSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { aptInstall, canAptInstall } from './apt-install.ts'
 import { findPrograms } from './find-program.ts'
 import { type RestartableServer, restartable } from './restartable-servers.ts'
 import { ServerHome, unprivilegedAccount } from './server-home.ts'
 import { freePort } from './server-process.ts'
 
-const folder = findPrograms(['pgbouncer'], ['/usr/sbin', '/usr/bin', '/opt/homebrew/bin', '/usr/local/bin'])
+/** Finds PgBouncer, and as root on Debian or Ubuntu installs it where it is missing; answers whether there is one now. */
+export async function havePgBouncer(): Promise<boolean> {
+  if (installed() === undefined && canAptInstall()) await aptInstall(['pgbouncer'], (line) => console.log(`PgBouncer: ${line}`))
+  return installed() !== undefined
+}
 
-/** Whether this machine has PgBouncer; it is not installed for the tests, since there is no package of npm for it. */
-export const hasPgBouncer = folder !== undefined
+function installed(): string | undefined {
+  return findPrograms(['pgbouncer'], ['/usr/sbin', '/usr/bin', '/opt/homebrew/bin', '/usr/local/bin'])
+}
 
 /**
  * Starts a private PgBouncer in transaction mode before a database: fewer connections to the server than clients have, so that
  * transactions of many change places on them.
  */
 export async function openPgBouncer(databaseUrl: string, serverConnections: number): Promise<RestartableServer> {
+  const folder = installed()
   if (folder === undefined) throw new Error('PgBouncer was not found: install it, as by apt-get install pgbouncer')
   const home = new ServerHome()
   const account = unprivilegedAccount()
