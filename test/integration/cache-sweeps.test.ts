@@ -8,7 +8,7 @@ import { silentLogger } from '../../src/kernel/logger.ts'
 import { type CacheProcess, startCacheProcess } from '../support/cache-process.ts'
 import { dialects, openTestDatabase, type TestDatabase, type TestDialect } from '../support/databases.ts'
 import { openTestRedis, type TestRedis } from '../support/redis.ts'
-import { openProxy } from '../support/tcp-proxy.ts'
+import { openProxyTo } from '../support/tcp-proxy.ts'
 
 // The ttl is a minute: what is fresh after seconds was swept.
 const sweeping = { interval: 20, timeout: 10_000 }
@@ -86,11 +86,9 @@ describe.each(dialects)('invalidations that a process on %s did not get to do', 
 
   it('are done for what was invalidated by hand when Redis does not answer', async () => {
     const id = await cachedUser()
-    const url = new URL(redis.url)
-    const proxy = await openProxy(Number(url.port))
+    const proxy = await openProxyTo(redis.url)
     opened.push(proxy)
-    url.port = String(proxy.port)
-    const away = await open(database.url, url.href)
+    const away = await open(database.url, proxy.url)
     await nameOf(away, id)
     await runSql(away.fork(), "update users set name = 'new' where id = ?", [id])
     expect(await nameOf(here, id)).toBe('old')
@@ -102,11 +100,9 @@ describe.each(dialects)('invalidations that a process on %s did not get to do', 
 
   it('are done by another process when Redis does not answer it', async () => {
     const id = await cachedUser()
-    const url = new URL(redis.url)
-    const proxy = await openProxy(Number(url.port))
+    const proxy = await openProxyTo(redis.url)
     opened.push(proxy)
-    url.port = String(proxy.port)
-    const away = await start(url.href)
+    const away = await start(proxy.url)
     await away.tell({ verb: 'read', id })
     proxy.stall()
     expect(await away.tell({ verb: 'rename', id, name: 'new' })).toEqual({ done: 'rename' })
@@ -188,10 +184,8 @@ describe('a commit whose outcome is unknown', () => {
       "create constraint trigger slow_commit after update on users deferrable initially deferred for each row when (new.name = 'new') execute function slow_commit()",
     )
     const { id } = await direct.unitOfWork(async ({ em }) => em.create(User, { email: 'alex@innovateai.dev', name: 'old' }))
-    const url = new URL(database.url)
-    const proxy = await openProxy(Number(url.port))
-    url.port = String(proxy.port)
-    const data = await open(url.href)
+    const proxy = await openProxyTo(database.url)
+    const data = await open(proxy.url)
     const unit = data.unitOfWork(async ({ em }) => {
       ;(await em.findOneOrFail(User, id)).name = 'new'
       em.getEventManager().registerSubscriber({

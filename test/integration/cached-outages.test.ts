@@ -4,7 +4,7 @@ import { Author, latestBook } from '../support/cache-entities.ts'
 import { type CacheGround, type CacheGroundOptions, openCacheGround } from '../support/cache-ground.ts'
 import { dialects } from '../support/databases.ts'
 import { parkNextLoad } from '../support/parked-load.ts'
-import { openProxy, type TcpProxy } from '../support/tcp-proxy.ts'
+import { openProxyTo, type TcpProxy } from '../support/tcp-proxy.ts'
 
 // 50 ms for each command and 100 ms for an invalidation, with tenfold slack for slow machines.
 const readBoundMs = 10 * 3 * 50
@@ -22,11 +22,9 @@ describe.each(dialects)('cached reads on %s while Redis is in trouble', (dialect
     return ground
   }
   const openProxied = async () => {
-    const url = new URL(inject('redisUrl'))
-    const proxy = await openProxy(Number(url.port))
+    const proxy = await openProxyTo(inject('redisUrl'))
     opened.push(proxy)
-    url.port = String(proxy.port)
-    return { proxy, url: url.href }
+    return { proxy, url: proxy.url }
   }
   const rename = async (ground: CacheGround, id: string, name: string) => {
     const em = ground.fork()

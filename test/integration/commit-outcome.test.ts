@@ -4,17 +4,15 @@ import { createDataAccess } from '../../src/data-access.ts'
 import { DomainEvent } from '../../src/outbox/event/domain-event.ts'
 import { openTestDatabase } from '../support/databases.ts'
 import { Note, NoteTagged, notes } from '../support/notes-module.ts'
-import { openProxy } from '../support/tcp-proxy.ts'
+import { openProxyTo } from '../support/tcp-proxy.ts'
 
 describe('a unit of work whose PostgreSQL goes away', () => {
   const open = async (driverOptions: Record<string, unknown> = {}) => {
     const database = await openTestDatabase('postgresql')
     const direct = await createDataAccess({ modules: [notes], database: { url: database.url } })
     await direct.migrate()
-    const url = new URL(database.url)
-    const proxy = await openProxy(Number(url.port))
-    url.port = String(proxy.port)
-    const data = await createDataAccess({ modules: [notes], database: { url: url.href, driverOptions } })
+    const proxy = await openProxyTo(database.url)
+    const data = await createDataAccess({ modules: [notes], database: { url: proxy.url, driverOptions } })
     const close = async () => {
       proxy.resume()
       await Promise.all([data.close(), direct.close()])

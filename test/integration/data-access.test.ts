@@ -16,7 +16,7 @@ import { redisWake } from '../../src/outbox/redis-wake/redis-wake.ts'
 import { dialects, openTestDatabase } from '../support/databases.ts'
 import { MemoryLogger } from '../support/memory-logger.ts'
 import { Note, NoteTagged, notes } from '../support/notes-module.ts'
-import { openProxy } from '../support/tcp-proxy.ts'
+import { openProxy, openProxyTo } from '../support/tcp-proxy.ts'
 
 const score = {
   occupationCode: '15-1252',
@@ -360,9 +360,8 @@ describe('opening a data access', () => {
   describe('when PostgreSQL goes away after the opening', () => {
     const openBehindProxy = async () => {
       const database = await openTestDatabase('postgresql')
-      const url = new URL(database.url)
-      const proxy = await openProxy(Number(url.port))
-      url.port = String(proxy.port)
+      const proxy = await openProxyTo(database.url)
+      const url = new URL(proxy.url)
       url.password = 'secret'
       const data = await createDataAccess({ modules: [notes], database: { url: url.href } })
       await data.migrate()
@@ -447,15 +446,13 @@ describe('opening a data access', () => {
 
   it('leaves nothing open behind a cache that it refused', async () => {
     const database = await openTestDatabase('postgresql')
-    const url = new URL(inject('redisUrl'))
-    const proxy = await openProxy(Number(url.port))
-    url.port = String(proxy.port)
+    const proxy = await openProxyTo(inject('redisUrl'))
     const twice = { name: 'twice', caches: [userCache] }
     const opening = createDataAccess({
       modules: [assessment, twice],
       database: { url: database.url },
-      cache: redisCache({ url: url.href, tier: {} }),
-      wake: redisWake({ url: url.href }),
+      cache: redisCache({ url: proxy.url, tier: {} }),
+      wake: redisWake({ url: proxy.url }),
     })
     await expect(opening).rejects.toMatchObject({
       code: 'OPTION_INVALID',

@@ -4,7 +4,7 @@ import { openTestDatabase } from '../support/databases.ts'
 import { LabPage } from '../support/lab/lab-page.ts'
 import { openBrowser, patienceMs } from '../support/lab/open-browser.ts'
 import { type RunningLab, startLab } from '../support/lab/start-lab.ts'
-import { openProxy } from '../support/tcp-proxy.ts'
+import { openProxy, openProxyTo } from '../support/tcp-proxy.ts'
 
 let browser: Browser
 
@@ -71,11 +71,9 @@ describe('when PostgreSQL is taken away under an open page', () => {
   async function openBehindProxy() {
     const database = await openTestDatabase('postgresql')
     onTestFinished(() => database.close())
-    const url = new URL(database.url)
-    const proxy = await openProxy(Number(url.port))
+    const proxy = await openProxyTo(database.url)
     onTestFinished(() => proxy.close())
-    url.port = String(proxy.port)
-    const lab = await start(['--port', '0'], { DATABASE_URL: url.href })
+    const lab = await start(['--port', '0'], { DATABASE_URL: proxy.url })
     const window = await LabPage.open(browser, lab.url, '/outbox')
     await window.press('Calculate and store a score')
     await window.shows('Pending: 1')

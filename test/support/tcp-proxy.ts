@@ -22,6 +22,20 @@ export interface TcpProxy {
   close(): Promise<void>
 }
 
+/** A proxy whose server has a URL. */
+export interface UrlProxy extends TcpProxy {
+  /** The URL of the server, led through the proxy. */
+  readonly url: string
+}
+
+/** Opens a proxy to the server of a URL. */
+export async function openProxyTo(target: string): Promise<UrlProxy> {
+  const url = new URL(target)
+  const proxy = await openProxy(Number(url.port))
+  url.port = String(proxy.port)
+  return Object.assign(proxy, { url: url.href })
+}
+
 /** Opens a proxy on a free port of 127.0.0.1 that leads to `targetPort` of 127.0.0.1. */
 export async function openProxy(targetPort: number): Promise<TcpProxy> {
   let leadsTo = targetPort

@@ -5,11 +5,11 @@ import { withAnswersWithin } from '../../../src/database/answer-limit.ts'
 import { runSql } from '../../../src/database/sql.ts'
 import { openTestDatabase, type TestDatabase } from '../../support/databases.ts'
 import { type OutboxUnderTest, openOutbox } from '../../support/outbox-bench.ts'
-import { openProxy, type TcpProxy } from '../../support/tcp-proxy.ts'
+import { openProxyTo, type UrlProxy } from '../../support/tcp-proxy.ts'
 
 describe('a statement that a relay gave up', () => {
   let database: TestDatabase
-  let proxy: TcpProxy
+  let proxy: UrlProxy
   let bench: OutboxUnderTest
   /** These reach PostgreSQL itself. One holds a lock as a migration would; in its transaction it would see old figures. */
   let locker: pg.Client
@@ -17,10 +17,8 @@ describe('a statement that a relay gave up', () => {
 
   beforeEach(async () => {
     database = await openTestDatabase('postgresql')
-    const url = new URL(database.url)
-    proxy = await openProxy(Number(url.port))
-    url.port = String(proxy.port)
-    bench = await openOutbox(url.href)
+    proxy = await openProxyTo(database.url)
+    bench = await openOutbox(proxy.url)
     locker = new pg.Client({ connectionString: database.url })
     watcher = new pg.Client({ connectionString: database.url })
     for (const client of [locker, watcher]) await client.connect()

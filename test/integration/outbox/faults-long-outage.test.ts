@@ -4,14 +4,14 @@ import type { Publisher } from '../../../src/outbox/publishing/publisher.ts'
 import type { Relay } from '../../../src/outbox/relay/relay.ts'
 import { type OutboxUnderTest, openOutbox } from '../../support/outbox-bench.ts'
 import { openPostgresqlServer, type RestartableServer } from '../../support/servers/restartable-servers.ts'
-import { openProxy, type TcpProxy } from '../../support/tcp-proxy.ts'
+import { openProxyTo, type UrlProxy } from '../../support/tcp-proxy.ts'
 
 const leaseMs = 2500
 const rounds = process.env.SOAK === '1' ? 10 : 1
 
 describe('three relays whose PostgreSQL is away for longer than their leases', () => {
   let server: RestartableServer
-  let proxy: TcpProxy
+  let proxy: UrlProxy
   let direct: OutboxUnderTest
   const benches: OutboxUnderTest[] = []
   const relays: Relay[] = []
@@ -26,9 +26,7 @@ describe('three relays whose PostgreSQL is away for longer than their leases', (
     lost = 0
     published = []
     server = await openPostgresqlServer()
-    const url = new URL(server.url)
-    proxy = await openProxy(Number(url.port))
-    url.port = String(proxy.port)
+    proxy = await openProxyTo(server.url)
     direct = await openOutbox(server.url)
     // Each relay has a single event in hand, nearly all of the time: what a crash would be blamed on.
     const publisher: Publisher = {
@@ -40,7 +38,7 @@ describe('three relays whose PostgreSQL is away for longer than their leases', (
       },
     }
     for (let n = 0; n < 3; n++) {
-      const bench = await openOutbox(url.href)
+      const bench = await openOutbox(proxy.url)
       const relay = bench.outbox.relay({
         publisher,
         batchSize: 1,

@@ -5,7 +5,7 @@ import { openTestDatabase } from '../../support/databases.ts'
 import { type OutboxUnderTest, openOutbox } from '../../support/outbox-bench.ts'
 import { startTraffic } from '../../support/outbox-traffic.ts'
 import { openPostgresqlServer, type RestartableServer } from '../../support/servers/restartable-servers.ts'
-import { openProxy } from '../../support/tcp-proxy.ts'
+import { openProxyTo } from '../../support/tcp-proxy.ts'
 
 const rounds = process.env.SOAK === '1' ? 30 : 3
 
@@ -31,10 +31,8 @@ describe('a relay and writers whose PostgreSQL connections are terminated', () =
   test('a mark that was carried out, and whose answer was lost, is not taken for a lost lease', async () => {
     const database = await openTestDatabase('postgresql')
     const direct = await openOutbox(database.url)
-    const url = new URL(database.url)
-    const proxy = await openProxy(Number(url.port))
-    url.port = String(proxy.port)
-    const bench = await openOutbox(url.href)
+    const proxy = await openProxyTo(database.url)
+    const bench = await openOutbox(proxy.url)
     let lost = 0
     let calls = 0
     const relay = bench.outbox.relay({
@@ -65,10 +63,8 @@ describe('a relay whose PostgreSQL stands still behind the network', () => {
   test('goes on when it is back, with nothing lost and the order kept', { timeout: 60_000 }, async () => {
     const database = await openTestDatabase('postgresql')
     const direct = await openOutbox(database.url)
-    const url = new URL(database.url)
-    const proxy = await openProxy(Number(url.port))
-    url.port = String(proxy.port)
-    const bench = await openOutbox(url.href)
+    const proxy = await openProxyTo(database.url)
+    const bench = await openOutbox(proxy.url)
     const traffic = await startTraffic(bench, direct, { lease: 1000 })
     await traffic.grown(20)
     proxy.stall()
@@ -85,10 +81,8 @@ describe('a relay whose PostgreSQL stands still behind the network', () => {
   test('gives up connections that nobody answers on, says so, and goes on over new ones', { timeout: 120_000 }, async () => {
     const database = await openTestDatabase('postgresql')
     const direct = await openOutbox(database.url)
-    const url = new URL(database.url)
-    const proxy = await openProxy(Number(url.port))
-    url.port = String(proxy.port)
-    const bench = await openOutbox(url.href)
+    const proxy = await openProxyTo(database.url)
+    const bench = await openOutbox(proxy.url)
     const delivered: unknown[] = []
     const relay = bench.outbox.relay({
       publisher: ({ payload }) => void delivered.push(payload),
@@ -125,10 +119,8 @@ describe('a relay whose PostgreSQL stands still behind the network', () => {
 
   test('stops within its deadline', { timeout: 20_000 }, async () => {
     const database = await openTestDatabase('postgresql')
-    const url = new URL(database.url)
-    const proxy = await openProxy(Number(url.port))
-    url.port = String(proxy.port)
-    const bench = await openOutbox(url.href)
+    const proxy = await openProxyTo(database.url)
+    const bench = await openOutbox(proxy.url)
     const relay = bench.outbox.relay({ publisher: () => {}, lease: 1000, publishTimeout: 500, pollInterval: { min: 5, max: 20 } })
     await relay.start()
     proxy.stall()
