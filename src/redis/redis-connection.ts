@@ -149,7 +149,8 @@ export class RedisConnection {
     // What ended the connection, such as a wrong password, tells more than that there is none.
     const reason = this.#lastError
     const told = reason === undefined ? why : `${why} (${describeThrown(reason)})`
-    return new DataAccessError('REDIS_UNAVAILABLE', `Redis at ${this.address} ${told}, so ${what} was given up`, {
+    const message = `Redis at ${this.address} ${told}, so ${what} was given up. See that it is up and that this is its address; the connection comes back by itself`
+    return new DataAccessError('REDIS_UNAVAILABLE', message, {
       cause: reason ?? (cause instanceof Silence ? undefined : cause),
       context: { address: this.address, command: what, circuit: this.circuit },
     })

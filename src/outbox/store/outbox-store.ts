@@ -1,6 +1,6 @@
 import type { EntityManager, MikroORM } from '@mikro-orm/core'
 import { withAnswersWithin } from '../../database/answer-limit.ts'
-import { migrationMissing } from '../../database/migration-missing.ts'
+import { ownMigrationMissing } from '../../database/migration-missing.ts'
 import { type Dialect, dialectOf, runSql } from '../../database/sql.ts'
 import { sqlByAny } from './store-sql.ts'
 
@@ -48,6 +48,6 @@ async function translated<Result>(statement: Promise<Result>): Promise<Result> {
   try {
     return await statement
   } catch (error) {
-    throw migrationMissing(error) ?? error
+    throw ownMigrationMissing(error) ?? error
   }
 }

@@ -395,6 +395,19 @@ describe.each(dialects)('a relay on %s', (dialect) => {
     expect(payloads()).toEqual([1, 2, 3])
   })
 
+  test('on tables of an older version says so, and works once they are migrated', async () => {
+    await bench.sql('alter table outbox_relays drop column rates')
+    await bench.sql("delete from mikro_orm_migrations where name like 'data-access-003%'")
+    await bench.record('a', [1])
+    for (const use of [() => bench.outbox.relay({ publisher: collect }).start(), () => bench.data.outbox.stats()]) {
+      const missing = { code: 'MIGRATION_MISSING', message: expect.stringContaining('data.migrate()') }
+      await expect(use()).rejects.toMatchObject(missing)
+    }
+    await bench.data.migrate()
+    await bench.outbox.relay({ publisher: collect }).drain()
+    expect(payloads()).toEqual([1])
+  })
+
   test('options out of range are refused by name', () => {
     const bad = [
       { batchSize: 0 },
