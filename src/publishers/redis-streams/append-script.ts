@@ -13,8 +13,10 @@ export interface StreamBounds {
 
 /**
  * KEYS: stream, remembered ids. ARGV: window in ms, most ids, most entries, fields per entry, then each entry's names and
- * values, its id first. Answers one text per entry: its place in the stream, '' for a repetition, or `-` and the error. An id
- * is remembered before its entry is added and forgotten when that fails; what it cannot write at all is the error of the whole.
+ * values, its id first. Answers one text per entry: its place in the stream, '' for a repetition, or `-` and the error. The ids
+ * are remembered together before the entries are added, which takes a third off the script, and forgotten one by one where that
+ * fails. Only where some were known already is each asked whether its age is the one just given. What it cannot write at all is
+ * the error of the whole.
  *
  * It begins with an addition that adds nothing: a Redis without memory refuses only the first write of a script, and only one
  * that could add something. Behind a removal everything would be taken, however far beyond `maxmemory`.
@@ -31,23 +33,32 @@ if type(refusal) == 'table' then return refusal end
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', string.format('%.0f', now - ARGV[1] * 1000))
 local highest = redis.call('ZREVRANGE', KEYS[2], 0, 0, 'WITHSCORES')[2]
 local age = math.max(now, (tonumber(highest) or 0) + 1)
-local answers = {}
 local width = ARGV[4] * 2
+local marks, added, count = {}, 0, 0
 for first = 5, #ARGV, width do
-  local id = ARGV[first + 1]
-  local answer = redis.pcall('ZADD', KEYS[2], 'NX', string.format('%.0f', age), id)
-  age = age + 1
-  if answer == 0 then
-    answer = ''
-  elseif answer == 1 then
-    if ARGV[3] == '0' then
-      answer = redis.pcall('XADD', KEYS[1], '*', unpack(ARGV, first, first + width - 1))
-    else
-      answer = redis.pcall('XADD', KEYS[1], 'MAXLEN', '~', ARGV[3], '*', unpack(ARGV, first, first + width - 1))
-    end
-    if type(answer) == 'table' then redis.call('ZREM', KEYS[2], id) end
+  marks[#marks + 1] = age + count
+  marks[#marks + 1] = ARGV[first + 1]
+  count = count + 1
+  if #marks == 2000 or first + width > #ARGV then
+    added = added + redis.call('ZADD', KEYS[2], 'NX', unpack(marks))
+    marks = {}
   end
-  if type(answer) == 'table' then answer = '-' .. answer.err end
+end
+local answers = {}
+for first = 5, #ARGV, width do
+  local answer
+  local known = added < count and redis.call('ZSCORE', KEYS[2], ARGV[first + 1])
+  if known and tonumber(known) ~= age + #answers then
+    answer = ''
+  elseif ARGV[3] == '0' then
+    answer = redis.pcall('XADD', KEYS[1], '*', unpack(ARGV, first, first + width - 1))
+  else
+    answer = redis.pcall('XADD', KEYS[1], 'MAXLEN', '~', ARGV[3], '*', unpack(ARGV, first, first + width - 1))
+  end
+  if type(answer) == 'table' then
+    redis.call('ZREM', KEYS[2], ARGV[first + 1])
+    answer = '-' .. answer.err
+  end
   answers[#answers + 1] = answer
 end
 redis.call('ZREMRANGEBYRANK', KEYS[2], 0, -1 - ARGV[2])

@@ -80,6 +80,16 @@ test('an event that comes again is published and stands in the stream once, also
   expect(await payloads()).toEqual([0, 1, 2])
 })
 
+test('of thousands at once those that come again are found wherever they stand', async () => {
+  const list = events(2500)
+  const again = [0, 999, 1000, 1001, 2499].map((place) => list[place]) as typeof list
+  await open().publish(again, context)
+  expect(new Set(await statuses(open(), list))).toEqual(new Set(['published']))
+  const fresh = [...list.keys()].filter((n) => ![0, 999, 1000, 1001, 2499].includes(n))
+  expect(await payloads()).toEqual([0, 999, 1000, 1001, 2499, ...fresh])
+  expect(await redis.zcard(`${stream}:published`)).toBe(2500)
+})
+
 test('beyond the window a repetition is appended again, and the remembered ids are bounded', async () => {
   const publisher = open({ dedupe: { maxIds: 2, windowMs: 60_000 } })
   const [one, two, three] = events(3)
