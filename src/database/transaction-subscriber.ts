@@ -8,6 +8,7 @@ import type {
 } from '@mikro-orm/core'
 import { DataAccessError } from '../errors.ts'
 import { CommitScope, type ScopeLayer } from '../kernel/commit-scope.ts'
+import { refuseDetached } from './detached.ts'
 
 /** A part that takes part in every root commit: the outbox writes its events, the cache its invalidations. */
 export interface CommitParticipant {
@@ -105,18 +106,18 @@ export class TransactionSubscriber implements EventSubscriber {
     this.#scopes.set(transaction as object, scope)
   }
 
-  /** What an outer entity manager writes while a unit's savepoint is open would go with it when that rolls back. */
+  /** Refuses what must not be written. */
   onFlush({ em, uow }: FlushEventArgs): void {
     const transaction = em.getTransactionContext() as object | undefined
     const layer = transaction === undefined ? undefined : this.#layers.get(transaction)
-    if (layer === undefined || this.scopeOf(em)?.unitAbove(layer) !== true) return
-    if (uow.getChangeSets().length === 0 && uow.getCollectionUpdates().length === 0) return
-    // MikroORM forgets what a failed flush was to write, so the transaction must not commit even if this is caught.
-    layer.fault = new DataAccessError(
-      'TRANSACTION_FORK',
-      'An outer `em` was to write while a nested unit of work was open, which could roll that back; await the nested unit first, or use its `em`',
-    )
-    throw layer.fault
+    try {
+      refuseDetached(uow.getChangeSets())
+      if (layer !== undefined && this.scopeOf(em)?.unitAbove(layer) === true) refuseOuter(uow)
+    } catch (error) {
+      // MikroORM forgets what a failed flush was to write, so the transaction must not commit even if this is caught.
+      if (layer !== undefined) layer.fault = error
+      throw error
+    }
   }
 
   /** Inside an explicit transaction the flush ends here; an implicit flush has already committed. */
@@ -187,6 +188,15 @@ export class TransactionSubscriber implements EventSubscriber {
     if (changeSets.length === 0) return
     for (const participant of this.#participants) participant.flushed?.({ em, changeSets, scope })
   }
+}
+
+/** What an outer entity manager writes while a unit's savepoint is open would go with it when that rolls back. */
+function refuseOuter(uow: FlushEventArgs['uow']): void {
+  if (uow.getChangeSets().length === 0 && uow.getCollectionUpdates().length === 0) return
+  throw new DataAccessError(
+    'TRANSACTION_FORK',
+    'An outer `em` was to write while a nested unit of work was open, which could roll that back; await the nested unit first, or use its `em`',
+  )
 }
 
 function isSavepoint(transaction: Transaction | undefined): transaction is { readonly savepointName: string } {
