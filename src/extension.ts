@@ -2,6 +2,8 @@ import type { EntityName, MikroORM } from '@mikro-orm/core'
 import { cacheTables } from './cache/tables.ts'
 import { ConnectionGuard } from './database/connection-guard.ts'
 import { KnownTables } from './database/known-tables.ts'
+import { writeLiteralsAtOnce } from './database/literals.ts'
+import { hideRoutines } from './database/own-routines.ts'
 import { watchQueries } from './database/query-watch.ts'
 import type { Dialect } from './database/sql.ts'
 import { type CommitParticipant, TransactionSubscriber } from './database/transaction-subscriber.ts'
@@ -96,12 +98,14 @@ export class DataAccessExtension implements MikroOrmExtension {
     config.registerExtension(extensionKey, () => this)
     config.set('entities', [...new Set([...config.get('entities'), ...(this.entities as never[])])])
     config.set('subscribers', this.subscriber.around(config.get('subscribers') as never[]))
-    // Our tables come by our migrations: the app's schema commands must neither create nor drop them.
+    // Our tables and functions come by our migrations: the app's schema commands must neither create nor drop them.
     const generator = config.get('schemaGenerator')
     const ours = [...outboxTables.names, ...cacheTables.names]
     config.set('schemaGenerator', { ...generator, skipTables: [...(generator.skipTables ?? []), ...ours] })
+    hideRoutines(orm, outboxTables.functions)
     this.#guard = new ConnectionGuard(orm, new KnownTables(orm, ours, this.modules), this.#acquireTimeoutMs)
     watchQueries(orm)
+    writeLiteralsAtOnce(orm)
   }
 
   get guard(): ConnectionGuard {

@@ -1,8 +1,9 @@
 import { DataAccessError } from '../errors.ts'
 
-/** How PostgreSQL numbers, and SQLite words, a statement on a table or a column that does not exist. */
+/** How PostgreSQL numbers, and SQLite words, a statement on a table, a column or a function that does not exist. */
 const undefinedTable = '42P01'
 const undefinedColumn = '42703'
+const undefinedFunction = '42883'
 const noSuchColumn = /no such column: |has no column named /
 const noSuchTable = /no such table: (?:main\.)?(\S+)/
 const relation = /"([^"]+)"/
@@ -32,13 +33,14 @@ export function migrationMissing(
 }
 
 /**
- * The same for a statement on our own tables, which may be older than it: there a column that does not exist is a migration
- * that has not run, too.
+ * The same for a statement on our own tables, which may be older than it: there a column or a function that does not exist is a
+ * migration that has not run, too.
  */
 export function ownMigrationMissing(error: unknown): DataAccessError | undefined {
   const missing = migrationMissing(error)
   if (missing !== undefined || !(error instanceof Error)) return missing
-  if (!('code' in error && error.code === undefinedColumn) && !noSuchColumn.test(error.message)) return undefined
+  const older = 'code' in error && (error.code === undefinedColumn || error.code === undefinedFunction)
+  if (!older && !noSuchColumn.test(error.message)) return undefined
   const message = 'The tables of the outbox are older than this version of the library. Run `await data.migrate()`'
   return new DataAccessError('MIGRATION_MISSING', message, { cause: error })
 }

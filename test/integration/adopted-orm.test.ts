@@ -96,8 +96,12 @@ describe.each(dialects)("an application's own ORM on %s", (dialect) => {
 
   it("leaves our tables alone in the application's schema commands", async () => {
     await orm.em.getConnection().execute('select count(*) from domain_events')
+    const postgresql = dialect === 'postgresql'
+    if (postgresql) await orm.em.getConnection().execute('create function theirs() returns int language sql as $$ select 1 $$')
     const sql = await orm.schema.getUpdateSchemaSQL({ wrap: false })
     expect(sql).not.toMatch(/domain_events|outbox_/)
+    // The application's own are still its to drop.
+    if (postgresql) expect(sql).toMatch(/drop function .*theirs/)
   })
 
   it("lets a request's em join, with the edits already made in it", async () => {

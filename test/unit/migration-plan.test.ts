@@ -1,6 +1,9 @@
 import type { MigrationObject } from '@mikro-orm/core'
 import { describe, expect, it } from 'vitest'
+import { assessment } from '../../src/assessment/assessment-module.ts'
+import { cacheTables } from '../../src/cache/tables.ts'
 import { planMigrations } from '../../src/database/migration-plan.ts'
+import { outboxTables } from '../../src/outbox/store/tables.ts'
 
 const list = ['c', 'a', 'b'].map((name) => ({ name }) as MigrationObject)
 const plan = (executed: string[], options = {}) => planMigrations(list, new Set(executed), options).map(({ name }) => name)
@@ -26,4 +29,13 @@ describe('the plan of migrations', () => {
     expect(() => plan([], { to: 'nope' })).toThrow(/no migration "nope".*c, a, b/)
     expect(() => plan([], { to: 0 })).toThrow(/direction "down"/)
   })
+
+  it.each(Object.entries({ assessment, outboxTables, cacheTables }))(
+    'has the same steps on both dialects: %s',
+    (_which, module) => {
+      const { postgresql = [], sqlite = [] } = module.migrations ?? {}
+      expect(sqlite).not.toEqual([])
+      expect(sqlite.map(({ name }) => name)).toEqual(postgresql.map(({ name }) => name))
+    },
+  )
 })

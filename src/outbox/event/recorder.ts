@@ -2,7 +2,7 @@ import type { EntityManager } from '@mikro-orm/core'
 import { dialectOf, runSql, runSqlWithCommit } from '../../database/sql.ts'
 import type { CommitParticipant } from '../../database/transaction-subscriber.ts'
 import { type CommitScope, Journal } from '../../kernel/commit-scope.ts'
-import { advisoryLockClass, placeKey } from './ordering-key.ts'
+import { advisoryLockClass, type KeyPlacement, placeKey } from './ordering-key.ts'
 import type { RecordedEvent } from './recorded-event.ts'
 
 /** The events that a root transaction will store. */
@@ -40,17 +40,21 @@ export class EventRecorder implements CommitParticipant {
  * locks who may have drawn a number, so a transaction of events without a key takes one too, which it shares.
  */
 async function insertOnPostgresql(em: EntityManager, events: readonly RecordedEvent[]): Promise<void> {
-  const slots = new Set(events.flatMap(({ orderingKey }) => (orderingKey === null ? [] : [placeKey(orderingKey).slot])))
+  const slots = new Set<number>()
+  const values = events.flatMap((event) => {
+    const { bucket, slot } = placeOf(event)
+    if (event.orderingKey !== null) slots.add(slot)
+    return valuesOf(event, bucket, (moment) => moment.toISOString())
+  })
   const sorted = [...slots].sort((one, other) => one - other)
   // The items of a select are evaluated from left to right.
   const locks = sorted.map((slot) => `pg_advisory_xact_lock(${advisoryLockClass}, ${slot})`)
   const holds = locks.length > 0 ? locks : [`pg_advisory_xact_lock_shared(${advisoryLockClass}, -1)`]
-  const row = `(${columns.map(() => '?').join()}, nextval('domain_events_sequence'))`
   await runSqlWithCommit(
     em,
     `select ${holds.join()};
-    insert into domain_events (${columnNames}, sequence) values ${events.map(() => row).join()}`,
-    events.flatMap((event) => valuesOf(event, (moment) => moment.toISOString())),
+    insert into domain_events (${columnNames}, sequence) values ${events.map(() => postgresqlRow).join()}`,
+    values,
   )
 }
 
@@ -63,7 +67,7 @@ async function insertOnSqlite(em: EntityManager, events: readonly RecordedEvent[
   )
   const before = Number(counter?.value) - events.length
   // SQLite bounds the parameters and rows of one statement; all events travel as one JSON array.
-  const rows = JSON.stringify(events.map((event) => valuesOf(event, (moment) => moment.getTime())))
+  const rows = JSON.stringify(events.map((event) => valuesOf(event, placeOf(event).bucket, (moment) => moment.getTime())))
   await runSql(
     em,
     `insert into domain_events (${columnNames}, sequence)
@@ -87,9 +91,15 @@ const columns = [
   'updated_at',
 ] as const
 const columnNames = columns.join(', ')
+const postgresqlRow = `(${columns.map(() => '?').join()}, nextval('domain_events_sequence'))`
+
+/** Where an event is kept: by its key, or alone. */
+function placeOf({ orderingKey, id }: RecordedEvent): KeyPlacement {
+  return placeKey(orderingKey ?? id)
+}
 
 /** An event's values in the order of the columns; each dialect has its own way to write a moment. */
-function valuesOf(event: RecordedEvent, write: (moment: Date) => string | number): (string | number | null)[] {
+function valuesOf(event: RecordedEvent, bucket: number, write: (moment: Date) => string | number): (string | number | null)[] {
   const createdAt = write(event.createdAt)
   return [
     event.id,
@@ -99,7 +109,7 @@ function valuesOf(event: RecordedEvent, write: (moment: Date) => string | number
     event.payloadJson,
     JSON.stringify(event.headers),
     event.orderingKey,
-    placeKey(event.orderingKey ?? event.id).bucket,
+    bucket,
     event.schemaVersion,
     event.availableAt === null ? null : write(event.availableAt),
     createdAt,

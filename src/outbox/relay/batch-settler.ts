@@ -1,6 +1,6 @@
 import { toError } from '../../kernel/thrown-error.ts'
 import { errorText, type Settlement, settle } from '../publishing/retry-policy.ts'
-import type { ProgressStore } from '../store/progress-store.ts'
+import type { HeldEvent, ProgressStore } from '../store/progress-store.ts'
 import type { SettlementStore } from '../store/settlement-store.ts'
 import type { EventInHand } from './held-event.ts'
 import type { RelayListeners } from './relay-events.ts'
@@ -43,36 +43,34 @@ export class BatchSettler {
    * Writes the decisions; safe to call again after an error. Resolves to the counts, and to the buckets of events that the
    * fence refused.
    *
-   * @param again after an error it is unknown what was written before, so an event that is gone proves nothing.
+   * @param again after an error it is unknown what was written before.
    */
   async write(settled: readonly SettledEvent[], again: boolean): Promise<{ counts: RelayCounts; lost: number[] }> {
     const published = settled.filter(({ settlement }) => settlement.kind === 'published')
     const retries = settled.flatMap(({ hand, settlement }) => (settlement.kind === 'retry' ? [{ hand, settlement }] : []))
     const letters = settled.flatMap(({ hand, settlement }) => (settlement.kind === 'dead-letter' ? [{ hand, settlement }] : []))
     const lost: number[] = []
-    const noteLost = (all: readonly { hand: EventInHand }[], kept: ReadonlySet<string>) => {
-      for (const { hand } of all) if (!again && !kept.has(hand.id)) lost.push(hand.row.bucket)
+    // After an error an event that is gone proves nothing.
+    const noteLost = (refused: readonly HeldEvent[]) => {
+      if (!again) lost.push(...refused.map(({ bucket }) => bucket))
     }
     if (published.length > 0) {
-      noteLost(
-        published,
-        await this.#progress.markPublished(
-          published.map(({ hand }) => fenceOf(hand)),
-          this.#settings.mark,
-        ),
-      )
+      const fences = published.map(({ hand }) => fenceOf(hand))
+      noteLost(await this.#progress.markPublished(fences, this.#settings.mark))
     }
     if (retries.length > 0) {
       const writes = retries.map(({ hand, settlement: { attempts, delayMs, error } }) => {
         return { ...fenceOf(hand), attempts, delayMs, error: errorText(error) }
       })
-      noteLost(retries, await this.#settlements.markRetries(writes))
+      const kept = await this.#settlements.markRetries(writes)
+      noteLost(writes.filter(({ id }) => !kept.has(id)))
     }
     if (letters.length > 0) {
       const writes = letters.map(({ hand, settlement: { attempts, reason, blocksKey, error } }) => {
         return { ...fenceOf(hand), attempts, reason, blocksKey, error: errorText(error) }
       })
-      noteLost(letters, await this.#settlements.moveToDeadLetters(writes))
+      const kept = await this.#settlements.moveToDeadLetters(writes)
+      noteLost(writes.filter(({ id }) => !kept.has(id)))
     }
     return {
       counts: { published: published.length, retried: retries.length, deadLettered: letters.length },

@@ -201,7 +201,10 @@ export class EventReader {
 
   async #fetch(inHand: readonly EventInHand[], noting: boolean): Promise<Reading> {
     const { events, clock, relay } = this.#parts
-    const request = this.#plan.request(inHand, clock.now())
+    const request = this.#plan.request(
+      inHand.map(({ row }) => row.sequence),
+      clock.now(),
+    )
     const watermark = this.#watermark.value
     const before = clock.now()
     const { rows, redrives } = noting

@@ -172,6 +172,7 @@ export class Relay {
       listeners: this.#listeners,
       rates: () => this.#tally.rates,
     })
+    await engine.events.check()
     await engine.leases.join()
     this.#engine = engine
     return engine

@@ -2,7 +2,7 @@ import type { Dialect } from '../../database/sql.ts'
 import { advisoryLockClass } from '../event/ordering-key.ts'
 import { sqlIsDue } from './due-events.ts'
 import type { OutboxStore } from './outbox-store.ts'
-import { keyIndex, pendingIndex, relaxedCommit, sqlAmong, sqlBy, sqlRows } from './store-sql.ts'
+import { keyIndex, pendingIndex, sqlAmong, sqlBy, sqlRows } from './store-sql.ts'
 import { type EventRow, type StoredEvent, sqlStoredEvent, toStoredEvent } from './stored-event.ts'
 import type { Watermark } from './watermark.ts'
 
@@ -21,8 +21,8 @@ export interface FetchRequest {
   readonly limit: number
   /** Ordering keys to leave out, since they wait. */
   readonly exceptKeys: readonly string[]
-  /** Events to leave out, since they are in hand or wait. */
-  readonly exceptIds: readonly string[]
+  /** Events to leave out by their sequence numbers, since they are in hand. */
+  readonly exceptSequences: readonly bigint[]
 }
 
 /** What a fetch brought. */
@@ -59,27 +59,32 @@ export class EventStore {
    */
   async fetch(request: FetchRequest): Promise<StoredEvent[]> {
     if (request.shares.length === 0) return []
-    const { sql, params } = this.#reading(sqlStoredEvent(this.#dialect), request)
+    const { sql, params } = this.#reading(request)
     return this.#events(sql, params)
   }
 
   /**
-   * Fetches, and on PostgreSQL notes what it found as in the hand of a relay: one round trip for both. Makes no note where some of
-   * the events found must wait or have failed before, for then not all of them will be published together.
+   * Fetches, and on PostgreSQL notes what it found as in the hand of a relay: one round trip for both, by the function
+   * domain_events_fetch. Makes no note where some of the events found must wait or have failed before, for then not all of them will
+   * be published together.
    */
-  async fetchNoting(request: FetchRequest, relay: string): Promise<NotedFetch> {
-    if (this.#dialect === 'sqlite' || request.shares.length === 0) return { rows: await this.fetch(request), redrives: undefined }
-    const { sql, params } = this.#reading('e.*', request)
+  async fetchNoting(request: Omit<FetchRequest, 'exceptKeys' | 'exceptSequences'>, relay: string): Promise<NotedFetch> {
+    const { shares, quota, limit } = request
+    if (this.#dialect === 'sqlite' || shares.length === 0) {
+      return { rows: await this.fetch({ ...request, exceptKeys: [], exceptSequences: [] }), redrives: undefined }
+    }
     const rows = await this.#store.run<EventRow & { redrives: number | null }>(
-      `with e as materialized (${sql}), note as (
-        update outbox_relays set in_flight = array_to_json(array(select cast(e.sequence as text) from e order by e.sequence))
-        where id = ? and (select bool_and(e.last_error is null and (e.available_at is null or e.available_at <= now())) from e)
-          and ${relaxedCommit} returning redrives
-      )
-      select ${sqlStoredEvent(this.#dialect)}, note.redrives from e left join note on true order by e.sequence`,
-      [...params, relay],
+      'select * from domain_events_fetch(?, ?, ?, ?, ?)',
+      [`{${shares.map(({ bucket }) => bucket)}}`, `{${shares.map(({ after }) => after)}}`, ...[quota, limit, relay]],
     )
     return { rows: rows.map(toStoredEvent), redrives: rows[0]?.redrives ?? undefined }
+  }
+
+  /** Finds out whether the database can be asked what a relay asks, before one registers. @throws DataAccessError `MIGRATION_MISSING`. */
+  async check(): Promise<void> {
+    if (this.#dialect === 'sqlite') return
+    // The table first: without any the function is not what to tell of.
+    await this.#store.run(`select from outbox_relays cross join domain_events_fetch('{}', '{}', 0, 0, null) limit 0`)
   }
 
   /** Reads those of these events that are still pending. Relies on the primary key. */
@@ -151,9 +156,10 @@ export class EventStore {
   }
 
   /** The statement of a fetch, and its parameters. */
-  #reading(columns: string, { shares, quota, limit, exceptKeys, exceptIds }: FetchRequest): { sql: string; params: unknown[] } {
+  #reading({ shares, quota, limit, exceptKeys, exceptSequences }: FetchRequest): { sql: string; params: unknown[] } {
+    const columns = sqlStoredEvent(this.#dialect)
     const table = sqlRows(this.#dialect, 's', { bucket: 'int', after: 'bigint' })
-    const except = this.#except(exceptKeys, exceptIds)
+    const except = this.#except(exceptKeys, exceptSequences)
     const rows = JSON.stringify(shares.map(({ bucket, after }) => ({ bucket, after: String(after) })))
     const mine = `status = 'pending' and bucket = s.bucket and sequence > s."after"${except.sql}`
     if (this.#dialect === 'postgresql') {
@@ -180,7 +186,7 @@ export class EventStore {
   }
 
   /** Conditions for what to leave out; subqueries are hashed, so their size costs little per row. */
-  #except(keys: readonly string[], ids: readonly string[]): { sql: string; params: string[] } {
+  #except(keys: readonly string[], sequences: readonly bigint[]): { sql: string; params: string[] } {
     const sql: string[] = []
     const params: string[] = []
     if (keys.length > 0) {
@@ -188,9 +194,10 @@ export class EventStore {
       sql.push(` and (ordering_key is null or ordering_key not in (select k.key from ${rows}))`)
       params.push(JSON.stringify(keys.map((key) => ({ key }))))
     }
-    if (ids.length > 0) {
-      sql.push(` and id not in (select i.id from ${sqlRows(this.#dialect, 'i', { id: 'uuid' })})`)
-      params.push(JSON.stringify(ids.map((id) => ({ id }))))
+    if (sequences.length > 0) {
+      const postgresql = this.#dialect === 'postgresql'
+      sql.push(` and sequence not in (select ${postgresql ? 'unnest(?::bigint[])' : 'value from json_each(?)'})`)
+      params.push(postgresql ? `{${sequences}}` : `[${sequences}]`)
     }
     return { sql: sql.join(''), params }
   }

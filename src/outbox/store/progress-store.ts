@@ -17,14 +17,10 @@ export type MarkMode = 'keep' | 'delete'
 export class ProgressStore {
   readonly #store: OutboxStore
   readonly #dialect: Dialect
-  readonly #held: string
 
   constructor(store: OutboxStore) {
     this.#store = store
     this.#dialect = store.dialect
-    // The fence: of the events in hand those whose bucket still has the epoch under which they were fetched.
-    this.#held = `select s.id from ${sqlRows(this.#dialect, 's', { id: 'uuid', bucket: 'int', epoch: 'bigint' })}
-      join outbox_leases l on l.bucket = s.bucket and l.epoch = s.epoch`
   }
 
   /**
@@ -49,21 +45,51 @@ export class ProgressStore {
   }
 
   /**
-   * Marks or deletes published events in one statement, and resolves to the ids that it could: of the others the lease was
-   * lost. On PostgreSQL it does not wait for the disk: a mark that a crash undoes is only a repetition.
+   * Marks or deletes published events in one statement, and resolves to those that it could not: of these the lease was lost.
+   * On PostgreSQL it does not wait for the disk: a mark that a crash undoes is only a repetition.
    */
-  async markPublished(events: readonly HeldEvent[], mode: MarkMode): Promise<ReadonlySet<string>> {
-    const relaxed = this.#dialect === 'postgresql' ? ` where ${relaxedCommit}` : ''
-    const among = sqlAmong(this.#dialect, 'id', `${this.#held}${relaxed}`)
-    const now = sqlNow(this.#dialect)
-    const by = sqlBy(this.#dialect, keyIndex)
-    const change =
-      mode === 'delete'
-        ? `delete from domain_events${by}`
-        : `update domain_events${by} set status = 'published', published_at = ${now}, updated_at = ${now}, last_error = null`
-    const rows = await this.#store.run<{ id: string }>(`${change} where status = 'pending' and ${among} returning id`, [
-      JSON.stringify(events),
-    ])
+  async markPublished(events: readonly HeldEvent[], mode: MarkMode): Promise<readonly HeldEvent[]> {
+    const marked = await (this.#dialect === 'postgresql'
+      ? this.#markOnPostgresql(events, mode)
+      : this.#markOnSqlite(events, mode))
+    return marked === 'all' ? [] : events.filter(({ id }) => !marked.has(id))
+  }
+
+  /** The ids travel by their buckets, and come back only where some could not be marked: a batch has hundreds. */
+  async #markOnPostgresql(events: readonly HeldEvent[], mode: MarkMode): Promise<ReadonlySet<string> | 'all'> {
+    const among = `select unnest(s.ids) from json_to_recordset(?::json) as s(bucket int, epoch bigint, ids uuid[])
+      join outbox_leases l on l.bucket = s.bucket and l.epoch = s.epoch where ${relaxedCommit}`
+    const [row] = await this.#store.run<{ ids: readonly string[] | null }>(
+      `with marked as (${this.#change(mode)} where status = 'pending' and ${sqlAmong('postgresql', 'id', among)} returning id)
+      select case when count(*) < ? then coalesce(json_agg(id), '[]') end as ids from marked`,
+      [JSON.stringify(byBucket(events)), events.length],
+    )
+    return row?.ids == null ? 'all' : new Set(row.ids)
+  }
+
+  async #markOnSqlite(events: readonly HeldEvent[], mode: MarkMode): Promise<ReadonlySet<string>> {
+    const among = `select s.id from ${sqlRows('sqlite', 's', { id: 'uuid', bucket: 'int', epoch: 'bigint' })}
+      join outbox_leases l on l.bucket = s.bucket and l.epoch = s.epoch`
+    const rows = await this.#store.run<{ id: string }>(
+      `${this.#change(mode)} where status = 'pending' and ${sqlAmong('sqlite', 'id', among)} returning id`,
+      [JSON.stringify(events)],
+    )
     return new Set(rows.map(({ id }) => id))
   }
+
+  #change(mode: MarkMode): string {
+    const by = sqlBy(this.#dialect, keyIndex)
+    if (mode === 'delete') return `delete from domain_events${by}`
+    const now = sqlNow(this.#dialect)
+    return `update domain_events${by} set status = 'published', published_at = ${now}, updated_at = ${now}, last_error = null`
+  }
+}
+
+/** The fence: events count only while their bucket still has the epoch under which they were fetched. */
+function byBucket(events: readonly HeldEvent[]): { bucket: number; epoch: number; ids: string[] }[] {
+  const groups = Map.groupBy(events, ({ bucket, epoch }) => `${bucket} ${epoch}`)
+  return [...groups.values()].map((held) => {
+    const { bucket, epoch } = held[0] as HeldEvent
+    return { bucket, epoch, ids: held.map(({ id }) => id) }
+  })
 }

@@ -59,8 +59,16 @@ class AddRelayProgress extends Migration {
   }
 }
 
+/** Changes nothing here: SQLite has no functions to keep, and both dialects have the same steps, so that `migrate()` tells the same. */
+class AddFetch extends Migration {
+  override up(): void {}
+
+  override down(): void {}
+}
+
 /** The relay's own tables on SQLite. */
 export const relayMigrationsSqlite: readonly MigrationObject[] = [
   { name: 'data-access-002-outbox-relay', class: CreateRelayTables },
   { name: 'data-access-003-relay-progress', class: AddRelayProgress },
+  { name: 'data-access-004-fetch', class: AddFetch },
 ]

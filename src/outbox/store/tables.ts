@@ -5,7 +5,7 @@ import { relayMigrationsPostgresql } from './relay-migrations-postgresql.ts'
 import { relayMigrationsSqlite } from './relay-migrations-sqlite.ts'
 import { OutboxDeadLetter, OutboxFailure, OutboxLease, OutboxRelay } from './relay-tables.ts'
 
-/** The outbox's share of the database: its entities, their migrations, and the names of all its tables. */
+/** The outbox's share of the database: its entities, their migrations, and the names of all its tables and functions. */
 export const outboxTables = {
   entities: [DomainEvent, OutboxLease, OutboxRelay, OutboxFailure, OutboxDeadLetter],
   migrations: {
@@ -13,4 +13,6 @@ export const outboxTables = {
     sqlite: [...outboxMigrationsSqlite, ...relayMigrationsSqlite],
   },
   names: ['domain_events', 'outbox_sequence', 'outbox_leases', 'outbox_relays', 'outbox_failures', 'outbox_dead_letters'],
+  /** On PostgreSQL. */
+  functions: ['domain_events_fetch'],
 } as const

@@ -9,7 +9,7 @@ import { type OutboxUnderTest, openOutbox } from '../../support/outbox-bench.ts'
 import { type ChildOptions, findInversion, readDeliveries, startRelayProcess } from '../../support/relay-process.ts'
 
 const mark = `set status = 'published'`
-const fetch = 'order by e\\.sequence limit'
+const fetch = 'domain_events_fetch|order by e\\.sequence limit'
 
 /** Every step of a batch. */
 const steps: Readonly<Record<string, Partial<ChildOptions>>> = {

@@ -60,7 +60,7 @@ describe('the statements of a relay on SQLite, at 100,000 pending events', () =>
     quota,
     limit: 500,
     exceptKeys,
-    exceptIds: ['id 1', 'id 2'],
+    exceptSequences: [1n, 2n],
   })
   /** The statements that some work sends, with their parameters. */
   const sent = async (work: (store: OutboxStore) => Promise<unknown>) => {

@@ -13,7 +13,7 @@ const everything: FetchRequest = {
   quota: 100,
   limit: 100,
   exceptKeys: [],
-  exceptIds: [],
+  exceptSequences: [],
 }
 
 describe('a fetch that notes what it found, on PostgreSQL', () => {
@@ -47,6 +47,23 @@ describe('a fetch that notes what it found, on PostgreSQL', () => {
     expect(await noted()).toEqual(rows.map(({ sequence }) => sequence))
   })
 
+  test('reads them as a fetch without a note does, to the last column', async () => {
+    const [first, second, third] = await bench.record('a', [{ deep: ['“x”', 1e21] }, 2, 3])
+    await bench.sql("update domain_events set last_error = 'RELAY_CRASHED: relay x', attempts = 2 where id = ?", [first])
+    await bench.sql("update domain_events set available_at = now() - interval '1 hour', headers = ? where id = ?", [
+      '{"a":"b"}',
+      second,
+    ])
+    await bench.sql('update domain_events set ordering_key = null, last_error = ? where id = ?', ['boom', third])
+    const { rows } = await events.fetchNoting(everything, relay)
+    expect(rows).toEqual(await events.fetch(everything))
+    expect(rows.map(({ suspect, attempts, orderingKey }) => ({ suspect, attempts, orderingKey }))).toEqual([
+      { suspect: true, attempts: 2, orderingKey: 'Note:a' },
+      { suspect: false, attempts: 0, orderingKey: 'Note:a' },
+      { suspect: false, attempts: 0, orderingKey: null },
+    ])
+  })
+
   test('brings the events also for a relay that is registered no more, and tells that it noted nothing', async () => {
     const ids = await bench.record('a', [1])
     await bench.sql('delete from outbox_relays')
@@ -70,6 +87,22 @@ describe('a fetch that notes what it found, on PostgreSQL', () => {
     expect(rows).toHaveLength(2)
     expect(redrives).toBeUndefined()
     expect(await noted()).toBeUndefined()
+  })
+
+  test('is missed before a relay registers where its migration has not run', async () => {
+    await bench.sql('drop function domain_events_fetch')
+    await bench.sql("delete from mikro_orm_migrations where name like 'data-access-004%'")
+    await bench.sql('delete from outbox_relays')
+    await bench.record('a', [1])
+    const seen: unknown[] = []
+    const ours = () => bench.outbox.relay({ publisher: ({ payload }) => void seen.push(payload) })
+    const missing = { code: 'MIGRATION_MISSING', message: expect.stringContaining('data.migrate()') }
+    await expect(ours().start()).rejects.toMatchObject(missing)
+    await expect(ours().drain()).rejects.toMatchObject(missing)
+    expect(await bench.sql('select id from outbox_relays')).toEqual([])
+    await bench.data.migrate()
+    await ours().drain()
+    expect(seen).toEqual([1])
   })
 
   test('learns of a redrive that commits while it runs', async () => {
