@@ -79,7 +79,7 @@ export class DataAccess {
 
   /** @internal Use {@link createDataAccess}. */
   constructor(orm: MikroORM, extension: DataAccessExtension, options: CacheOption & WakeOption, owned: boolean) {
-    const { logger, subscriber, wake, events, modules } = extension
+    const { logger, subscriber, wake, events } = extension
     const clock = this.#clock
     explainUnknownEntities(orm)
     this.orm = orm
@@ -89,13 +89,15 @@ export class DataAccess {
     this.#runner = new UnitRunner({ orm, subscriber, events, clock, logger })
     this.outbox = new Outbox({ orm, wake, definitions: events, clock, logger })
     const choice = chooseCache(this.dialect, options.cache)
-    if (choice !== undefined) {
-      const caches = modules.flatMap((module) => module.caches ?? [])
-      const scopeOf = (em: EntityManager) => subscriber.scopeOf(em)
-      this.#cache = openCache({ orm, store: choice.open({ clock, logger }), scopeOf, sweep: choice.sweep, caches, clock, logger })
-      extension.joinCache(this.#cache.participant)
+    const channel = options.wake?.open({ clock, logger })
+    try {
+      this.#cache = choice && this.#openCache(choice)
+    } catch (error) {
+      // Left open it would keep the process alive. Why nothing was opened tells more than a failed close.
+      channel?.close().catch(() => {})
+      throw error
     }
-    wake.join(options.wake?.open({ clock, logger }))
+    wake.join(channel)
   }
 
   /** A fresh entity manager, for reads outside a unit of work. */
@@ -187,6 +189,16 @@ export class DataAccess {
     // Before the pool ends, or a query in between would make a new one. A unit that still runs keeps its connection.
     this.#extension.guard.close()
     await atMost(poolEndMs, this.orm.close(true))
+  }
+
+  #openCache(choice: CacheChoice): Cache {
+    const { logger, subscriber, modules } = this.#extension
+    const caches = modules.flatMap((module) => module.caches ?? [])
+    const scopeOf = (em: EntityManager) => subscriber.scopeOf(em)
+    const [orm, clock] = [this.orm, this.#clock]
+    const cache = openCache({ orm, store: choice.open({ clock, logger }), scopeOf, sweep: choice.sweep, caches, clock, logger })
+    this.#extension.joinCache(cache.participant)
+    return cache
   }
 
   #requireCache(): Cache {

@@ -13,6 +13,7 @@ export const ErrorCodes = [
   'MIGRATION_FAILED',
   'ENTITY_UNKNOWN',
   'ENTITY_NOT_FOUND',
+  'ENTITY_DETACHED',
   'ID_INVALID',
   'CLOSED',
   'TRANSACTION_FORK',

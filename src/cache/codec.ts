@@ -1,25 +1,37 @@
 /** Thrown for a value that cannot be written so that reading gives an equal one back; the reader then does without the cache. */
 export class NotCacheable extends Error {}
 
-/** What stands for a value that JSON does not know: a letter for its kind, and its text. */
-type Tagged = readonly [kind: string, text: unknown]
+/** Where a value stands that JSON does not know: a letter for its kind, and the keys that lead to it. */
+type Place = readonly [kind: string, path: readonly (string | number)[]]
 
-const tag = '$'
+/** Changes with the way in which values are written. */
+export const codecVersion = 2
+
+/** Begins a text with places; JSON begins with nothing like it. */
+const marker = '~'
 
 /**
- * Writes a value of plain data as JSON, with tags for what JSON loses: Date, bigint, binary, undefined, -0, NaN and the
- * infinities. {@link decode} gives an equal value back, every time a new one.
+ * Writes a value of plain data as JSON. What JSON loses stands in it as text or number: Date, bigint, binary, undefined, -0, NaN
+ * and the infinities. A line before it tells the places of these. {@link decode} gives an equal value back, every time a new one.
  *
  * @throws NotCacheable for a function, symbol, class instance or cycle.
  */
 export function encode(value: unknown): string {
-  return JSON.stringify(pack(value, []))
+  const places: Place[] = []
+  const text = JSON.stringify(pack(value, [], [], places))
+  return places.length === 0 ? text : `${marker}${JSON.stringify(places)}\n${text}`
 }
 
 /** Reads what {@link encode} wrote. */
 export function decode(text: string): unknown {
-  const value: unknown = JSON.parse(text)
-  return text.includes(`"${tag}"`) ? unpack(value) : value
+  return decodeFrom(text, 0)
+}
+
+/** Like {@link decode}, for what stands behind something else. */
+export function decodeFrom(text: string, start: number): unknown {
+  if (!text.startsWith(marker, start)) return JSON.parse(text.slice(start))
+  const { line, places } = placesAt(text, start)
+  return restore(JSON.parse(text.slice(start + line.length)), places)
 }
 
 /**
@@ -45,26 +57,30 @@ export function copy(value: unknown): unknown {
   return copied
 }
 
-function pack(value: unknown, above: readonly object[]): unknown {
+function pack(value: unknown, above: readonly object[], path: Place[1], places: Place[]): unknown {
   if (value === null || typeof value === 'string' || typeof value === 'boolean') return value
-  if (typeof value === 'number') {
-    return Number.isFinite(value) && !Object.is(value, -0) ? value : tagged('n', Object.is(value, -0) ? '-0' : String(value))
+  const placed = (kind: string, written: unknown) => {
+    places.push([kind, path])
+    return written
   }
-  if (typeof value === 'bigint') return tagged('i', String(value))
-  if (value === undefined) return tagged('v', 0)
+  if (typeof value === 'number') {
+    if (Number.isFinite(value) && !Object.is(value, -0)) return value
+    return placed('n', Object.is(value, -0) ? '-0' : String(value))
+  }
+  if (typeof value === 'bigint') return placed('i', String(value))
+  if (value === undefined) return placed('v', 0)
   if (typeof value !== 'object') throw new NotCacheable(`A ${typeof value} cannot be cached`)
-  if (value instanceof Date) return tagged('d', value.getTime())
-  if (Buffer.isBuffer(value)) return tagged('b', value.toString('base64'))
-  if (value instanceof Uint8Array) return tagged('u', Buffer.from(value).toString('base64'))
+  if (value instanceof Date) return placed('d', value.getTime())
+  if (Buffer.isBuffer(value)) return placed('b', value.toString('base64'))
+  if (value instanceof Uint8Array) return placed('u', Buffer.from(value).toString('base64'))
   if (above.includes(value)) throw new NotCacheable('A cycle cannot be cached')
-  const path = [...above, value]
-  if (Array.isArray(value)) return value.map((item) => pack(item, path))
+  const inside = [...above, value]
+  if (Array.isArray(value)) return value.map((item, index) => pack(item, inside, [...path, index], places))
   const prototype: unknown = Object.getPrototypeOf(value)
   if (prototype !== null && prototype !== Object.prototype) {
     throw new NotCacheable(`An instance of ${value.constructor.name} cannot be cached`)
   }
-  const packed = Object.fromEntries(Object.entries(value).map(([key, item]) => [key, pack(item, path)]))
-  return tag in packed ? tagged('o', packed) : packed
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, pack(item, inside, [...path, key], places)]))
 }
 
 /** Replaces a property's value. A property named __proto__ is one like any other. */
@@ -73,41 +89,42 @@ function define(object: Record<string, unknown>, key: string, value: unknown): v
   else object[key] = value
 }
 
-function tagged(kind: string, text: unknown): { readonly [tag]: Tagged } {
-  return { [tag]: [kind, text] }
-}
+/** The line of places that was read last: rows of one kind mostly have the same. */
+let last: { readonly line: string; readonly places: readonly Place[] } = { line: `${marker}[]\n`, places: [] }
 
-function unpack(value: unknown): unknown {
-  if (typeof value !== 'object' || value === null) return value
-  return tag in value && !Array.isArray(value) ? untag(value[tag] as Tagged) : unpackItems(value)
+function placesAt(text: string, start: number): typeof last {
+  if (!text.startsWith(last.line, start)) {
+    const line = text.slice(start, text.indexOf('\n', start) + 1)
+    last = { line, places: JSON.parse(line.slice(marker.length)) as readonly Place[] }
+  }
+  return last
 }
 
 /** In place: what JSON.parse has made is nobody else's. */
-function unpackItems(value: object): object {
-  const items = value as Record<string, unknown>
-  for (const key of Object.keys(items)) {
-    const item = items[key]
-    if (typeof item !== 'object' || item === null) continue
-    const unpacked = unpack(item)
-    if (unpacked !== item) define(items, key, unpacked)
+function restore(value: unknown, places: readonly Place[]): unknown {
+  for (const [kind, path] of places) {
+    if (path.length === 0) return restored(kind, value)
+    let holder = value as Record<string, unknown>
+    const end = path.length - 1
+    for (let i = 0; i < end; i++) holder = holder[path[i] as string] as Record<string, unknown>
+    const key = path[end] as string
+    define(holder, key, restored(kind, holder[key]))
   }
   return value
 }
 
-function untag([kind, text]: Tagged): unknown {
+function restored(kind: string, written: unknown): unknown {
   switch (kind) {
     case 'n':
-      return Number(text)
+      return Number(written)
     case 'i':
-      return BigInt(text as string)
+      return BigInt(written as string)
     case 'd':
-      return new Date(text === null ? Number.NaN : (text as number))
+      return new Date(written === null ? Number.NaN : (written as number))
     case 'b':
-      return Buffer.from(text as string, 'base64')
+      return Buffer.from(written as string, 'base64')
     case 'u':
-      return new Uint8Array(Buffer.from(text as string, 'base64'))
-    case 'o':
-      return unpackItems(text as object)
+      return new Uint8Array(Buffer.from(written as string, 'base64'))
     default:
       return undefined
   }

@@ -76,12 +76,13 @@ export class FigureCounter {
 
   /** Tells what the cache had, how much it had not, and how much of what it had is past its ttl. */
   answered(hits: readonly Payload[], misses: number, stale = 0): void {
-    const negative = hits.filter((payload) => payload === negativePayload).length
+    let negative = 0
+    for (const payload of hits) if (payload === negativePayload) negative += 1
     this.hits += hits.length
     this.misses += misses
     this.negative += negative
     this.stale += stale
-    this.listeners.tell('read', { hits: hits.length, misses, negative, stale })
+    if (this.listeners.any) this.listeners.tell('read', { hits: hits.length, misses, negative, stale })
   }
 
   /** Tells of one hit that was at hand in this process. */

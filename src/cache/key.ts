@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { EntityMetadata, EntityProperty, Platform } from '@mikro-orm/core'
+import { codecVersion } from './codec.ts'
 
 /** Longer texts stand in keys as their hash. */
 const longestText = 100
@@ -61,5 +62,6 @@ export function databaseValue(property: EntityProperty, value: unknown, platform
 /** Changes when the way in which an entity's rows are written changes, so that no version reads what another one wrote. */
 export function schemaVersion(meta: EntityMetadata): string {
   const shape = meta.props.map((p) => [p.name, p.kind, p.type, p.fieldNames, p.columnTypes, p.customType?.constructor.name])
-  return createHash('sha256').update(JSON.stringify(shape)).digest('hex').slice(0, 12)
+  const text = JSON.stringify([codecVersion, shape])
+  return createHash('sha256').update(text).digest('hex').slice(0, 12)
 }

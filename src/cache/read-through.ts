@@ -76,7 +76,17 @@ export class ReadThrough {
     return fresh ? this.#readFresh(requests, found, load, figures) : this.#readFound(requests, found, load, figures)
   }
 
-  #readFound(requests: readonly ReadRequest[], found: readonly Found[], load: Load, figures: FigureCounter): Promise<Payload[]> {
+  #readFound(
+    requests: readonly ReadRequest[],
+    found: readonly Found[],
+    load: Load,
+    figures: FigureCounter,
+  ): Payload[] | Promise<Payload[]> {
+    const plain = plainHits(requests, found)
+    if (plain !== undefined) {
+      figures.answered(plain, 0)
+      return plain
+    }
     const hits: Payload[] = []
     const led: Led[] = []
     const stale: StaleEntry[] = []
@@ -163,4 +173,15 @@ export class ReadThrough {
       return undefined
     }
   }
+}
+
+/** The payloads, if all were found and nothing is to be done but to give them. */
+function plainHits(requests: readonly ReadRequest[], found: readonly Found[]): Payload[] | undefined {
+  const payloads: Payload[] = []
+  for (const [index, { staleMs, probe }] of requests.entries()) {
+    const entry = found[index] as Found
+    if (entry.state !== 'hit' || staleMs > 0 || probe > 0) return undefined
+    payloads.push(entry.payload)
+  }
+  return payloads
 }

@@ -14,8 +14,8 @@ const wholeText = /^(0|-?[1-9]\d{0,19})$/
 const decimalText = /^-?\d+(\.\d+)?$/
 
 /**
- * False for what cannot be a key of this kind at all: no row has it, and a database asked for it would refuse, or MikroORM would take
- * an object for a condition.
+ * False for what cannot be a value of this key or unique property at all: no row has it, and a database asked for it would refuse, or
+ * MikroORM would take an object for a condition.
  */
 export function couldBeKey(property: EntityProperty | undefined, value: unknown, dialect: Dialect): boolean {
   if (value === undefined || value === null || isCondition(value)) return false
@@ -34,7 +34,7 @@ export function couldBeKey(property: EntityProperty | undefined, value: unknown,
 }
 
 /** Whether MikroORM would read an object as a condition, `{ $ne: '' }` as "any other", instead of as a value. */
-export function isCondition(value: unknown): boolean {
+function isCondition(value: unknown): boolean {
   if (typeof value !== 'object' || value === null) return false
   const prototype: unknown = Object.getPrototypeOf(value)
   return Array.isArray(value) || prototype === Object.prototype || prototype === null

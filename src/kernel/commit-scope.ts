@@ -49,10 +49,11 @@ export class CommitScope {
 
   /** The items of a journal kept so far, in the order in which they were added; of one layer, if it is named. */
   read<T>(journal: Journal<T>, layer?: ScopeLayer): T[] {
-    return (layer === undefined ? this.#layers : [layer])
-      .flatMap(({ entries }) => entries.filter((entry) => entry.journal === journal))
-      .sort((one, other) => one.position - other.position)
-      .map((entry) => entry.item as T)
+    const kept: ScopeLayer['entries'] = []
+    for (const { entries } of layer === undefined ? this.#layers : [layer]) {
+      for (const entry of entries) if (entry.journal === journal) kept.push(entry)
+    }
+    return kept.sort((one, other) => one.position - other.position).map((entry) => entry.item as T)
   }
 
   /** Whether a unit of work has a savepoint open above a layer. */

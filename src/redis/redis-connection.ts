@@ -29,6 +29,7 @@ export class RedisConnection {
   readonly #logger: Logger
   readonly #breaker: CircuitBreaker
   #client: Promise<RedisClient> | undefined
+  #opened: RedisClient | undefined
   #ready: Promise<void> | undefined
   #lastError: Error | undefined
   #closed = false
@@ -69,16 +70,13 @@ export class RedisConnection {
    */
   async run<T>(what: string, command: (client: RedisClient) => Promise<T>, timeoutMs: number = this.#timeoutMs): Promise<T> {
     if (this.#closed) throw new DataAccessError('CLOSED', `${what} came after the Redis connection was closed`)
-    const client = await this.#open()
+    const client = this.#opened ?? (await this.#open())
     const admission = this.#breaker.admit()
     if (admission === 'refused') throw this.#unavailable(what, 'gave no answer lately and is left alone for a moment')
-    let timer: NodeJS.Timeout | undefined
-    const expiry = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(new Silence(`gave no answer within ${timeoutMs} ms`)), timeoutMs)
-    })
+    const deadline = new Deadline(timeoutMs)
     try {
-      if (client.status !== 'ready') await Promise.race([this.#whenReady(client), expiry])
-      const answer = await Promise.race([command(client), expiry])
+      if (client.status !== 'ready') await deadline.bound(this.#whenReady(client))
+      const answer = await deadline.bound(command(client))
       this.#breaker.succeeded()
       return answer
     } catch (error) {
@@ -90,7 +88,7 @@ export class RedisConnection {
       if (admission === 'probe' && this.#options.client === undefined) reconnect(client)
       throw this.#unavailable(what, error instanceof Silence ? error.message : 'is not connected', error)
     } finally {
-      clearTimeout(timer)
+      deadline.end()
     }
   }
 
@@ -131,8 +129,9 @@ export class RedisConnection {
   }
 
   async #make(): Promise<RedisClient> {
-    if (this.#options.client !== undefined) return this.#options.client
-    const client = await makeRedisClient(this.#options.url as string)
+    const client = this.#options.client ?? (await makeRedisClient(this.#options.url as string))
+    this.#opened = client
+    if (this.#options.client !== undefined) return client
     // Without a listener ioredis prints every failed attempt.
     client.on('error', (error: Error) => {
       if (this.#lastError === undefined) this.#logger.warn(`Redis at ${this.address} is away`, { cause: error.message })
@@ -166,6 +165,28 @@ export class RedisConnection {
 
 /** No answer came: not an error of Redis, but ours. */
 class Silence extends Error {}
+
+/** The one bound of all that a command waits for. */
+class Deadline {
+  readonly #timer: NodeJS.Timeout
+  #reject: ((silence: Silence) => void) | undefined
+
+  constructor(timeoutMs: number) {
+    this.#timer = setTimeout(() => this.#reject?.(new Silence(`gave no answer within ${timeoutMs} ms`)), timeoutMs)
+  }
+
+  /** What it waits for now, or a {@link Silence} when the time is over. */
+  bound<T>(awaited: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.#reject = reject
+      awaited.then(resolve, reject)
+    })
+  }
+
+  end(): void {
+    clearTimeout(this.#timer)
+  }
+}
 
 function startConnecting(client: RedisClient): void {
   if (client.status === 'wait') client.connect().catch(() => undefined) // the error event tells it

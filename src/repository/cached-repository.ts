@@ -39,10 +39,11 @@ export class CachedReads<Entity extends object> {
 
   /** The entity with this id, or null. */
   async get(id: Primary<Entity>, options?: CachedReadOptions): Promise<Entity | null> {
-    // What is at hand is given at once: a wait would cost more than the read.
     if (options === undefined && this.#em === undefined && mayReadCache(this.#orm, this.#rows.meta)) {
-      const row = this.#rows.now(id)
-      if (row !== undefined) return row === null ? null : (this.#rows.hydrate(undefined, row) as Entity)
+      // What is at hand is given at once: a wait would cost more than the read.
+      let row = this.#rows.now(id)
+      if (row === undefined) row = (await this.#rows.byIds([id]))[0]
+      return row == null ? null : (this.#rows.hydrate(undefined, row) as Entity)
     }
     return (await this.getMany([id], options))[0] ?? null
   }

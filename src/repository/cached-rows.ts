@@ -7,7 +7,7 @@ import { databaseValue, rowKey, schemaVersion, uniqueKey, wholeEntityStamp } fro
 import type { Loaded, ReadRequest } from '../cache/load.ts'
 import { type CachePolicy, jitteredTtl, keeping } from '../cache/policy.ts'
 import type { ReadThrough } from '../cache/read-through.ts'
-import { couldBeKey, isCondition } from '../database/key-value.ts'
+import { couldBeKey } from '../database/key-value.ts'
 import { type Dialect, dialectOf } from '../database/sql.ts'
 import { isUuid, Uuid } from '../database/uuid.ts'
 import { DataAccessError } from '../errors.ts'
@@ -84,13 +84,12 @@ export class CachedRows {
   }
 
   /**
-   * False for what cannot be a value of this property at all, such as an object where a text belongs: no row has it. MikroORM would
-   * take an object for a condition, `{ $ne: '' }` for "any other".
+   * False for what cannot be a value of this property at all, such as a text where a number belongs: no row has it. A database would
+   * refuse it, and MikroORM take an object for a condition, `{ $ne: '' }` for "any other".
    */
   couldBeValue(property: string, value: unknown): boolean {
-    if (value === null || value === undefined) return false
-    if (typeof value !== 'object') return typeof value !== 'function' && typeof value !== 'symbol'
-    return this.#objects.includes(property) && !isCondition(value)
+    if (typeof value === 'object' && !this.#objects.includes(property)) return false
+    return couldBeKey(propertyOf(this.meta, property), value, this.#dialect)
   }
 
   /** The row of this id if it is at hand in this process, null for one known not to exist; `undefined` if {@link byIds} must tell. */
@@ -145,9 +144,11 @@ export class CachedRows {
 
   /** A store in this process gives the same row to all its readers, and so they get the same entity. */
   #sharedOf(row: Row): object {
-    const shared = this.#shared.get(row) ?? frozenEntity(this.#make(this.#copy(row)))
-    this.#shared.set(row, shared)
-    return shared
+    const known = this.#shared.get(row)
+    if (known !== undefined) return known
+    const made = frozenEntity(this.#make(this.#copy(row)))
+    this.#shared.set(row, made)
+    return made
   }
 
   /** A copy that shares nothing with the row: what only texts, numbers and the like can be in is not even looked at. */
@@ -186,7 +187,8 @@ export class CachedRows {
   }
 
   #request(key: string): ReadRequest {
-    return { key, stamps: this.#stamps, version: this.#version, ...this.#keeping }
+    const { keepMs, staleMs, probe } = this.#keeping
+    return { key, stamps: this.#stamps, version: this.#version, keepMs, staleMs, probe }
   }
 
   #loaded(found: unknown, keep: boolean): Loaded {

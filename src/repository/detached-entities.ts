@@ -12,6 +12,7 @@ import {
   type New,
   ObjectHydrator,
 } from '@mikro-orm/core'
+import { markDetached } from '../database/detached.ts'
 import { type DetachedShape, detachedShape } from './detached-shape.ts'
 
 /** How the entity managers behind detached results are forked. */
@@ -55,7 +56,9 @@ export class DetachedEntities extends EntityFactory {
     data: EntityData<Entity>,
     options?: FactoryOptions,
   ): New<Entity, Hint> {
-    return super.create<Entity, Hint>(entityName, data, { ...options, merge: false })
+    const entity = super.create<Entity, Hint>(entityName, data, { ...options, merge: false })
+    markDetached(entity)
+    return entity
   }
 
   /** Called by MikroORM for the entity that a relation names. */

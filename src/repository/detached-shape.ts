@@ -1,4 +1,5 @@
 import { Collection, EntityMetadata, type EntityProperty, ReferenceKind } from '@mikro-orm/core'
+import { markDetached } from '../database/detached.ts'
 
 /**
  * How detached entities of one class are made: with plain properties instead of the accessors by which MikroORM tracks managed
@@ -39,6 +40,7 @@ function makePlain(prototype: object, meta: EntityMetadata): void {
     else if (hasSetterAlone(meta.prototype, name)) Object.defineProperty(prototype, name, { value: undefined, writable: true })
   }
   Object.defineProperty(prototype, '__helper', { get: stateOf(meta.prototype, prototype) })
+  markDetached(prototype)
 }
 
 function isCollection({ kind }: EntityProperty): boolean {

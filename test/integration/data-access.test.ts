@@ -116,6 +116,8 @@ describe.each(dialects)('a data access on %s', (dialect) => {
     const { data, close } = await open()
     const unit = data.unitOfWork(async ({ record }) => void record(NoteTagged, 'a', 1))
     await expect(unit).rejects.toMatchObject({ code: 'MIGRATION_MISSING', message: expect.stringContaining('data.migrate()') })
+    const message = expect.stringMatching(/Table "outbox_relays" does not exist.*data\.migrate\(\)/)
+    await expect(data.outbox.relay({ publisher: () => {} }).start()).rejects.toMatchObject({ code: 'MIGRATION_MISSING', message })
     await data.migrate()
     await data.unitOfWork(async ({ record }) => void record(NoteTagged, 'a', 1))
     await close()
@@ -459,6 +461,26 @@ describe('opening a data access', () => {
       message: expect.stringContaining('two cache policies'),
     })
     // A client that was just begun may still be on its way.
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    await expect.poll(() => proxy.open).toBe(0)
+    await proxy.close()
+    await database.close()
+  })
+
+  it('leaves nothing open behind a wake that cannot be opened', async () => {
+    const database = await openTestDatabase('postgresql')
+    const proxy = await openProxyTo(inject('redisUrl'))
+    const opening = createDataAccess({
+      modules: [assessment],
+      database: { url: database.url },
+      cache: redisCache({ url: proxy.url, tier: {} }),
+      wake: {
+        open: () => {
+          throw new Error('no way to wake')
+        },
+      },
+    })
+    await expect(opening).rejects.toThrow('no way to wake')
     await new Promise((resolve) => setTimeout(resolve, 300))
     await expect.poll(() => proxy.open).toBe(0)
     await proxy.close()

@@ -138,6 +138,48 @@ describe.each(cacheCombinations)('detached results on $dialect with the $store s
     expect((await hitOf(Book, book.id)).author.id).toBe(author.id)
   })
 
+  test.each(['related to', 'persisted'] as const)(
+    'that are %s are not inserted again, and nothing else of it is kept',
+    async (how) => {
+      const author = await ground.author()
+      const found = await hitOf(Author, author.id)
+      const before = await ground.fork().count(Book)
+      const writing = ground.fork().transactional(async (em) => {
+        em.create(Book, { author: author.id, title: 'Beside', edition: 1 })
+        if (how === 'persisted') em.persist(found)
+        else em.create(Book, { author: found, title: 'Related', edition: 1 })
+        const refused = { code: 'ENTITY_DETACHED', message: expect.stringContaining('em.getReference(Author, id)') }
+        // Whoever catches it has a transaction of which a part was forgotten.
+        await expect(em.flush()).rejects.toMatchObject(refused)
+      })
+      await expect(writing).rejects.toMatchObject({ code: 'ENTITY_DETACHED' })
+      expect(await ground.fork().count(Book)).toBe(before)
+    },
+  )
+
+  test('that only MikroORM can make are not inserted again either', async () => {
+    const em = ground.fork()
+    const { id } = em.create(PaidPlan, { name: 'paid', price: 5 })
+    await em.flush()
+    await expect(
+      ground
+        .fork()
+        .persist(await hitOf(Plan, id))
+        .flush(),
+    ).rejects.toMatchObject({ code: 'ENTITY_DETACHED' })
+  })
+
+  test('have references that others can be related to', async () => {
+    const author = await ground.author()
+    const em = ground.fork()
+    const first = em.create(Book, { author: author.id, title: 'First', edition: 1 })
+    await em.flush()
+    const { author: reference } = await hitOf(Book, first.id)
+    const second = em.create(Book, { author: reference, title: 'Second', edition: 1 })
+    await em.flush()
+    expect((await hitOf(Book, second.id)).author.id).toBe(author.id)
+  })
+
   test('can be merged into an entity manager: a flush writes what was changed after that', async () => {
     const author = await ground.author({ name: 'before' })
     const em = ground.fork()

@@ -9,7 +9,10 @@ import { dialects, openTestDatabase, type TestDatabase } from '../support/databa
 
 /** Entities of an application that has no uuids. */
 const name = p.string()
-const CounterSchema = defineEntity({ name: 'Counter', properties: { id: p.integer().primary(), name } })
+const CounterSchema = defineEntity({
+  name: 'Counter',
+  properties: { id: p.integer().primary(), name, rank: p.integer().unique().nullable() },
+})
 class Counter extends CounterSchema.class {}
 CounterSchema.setClass(Counter)
 const LedgerSchema = defineEntity({ name: 'Ledger', properties: { id: p.bigint().primary(), name } })
@@ -32,7 +35,11 @@ describe.each(dialects)('keys that are no uuids, on %s', (dialect) => {
   let data: DataAccess
   beforeAll(async () => {
     database = await openTestDatabase(dialect)
-    const modules = [{ name: 'plain', entities, caches: entities.map((entity) => cachePolicy(entity as typeof Counter)) }]
+    const caches = [
+      cachePolicy(Counter, { uniques: ['rank'] }),
+      ...[Ledger, Label, Price].map((entity) => cachePolicy(entity as typeof Ledger)),
+    ]
+    const modules = [{ name: 'plain', entities, caches }]
     data = await createDataAccess({
       modules,
       database: { url: database.url },
@@ -41,7 +48,7 @@ describe.each(dialects)('keys that are no uuids, on %s', (dialect) => {
     await data.migrate()
     await data.orm.schema.update()
     await data.unitOfWork(async ({ em }) => {
-      em.create(Counter, { id: 7, name: 'seven' })
+      em.create(Counter, { id: 7, name: 'seven', rank: 1 })
       em.create(Ledger, { id: 7n, name: 'seven' })
       em.create(Label, { id: '7', name: 'seven' })
       em.create(Price, { id: '7.25', name: 'seven' })
@@ -96,6 +103,17 @@ describe.each(dialects)('keys that are no uuids, on %s', (dialect) => {
       const message = expect.stringContaining(typeof missing === 'string' ? `the id "${missing}"` : `the id ${missing}`)
       await expect(repository().getOrFail(missing as never)).rejects.toMatchObject({ code: 'ENTITY_NOT_FOUND', message })
     })
+  })
+
+  it('a unique number is found, and no query asks for what it cannot be', async () => {
+    const cached = data.cached(Counter)
+    expect((await cached.byUnique('rank', 1))?.name).toBe('seven')
+    expect((await cached.byUnique('rank', '1'))?.name).toBe('seven')
+    await withQueries(async (queries) => {
+      for (const rank of noWhole) expect(await cached.byUnique('rank', rank)).toBeNull()
+      expect(queries.count).toBe(0)
+    })
+    await data.unitOfWork(async (unit) => expect(await unit.cached(Counter).byUnique('rank', 'nope')).toBeNull())
   })
 
   it('an integer has the range of its column, which is larger on SQLite', async () => {

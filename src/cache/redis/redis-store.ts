@@ -2,9 +2,10 @@ import { randomUUID } from 'node:crypto'
 import type { RedisClient } from '../../redis/redis-client.ts'
 import type { RedisConnection } from '../../redis/redis-connection.ts'
 import type { CacheStore, EntryRequest, Fill, Found, LeaseRequest } from '../cache-store.ts'
-import { decode, encode } from '../codec.ts'
+import { encode } from '../codec.ts'
 import { type BusMessage, busChannel } from './invalidation-bus.ts'
 import { withRemedy } from './missing-rights.ts'
+import { ReadRound } from './read-round.ts'
 import { acquireScript, fillScript, openStampScript } from './scripts.ts'
 
 /** How long a commit waits for its invalidation. Reads wait less: they have the database to turn to. */
@@ -13,10 +14,10 @@ const invalidationTimeoutMs = 100
 /** How long the question about health may take: a first connection to a Redis that is well may take longer than a read waits. */
 const pingTimeoutMs = 1000
 
-/** The keys that are read by one command, each with its place among what they hold. */
-interface ReadRound {
-  readonly places: Map<string, number>
-  readonly values: Promise<readonly (string | null)[]>
+/** Reads that are made together, and the one answer to them. */
+interface OpenRound {
+  readonly round: ReadRound
+  readonly answered: Promise<void>
 }
 
 /** Keeps entries in Redis, for all processes that use the same prefix. */
@@ -25,7 +26,7 @@ export class RedisStore implements CacheStore {
   readonly #redis: RedisConnection
   readonly #prefix: string
   readonly #self: string
-  #round: ReadRound | undefined
+  #open: OpenRound | undefined
 
   /** @param self names this process on the bus. */
   constructor(redis: RedisConnection, prefix: string, self: string) {
@@ -36,16 +37,11 @@ export class RedisStore implements CacheStore {
 
   async read(requests: readonly EntryRequest[]): Promise<readonly Found[]> {
     if (requests.length === 0) return []
-    this.#round ??= this.#openRound()
-    const { places, values } = this.#round
-    for (const { key, stamps } of requests) {
-      placeOf(places, key)
-      for (const stamp of stamps) placeOf(places, stamp)
-    }
-    const found = await values
-    const textOfKey = (key: string) => found[places.get(key) as number] ?? undefined
-    const proofOf = proofs(textOfKey)
-    return requests.map((request) => interpret(textOfKey(request.key), proofOf(request)))
+    this.#open ??= this.#openRound()
+    const { round, answered } = this.#open
+    const place = round.add(requests)
+    await answered
+    return requests.map((request, index) => round.answer(request, place + index))
   }
 
   /** Like {@link read}, with the milliseconds that each entry has left, in the same round trip. */
@@ -116,14 +112,15 @@ export class RedisStore implements CacheStore {
   }
 
   /** Gathers what is read until the running code has come to its end, for one command: it costs less than one for each. */
-  #openRound(): ReadRound {
-    const places = new Map<string, number>()
-    const values = new Promise<void>((resolve) => process.nextTick(resolve)).then(() => {
-      this.#round = undefined
-      const keys = Array.from(places.keys(), this.#key)
-      return this.#run('reading the cache', (client) => getAll(client, keys))
-    })
-    return { places, values }
+  #openRound(): OpenRound {
+    const round = new ReadRound(this.#prefix)
+    return { round, answered: this.#ask(round) }
+  }
+
+  async #ask(round: ReadRound): Promise<void> {
+    await new Promise<void>((resolve) => process.nextTick(resolve))
+    this.#open = undefined
+    round.answered(await this.#run('reading the cache', (client) => getAll(client, round.keys)))
   }
 
   async #run<T>(what: string, command: (client: RedisClient) => Promise<T>, timeoutMs?: number): Promise<T> {
@@ -138,7 +135,7 @@ export class RedisStore implements CacheStore {
 }
 
 // Keys of one command must lie on one node of a cluster; commands of one tick travel together anyway.
-async function getAll(client: RedisClient, keys: string[]): Promise<readonly (string | null)[]> {
+function getAll(client: RedisClient, keys: string[]): Promise<readonly (string | null)[]> {
   return client.isCluster ? Promise.all(keys.map((key) => client.get(key))) : client.mget(keys)
 }
 
@@ -148,35 +145,4 @@ async function deleteAll(client: RedisClient, keys: string[]): Promise<void> {
 
 function textOf({ token, version, stamps, payload }: Fill): string {
   return payload === undefined ? '' : `V${token}|${version}|${stamps.join(',')}|${encode(payload)}`
-}
-
-function placeOf(places: Map<string, number>, key: string): void {
-  if (!places.has(key)) places.set(key, places.size)
-}
-
-/** What an entry must say of itself to be a hit: its version and the live values of its stamps, where all of them are there. */
-interface Proof {
-  readonly live: readonly (string | undefined)[]
-  readonly expected: string | undefined
-}
-
-/** Requests that are made together mostly hang on the same stamps, which are then looked up once. */
-function proofs(textOfKey: (key: string) => string | undefined): (request: EntryRequest) => Proof {
-  let last: (EntryRequest & Proof) | undefined
-  return (request) => {
-    if (last !== undefined && last.stamps === request.stamps && last.version === request.version) return last
-    const live = request.stamps.map(textOfKey)
-    const expected = live.includes(undefined) ? undefined : `|${request.version}|${live.join(',')}|`
-    last = { ...request, live, expected }
-    return last
-  }
-}
-
-function interpret(text: string | undefined, { live, expected }: Proof): Found {
-  if (text?.startsWith('L') === true) return { state: 'leased', token: text.slice(1), stamps: live }
-  if (text?.startsWith('V') !== true) return { state: 'absent', seen: undefined }
-  const tokenEnd = text.indexOf('|')
-  const seen = text.slice(1, tokenEnd)
-  if (expected === undefined || !text.startsWith(expected, tokenEnd)) return { state: 'absent', seen }
-  return { state: 'hit', payload: decode(text.slice(tokenEnd + expected.length)), seen, stamps: live as string[] }
 }

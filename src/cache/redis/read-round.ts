@@ -1,0 +1,74 @@
+import type { EntryRequest, Found } from '../cache-store.ts'
+import { decodeFrom } from '../codec.ts'
+
+/** What an entry must say of itself to be a hit: its version and the live values of its stamps, where all of them are there. */
+interface Proof {
+  readonly stamps: readonly string[]
+  readonly version: string
+  readonly live: readonly (string | undefined)[]
+  readonly expected: string | undefined
+}
+
+/** What is read from Redis by one command: the texts of entries and of their stamps. */
+export class ReadRound {
+  readonly keys: string[] = []
+  readonly #prefix: string
+  readonly #places = new Map<string, number>()
+  #lastStamps: readonly string[] | undefined
+  #texts: readonly (string | null)[] = []
+  #proof: Proof | undefined
+
+  /** @param prefix begins every key in Redis. */
+  constructor(prefix: string) {
+    this.#prefix = prefix
+  }
+
+  /** Adds entries and their stamps; gives the place of the first entry, for {@link answer}: the others follow. */
+  add(requests: readonly EntryRequest[]): number {
+    for (const { stamps } of requests) {
+      if (stamps === this.#lastStamps) continue
+      for (const stamp of stamps) this.#place(stamp)
+      this.#lastStamps = stamps
+    }
+    // One that many ask for is read once; those that are asked for together are not looked for among the others.
+    if (requests.length === 1) return this.#place((requests[0] as EntryRequest).key)
+    for (const { key } of requests) this.keys.push(this.#prefix + key)
+    return this.keys.length - requests.length
+  }
+
+  /** Takes what Redis has under {@link keys}. */
+  answered(texts: readonly (string | null)[]): void {
+    this.#texts = texts
+  }
+
+  /** What Redis has for an entry. */
+  answer(request: EntryRequest, place: number): Found {
+    const text = this.#texts[place] ?? ''
+    if (text.startsWith('V')) {
+      const { live, expected } = this.#proofOf(request)
+      const tokenEnd = text.indexOf('|')
+      const seen = text.slice(1, tokenEnd)
+      if (expected === undefined || !text.startsWith(expected, tokenEnd)) return { state: 'absent', seen }
+      return { state: 'hit', payload: decodeFrom(text, tokenEnd + expected.length), seen, stamps: live as string[] }
+    }
+    if (text.startsWith('L')) return { state: 'leased', token: text.slice(1), stamps: this.#proofOf(request).live }
+    return { state: 'absent', seen: undefined }
+  }
+
+  #place(key: string): number {
+    const known = this.#places.get(key)
+    if (known !== undefined) return known
+    const place = this.keys.push(this.#prefix + key) - 1
+    this.#places.set(key, place)
+    return place
+  }
+
+  /** Requests that are made together mostly hang on the same stamps, which are then looked up once. */
+  #proofOf({ stamps, version }: EntryRequest): Proof {
+    if (this.#proof?.stamps === stamps && this.#proof.version === version) return this.#proof
+    const live = stamps.map((stamp) => this.#texts[this.#places.get(stamp) as number] ?? undefined)
+    const expected = live.includes(undefined) ? undefined : `|${version}|${live.join(',')}|`
+    this.#proof = { stamps, version, live, expected }
+    return this.#proof
+  }
+}
