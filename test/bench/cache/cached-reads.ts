@@ -5,7 +5,7 @@ import { redisCache } from '@innovateai/data-access/cache/redis'
 import { Redis } from 'ioredis'
 import { LRUCache } from 'lru-cache'
 import pg from 'pg'
-import { measureReads, readTask } from './measure.ts'
+import { measureReads, readTask, warmUpOf } from './measure.ts'
 
 // Reads of a thousand users. Arguments: contestant, database, Redis, prefix, reads, concurrency.
 const task = readTask()
@@ -35,7 +35,7 @@ const data = await createDataAccess({
 })
 await data.migrate()
 const missing = contestant.endsWith('miss')
-const users = missing ? Math.ceil(task.reads * 1.2) : 1000
+const users = missing ? Math.ceil(task.reads * 1.5) : 1000
 const ids: string[] = []
 for (let made = 0; made < users; made += 500) {
   await data.unitOfWork(async ({ em }) => {
@@ -115,11 +115,8 @@ const contestants: Readonly<Record<string, () => Promise<unknown>>> = {
 await new Promise((resolve) => setTimeout(resolve, 500)) // the connections stand, and the bus beats
 const read = contestants[contestant]
 if (read === undefined) throw new Error(`there is no contestant ${contestant}`)
-await measureReads(
-  task,
-  read,
-  missing ? Math.floor(task.reads / 10) : Math.max(2000, task.reads / 10) / (contestant.endsWith('many') ? 10 : 1),
-)
+const warmUp = missing ? Math.floor(task.reads / 4) : warmUpOf(task.reads) / (contestant.endsWith('many') ? 10 : 1)
+await measureReads(task, read, warmUp)
 await data.close()
 await pool.end()
 redis.disconnect()

@@ -11,7 +11,7 @@ function reader(name: string, contestant: string, reads: number, concurrency: nu
 }
 
 const onRedis = (concurrency: number): Table => {
-  const reads = concurrency === 1 ? 4_000 : 80_000
+  const reads = concurrency === 1 ? 20_000 : 80_000
   const one = (name: string, contestant: string, share = 1, atLeast?: number) =>
     reader(name, contestant, reads * share, concurrency, atLeast)
   return {
@@ -61,8 +61,8 @@ const many: Table = {
 const misses: Table = {
   title: 'Cached reads: miss on Redis, row from PostgreSQL, concurrency 1',
   contestants: [
-    reader('GET, the driver’s find, SET', 'naive miss', 1500, 1),
-    reader('data.cached(User).get', 'redis miss', 1500, 1, 0.77),
+    reader('GET, the driver’s find, SET', 'naive miss', 4000, 1),
+    reader('data.cached(User).get', 'redis miss', 4000, 1, 0.77),
   ],
 }
 

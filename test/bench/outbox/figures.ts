@@ -24,7 +24,7 @@ const measures: Readonly<Record<string, () => Promise<Record<string, number>>>> 
     const plan = new FetchPlan(500)
     plan.own(epochs)
     const shares = [{ bucket: 1, after: 0n }]
-    const rows = await store.fetch({ shares, quota: 2000, limit: 2000, exceptKeys: [], exceptIds: [] })
+    const rows = await store.fetch({ shares, quota: 2000, limit: 2000, exceptKeys: [], exceptSequences: [] })
     plan.parkHead(rows.find(({ orderingKey }) => orderingKey === 'Thing:blocked') ?? fail(), Number.POSITIVE_INFINITY)
     return { ms: await medianMs(fetchBy(plan)) }
   },

@@ -27,7 +27,7 @@ export async function timeUnits(run: () => Promise<unknown>): Promise<Record<str
     }
     await Promise.all(Array.from({ length: Number(concurrency) }, work))
   }
-  await repeat(Math.min(300, count))
+  await repeat(Math.max(2000, count / 4))
   const cpu = process.cpuUsage()
   const started = performance.now()
   await repeat(count)
