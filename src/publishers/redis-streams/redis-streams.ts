@@ -98,10 +98,10 @@ class RedisStreamsPublisher implements Publisher {
           [...streams].map(async ([stream, events]) => {
             const errors = await appendToStream(client, stream, events, this.#bounds).catch((error: unknown) => {
               // A reply concerns this stream alone; anything else is the connection, and so all of them.
-              if (isRedisReply(error)) return events.map(() => error.message)
+              if (isRedisReply(error)) return new Map(events.map((_, index) => [index, error.message]))
               throw error
             })
-            for (const [index, event] of events.entries()) outcomes.set(event, outcomeOf(stream, errors[index]))
+            for (const [index, event] of events.entries()) outcomes.set(event, outcomeOf(stream, errors.get(index)))
           }),
         ),
       )

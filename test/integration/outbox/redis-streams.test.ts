@@ -2,6 +2,7 @@ import { Redis } from 'ioredis'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { Publisher } from '../../../src/outbox/publishing/publisher.ts'
 import { type RedisStreamsOptions, redisStreams } from '../../../src/publishers/redis-streams/redis-streams.ts'
+import { toStreamEntry } from '../../../src/publishers/redis-streams/stream-entry.ts'
 import { contractEvent } from '../../../src/testing/publisher-contract.ts'
 import { dialects, openTestDatabase } from '../../support/databases.ts'
 import { openOutbox } from '../../support/outbox-bench.ts'
@@ -88,6 +89,20 @@ test('of thousands at once those that come again are found wherever they stand',
   const fresh = [...list.keys()].filter((n) => ![0, 999, 1000, 1001, 2499].includes(n))
   expect(await payloads()).toEqual([0, 999, 1000, 1001, 2499, ...fresh])
   expect(await redis.zcard(`${stream}:published`)).toBe(2500)
+})
+
+test('an entry holds every field as it was, whatever text it is', async () => {
+  const awkward = String.raw`"\u0000" \ud800 {}[]`.concat('\u0000\t\n\u2028\u{10ffff} żółć 🦉')
+  const event = {
+    ...contractEvent('k', 0),
+    type: `type ${awkward}`,
+    aggregateId: awkward,
+    headers: { [awkward]: awkward, lone: '\ud800' },
+    payloadJson: JSON.stringify({ [awkward]: [awkward, 12345678901234567890n.toString(), null] }, null, 2),
+  }
+  await open().publish([contractEvent('k', 1), event], context)
+  const [, entry] = await redis.xrange(stream, '-', '+')
+  expect(entry?.[1]).toEqual(Object.entries(toStreamEntry(event)).flat())
 })
 
 test('beyond the window a repetition is appended again, and the remembered ids are bounded', async () => {
