@@ -21,6 +21,7 @@ export async function makeRedisClient(url: string): Promise<RedisClient> {
     enableOfflineQueue: false,
     autoResendUnfulfilledCommands: false,
     maxRetriesPerRequest: 0,
+    autoResubscribe: false,
     connectTimeout: 2000,
     retryStrategy: (times: number) => Math.min(25 * 2 ** times, longestRetryMs),
     // After a failover the old primary answers READONLY: the name leads to the new one.

@@ -71,9 +71,10 @@ export class RedisSubscription {
   }
 }
 
-// Two calls, since the two kinds take different arguments.
+// Of its own accord a client subscribes again without looking at the answer: lost on the way, it would end the process as an
+// unhandled rejection. A cluster looks.
 function copyOf(client: RedisClient): RedisClient {
-  return 'nodes' in client ? client.duplicate() : client.duplicate()
+  return 'nodes' in client ? client.duplicate() : client.duplicate({ autoResubscribe: false })
 }
 
 /** What hears for a client: ioredis keeps that of a cluster to itself. */
