@@ -75,21 +75,26 @@ export class EventReader {
     return [...this.#epochs.keys()]
   }
 
-  /** Reads the next events: what was read ahead, else the parked heads whose time has come and a fetch. */
-  async next(): Promise<Reading> {
-    let ahead = await this.#ahead
+  /** What was read behind the batch before, as far as it may still be published; `undefined` when nothing was, or it is forgotten. */
+  async ahead(): Promise<Reading | undefined> {
+    const ahead = await this.#ahead
     this.#ahead = undefined
+    if (ahead === undefined) return undefined
+    await this.#prepare()
+    if (this.#stale) return undefined
+    // Meanwhile an event of the batch before may have failed; its key is read again once that is settled.
+    const hands = this.#stillOurs(ahead.hands).filter((hand) => !this.#plan.parked.has(laneOf(hand)))
+    // What was lost may be ours again under another epoch.
+    return { hands, more: ahead.more || hands.length < ahead.hands.length }
+  }
+
+  /** Reads the next events, of which none may be published and not marked: the parked heads whose time has come, and a fetch. */
+  async next(): Promise<Reading> {
     await this.#prepare()
     if (this.#stale) {
       // What is dropped unread must be read again: forget how far the plan believes to be.
       this.#plan.rescan()
       this.#stale = false
-      ahead = undefined
-    }
-    if (ahead !== undefined) {
-      const hands = this.#stillOurs(ahead.hands)
-      // What was lost may be ours again under another epoch.
-      return { hands, more: ahead.more || hands.length < ahead.hands.length }
     }
     const heads = await this.#dueHeads()
     // Behind heads that wait a fetch may bring what must not be published yet, and is in nobody's hand.
@@ -121,11 +126,15 @@ export class EventReader {
     return [{ ...first, event: undefined, fault: permanent(fault) }]
   }
 
-  /** Begins to read on behind a batch that is being marked, unless some key waits. */
-  readAhead(batch: readonly EventInHand[]): void {
+  /**
+   * Begins to read on behind a batch while it is published, unless some key waits.
+   *
+   * @param inHand what is not marked yet, the batch included.
+   */
+  readAhead(inHand: readonly EventInHand[]): void {
     if (this.#plan.parked.size > 0) return
     // An error here is met again by the reading that follows.
-    this.#ahead = this.#fetch(batch, false).catch(() => undefined)
+    this.#ahead = this.#fetch(inHand, false).catch(() => undefined)
   }
 
   /** Learns what became of a batch: parks the keys that must wait, and lets go on those that waited for it. */
@@ -134,7 +143,7 @@ export class EventReader {
     for (const { hand, settlement } of settled) {
       if (settlement.kind === 'retry') this.#plan.parkHead(hand.row, now + settlement.delayMs)
       else if (settlement.kind === 'dead-letter' && settlement.blocksKey) this.#plan.block(hand.row)
-      else if (settlement.kind !== 'pause') this.#plan.free(laneOf(hand))
+      else if (settlement.kind !== 'pause') this.#plan.free(laneOf(hand), hand.row.sequence)
     }
     if (untried.length > 0 || settled.some(({ settlement }) => settlement.kind === 'pause')) this.reset()
   }
@@ -190,9 +199,9 @@ export class EventReader {
     if (due.length === 0) return []
     const rows = new Map((await events.fetchByIds(due.map(({ id }) => id))).map((row) => [row.id, row]))
     const heads: StoredEvent[] = []
-    for (const { lane, id } of due) {
+    for (const { lane, id, sequence } of due) {
       const row = rows.get(id)
-      if (row === undefined) this.#plan.free(lane)
+      if (row === undefined) this.#plan.free(lane, sequence)
       else if (row.waitMs > 0) this.#plan.parkHead(row, clock.now() + row.waitMs)
       else heads.push(row)
     }
@@ -201,10 +210,9 @@ export class EventReader {
 
   async #fetch(inHand: readonly EventInHand[], noting: boolean): Promise<Reading> {
     const { events, clock, relay } = this.#parts
-    const request = this.#plan.request(
-      inHand.map(({ row }) => row.sequence),
-      clock.now(),
-    )
+    // What is in hand under an epoch that is over will not be marked: it must come again before what follows it.
+    const held = this.#stillOurs(inHand).map(({ row }) => row.sequence)
+    const request = this.#plan.request(held, clock.now())
     const watermark = this.#watermark.value
     const before = clock.now()
     const { rows, redrives } = noting

@@ -131,9 +131,9 @@ export class FetchPlan {
     for (const row of earlier.toReversed()) this.parkHead(row, now + row.waitMs)
   }
 
-  /** Lets a lane go on behind its head: what was passed over is read again. */
-  free(lane: string): void {
-    const head = this.parked.free(lane)
+  /** Lets a lane go on behind an event, unless it waits for a later one: what was passed over is read again. */
+  free(lane: string, sequence: bigint): void {
+    const head = this.parked.free(lane, sequence)
     if (head !== undefined) this.#rewind(head.bucket, head.sequence)
   }
 

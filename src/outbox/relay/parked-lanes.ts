@@ -35,9 +35,10 @@ export class ParkedLanes {
     this.park(lane, { id: undefined, bucket, sequence: 0n, due: Number.POSITIVE_INFINITY })
   }
 
-  /** Lets a lane go on; resolves to the head it waited for. */
-  free(lane: string): ParkedHead | undefined {
+  /** Lets a lane go on behind an event, unless it waits for a later one; gives back the head it waited for. */
+  free(lane: string, sequence: bigint): ParkedHead | undefined {
     const head = this.#heads.get(lane)
+    if (head === undefined || head.sequence > sequence) return undefined
     this.#heads.delete(lane)
     return head
   }
@@ -54,10 +55,10 @@ export class ParkedLanes {
   }
 
   /** Up to `limit` heads whose time has come, with their lanes. */
-  due(now: number, limit: number): { readonly lane: string; readonly id: string }[] {
-    const found: { lane: string; id: string }[] = []
-    for (const [lane, head] of this.#heads) {
-      if (head.due <= now && head.id !== undefined) found.push({ lane, id: head.id })
+  due(now: number, limit: number): { readonly lane: string; readonly id: string; readonly sequence: bigint }[] {
+    const found: { lane: string; id: string; sequence: bigint }[] = []
+    for (const [lane, { id, sequence, due }] of this.#heads) {
+      if (due <= now && id !== undefined) found.push({ lane, id, sequence })
       if (found.length === limit) break
     }
     return found
@@ -83,7 +84,9 @@ export class ParkedLanes {
     const held = new Map(keys.map((key) => [laneOf({ id: '', orderingKey: key.orderingKey }), key.bucket]))
     const freed: ParkedHead[] = []
     for (const [lane, head] of this.#heads) {
-      if (head.id === undefined && !held.has(lane)) freed.push(this.free(lane) as ParkedHead)
+      if (head.id !== undefined || held.has(lane)) continue
+      this.#heads.delete(lane)
+      freed.push(head)
     }
     for (const [lane, bucket] of held) this.hold(lane, bucket)
     return freed
@@ -91,6 +94,6 @@ export class ParkedLanes {
 
   /** Forgets the lanes of buckets that are ours no longer. */
   keepOnly(buckets: ReadonlySet<number>): void {
-    for (const [lane, head] of this.#heads) if (!buckets.has(head.bucket)) this.free(lane)
+    for (const [lane, head] of this.#heads) if (!buckets.has(head.bucket)) this.#heads.delete(lane)
   }
 }

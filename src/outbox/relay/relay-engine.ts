@@ -10,7 +10,7 @@ import { ProgressStore } from '../store/progress-store.ts'
 import type { RelayRates } from '../store/relay-rates.ts'
 import { SettlementStore } from '../store/settlement-store.ts'
 import { writeThrough } from '../store/write-through.ts'
-import { BatchSettler, type RelayCounts } from './batch-settler.ts'
+import { BatchSettler, type RelayCounts, type SettledEvent } from './batch-settler.ts'
 import { BucketLeases } from './bucket-leases.ts'
 import { EventReader } from './event-reader.ts'
 import type { EventInHand } from './held-event.ts'
@@ -54,7 +54,10 @@ export class RelayEngine {
   readonly #reader: EventReader
   readonly #publisher: WavePublisher
   readonly #settler: BatchSettler
-  #inHand = 0
+  #batch: readonly EventInHand[] = []
+  /** Of the batch before, while it is being marked. */
+  #unmarked: readonly EventInHand[] = []
+  #marking: Promise<RelayCounts> = Promise.resolve(nothing)
 
   constructor(parts: RelayEngineParts) {
     const { store, settings, definitions, listeners, rates, clock, logger } = parts
@@ -93,7 +96,7 @@ export class RelayEngine {
 
   /** Events in hand at this moment. */
   get inHand(): number {
-    return this.#inHand
+    return this.#batch.length + this.#unmarked.length
   }
 
   /** The buckets that the last step looked at; those that are leased may have become more since. */
@@ -102,14 +105,20 @@ export class RelayEngine {
   }
 
   /**
-   * Publishes one batch: fetch, waves, mark.
+   * Publishes one batch: fetch, waves, mark. A full one is marked while the next is published, which is read meanwhile.
    *
    * @param deadline aborts when the relay must stop now.
    * @throws what the database throws; what was published and not marked then is published again.
    */
   async step(deadline: AbortSignal): Promise<Step> {
     if (this.outage.open) return { kind: 'paused', waitMs: this.outage.waitMs, error: this.outage.error }
-    const { hands, more, redrives } = await this.#reader.next()
+    const ahead = await this.#reader.ahead()
+    if (ahead === undefined || ahead.hands.length === 0) {
+      const counts = await this.marked()
+      if (counts.published > 0) return { kind: 'busy', counts }
+    }
+    // What is not marked yet would be read again.
+    const { hands, more, redrives } = ahead ?? (await this.#reader.next())
     if (hands.length === 0) return more ? { kind: 'busy', counts: nothing } : { kind: 'idle', dueInMs: this.#reader.dueInMs }
     const batch = await this.#reader.choose(hands, this.outage.probing)
     if (batch.length < hands.length) this.#reader.reset()
@@ -119,11 +128,22 @@ export class RelayEngine {
       // A probe is noted as nobody's: while the publisher is away it is always the same event, and killed relays would be blamed
       // on it. One that kills is found by the first try after the restart, which is no probe.
       const known = this.outage.probing ? await this.#note([]) : ((whole ? redrives : undefined) ?? (await this.#note(batch)))
-      if (this.#reader.redriven(known)) return { kind: 'busy', counts: nothing }
+      if (this.#reader.redriven(known)) return { kind: 'busy', counts: await this.marked() }
       return await this.#publish(batch, more && whole, deadline)
     } finally {
       this.#hold([])
     }
+  }
+
+  /**
+   * Waits until all that was published is marked; resolves to the counts of what no step has told.
+   *
+   * @throws what the database throws.
+   */
+  async marked(): Promise<RelayCounts> {
+    const marking = this.#marking
+    this.#marking = Promise.resolve(nothing)
+    return marking
   }
 
   /** Forgets what was read ahead: the next step reads anew. */
@@ -133,6 +153,7 @@ export class RelayEngine {
 
   async #publish(batch: readonly EventInHand[], readAhead: boolean, deadline: AbortSignal): Promise<Step> {
     const admission = this.outage.admit()
+    if (readAhead) this.#reader.readAhead([...this.#unmarked, ...batch])
     const { tried, untried } = await publishInWaves(
       batch,
       (wave) => this.#publishWave(wave, deadline),
@@ -140,24 +161,45 @@ export class RelayEngine {
     )
     const settled = this.#settler.decide(tried)
     const pause = settled.find(({ settlement }) => settlement.kind === 'pause')
-    this.#reader.settled(settled, untried)
-    if (readAhead && untried.length === 0) this.#reader.readAhead(batch)
-    const { counts, lost } = await writeThrough({
-      write: (again) => this.#settler.write(settled, again),
-      worthwhile: () => batch.some(({ row }) => this.leases.safe(row.bucket)),
-      clock: this.#parts.clock,
-      deadline,
-      onFailure: (error) => this.#parts.logger.warn('The relay could not mark what it published; it tries again', { error }),
-    })
-    if (lost.length > 0) this.#leaseLost(lost)
-    this.#settler.tell(settled)
+    // Before anything that the database may fail: a probe whose end is not told would be followed by others without a wait.
     if (pause?.settlement.kind === 'pause') this.outage.began(admission, pause.settlement.error, deadline.aborted)
     else if (tried.length > 0) this.outage.ended()
+    this.#reader.settled(settled, untried)
+    const well = untried.length === 0 && settled.every(({ settlement: { kind } }) => kind === 'published')
+    // Were this batch marked and the one before not, an event would come again after its successor.
+    let counts = await this.marked()
+    this.#mark(settled, deadline)
+    if (!(well && readAhead)) counts = sum(counts, await this.marked())
     // What waits for its next try, or for the publisher, is in nobody's hand: a crash meanwhile is not its doing.
     if (settled.some(({ settlement: { kind } }) => kind === 'retry' || kind === 'pause')) await this.#note([])
     // Untouched since too little was left of the lease: let the renewal come first.
     if (tried.length === 0) await this.#parts.clock.wait(this.leases.intervalMs / 4, deadline).catch(() => {})
     return { kind: 'busy', counts }
+  }
+
+  /** Begins to write down what became of a batch; {@link marked} tells its end. */
+  #mark(settled: readonly SettledEvent[], deadline: AbortSignal): void {
+    this.#unmarked = settled.map(({ hand }) => hand)
+    this.#hold([])
+    const write = async () => {
+      try {
+        const { counts, lost } = await writeThrough({
+          write: (again) => this.#settler.write(settled, again),
+          worthwhile: () => settled.some(({ hand }) => this.leases.safe(hand.row.bucket)),
+          clock: this.#parts.clock,
+          deadline,
+          onFailure: (error) => this.#parts.logger.warn('The relay could not mark what it published; it tries again', { error }),
+        })
+        if (lost.length > 0) this.#leaseLost(lost)
+        this.#settler.tell(settled)
+        return counts
+      } finally {
+        this.#unmarked = []
+        this.#hold(this.#batch)
+      }
+    }
+    this.#marking = write()
+    this.#marking.catch(() => {})
   }
 
   /** Resolves to the redrives since the relay registered. */
@@ -178,8 +220,8 @@ export class RelayEngine {
   }
 
   #hold(batch: readonly EventInHand[]): void {
-    this.#inHand = batch.length
-    this.leases.hold(batch.map(({ row }) => row.bucket))
+    this.#batch = batch
+    this.leases.hold([...batch, ...this.#unmarked].map(({ row }) => row.bucket))
   }
 
   #leaseLost(buckets: readonly number[]): void {
@@ -188,5 +230,13 @@ export class RelayEngine {
       { buckets, code: 'OUTBOX_LEASE_LOST' },
     )
     this.#parts.listeners.tell('leaseLost', { buckets })
+  }
+}
+
+function sum(one: RelayCounts, other: RelayCounts): RelayCounts {
+  return {
+    published: one.published + other.published,
+    retried: one.retried + other.retried,
+    deadLettered: one.deadLettered + other.deadLettered,
   }
 }

@@ -38,8 +38,9 @@ export async function keepPublishing(
 ): Promise<void> {
   let pollMs = poll.min
   let failures = 0
-  while (!stopping.aborted) {
+  for (;;) {
     try {
+      if (stopping.aborted) return void (await engine.marked())
       const step = await engine.step(deadline)
       if (failures > 0) listeners.tell('resumed', { cause: 'database' })
       failures = 0

@@ -1,4 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
+import { Client } from 'pg'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { type OutboxEvent, type Publisher, permanent, unavailable } from '../../../src/outbox/publishing/publisher.ts'
 import type { RelayEvents } from '../../../src/outbox/relay/relay-events.ts'
@@ -108,6 +109,49 @@ describe.each(dialects)('a relay on %s', (dialect) => {
     expect(seen.find((event) => event.payload === 2)?.attempt).toBe(3)
     expect(told.map((event) => event.attempts)).toEqual([1, 2])
     expect(relay.status()).toMatchObject({ published: 4, retried: 2, deadLettered: 0, state: 'stopped' })
+  })
+
+  test('an event that fails after the next batch was read holds back those of its key in it', async () => {
+    for (const round of [1, 2, 3]) for (const key of ['a', 'b', 'c', 'd']) await bench.record(key, [`${key}${round}`])
+    let failures = 1
+    const publisher = async (event: OutboxEvent) => {
+      if (event.payload === 'a1' && failures-- > 0) {
+        // Longer than a fetch takes by far.
+        await new Promise((resolve) => setTimeout(resolve, 300))
+        throw new Error('not now')
+      }
+      seen.push(event)
+    }
+    const relay = bench.outbox.relay({ publisher, batchSize: 4, ...timing, publishTimeout: 3000, lease: 15_000, retry })
+    await relay.start()
+    await until(() => seen.length === 12)
+    await relay.stop()
+    for (const key of ['a', 'b', 'c', 'd']) {
+      expect(payloads().filter((payload) => String(payload).startsWith(key))).toEqual([1, 2, 3].map((round) => `${key}${round}`))
+    }
+    expect(relay.status()).toMatchObject({ published: 12, retried: 1 })
+    expect((await bench.rows()).every(({ status }) => status === 'published')).toBe(true)
+  })
+
+  test('a batch is marked while the next is published, and a stop waits for both', async () => {
+    await bench.record('a', [1, 2, 3, 4, 5, 6])
+    const gate = Promise.withResolvers<void>()
+    const publisher = async (event: OutboxEvent) => {
+      if (event.payload === 4) await gate.promise
+      seen.push(event)
+    }
+    const relay = bench.outbox.relay({ publisher, batchSize: 2 })
+    await relay.start()
+    const statuses = async () => (await bench.rows()).map(({ status }) => status)
+    await until(async () => (await statuses()).filter((status) => status === 'published').length === 2)
+    await until(() => relay.status().inHand === 2)
+    expect(payloads()).toEqual([1, 2, 3])
+    const stopped = relay.stop()
+    gate.resolve()
+    await stopped
+    expect(payloads()).toEqual([1, 2, 3, 4])
+    expect(await statuses()).toEqual(['published', 'published', 'published', 'published', 'pending', 'pending'])
+    expect(relay.status()).toMatchObject({ inHand: 0, published: 4 })
   })
 
   test('what waits for its next try is noted as in hand no more', async () => {
@@ -423,4 +467,69 @@ describe.each(dialects)('a relay on %s', (dialect) => {
     for (const options of bad)
       expect(() => bench.outbox.relay({ publisher: collect, ...options } as never)).toThrow('OPTION_INVALID')
   })
+})
+
+test('a mark that has to wait holds up all but one batch, on PostgreSQL', async () => {
+  const database = await openTestDatabase('postgresql')
+  const bench = await openOutbox(database.url)
+  const other = new Client({ connectionString: database.url })
+  await other.connect()
+  try {
+    await bench.record('a', [1, 2, 3, 4, 5, 6, 7])
+    const seen: unknown[] = []
+    await other.query('begin; select id from domain_events order by sequence limit 1 for update')
+    const relay = bench.outbox.relay({ publisher: (event: OutboxEvent) => void seen.push(event.payload), batchSize: 2 })
+    await relay.start()
+    await until(() => seen.length === 4)
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    expect(seen).toEqual([1, 2, 3, 4])
+    expect(relay.status()).toMatchObject({ inHand: 4, published: 0 })
+    await other.query('rollback')
+    await until(() => relay.status().published === 7)
+    await relay.stop()
+    expect(seen).toEqual([1, 2, 3, 4, 5, 6, 7])
+  } finally {
+    await other.end()
+    await bench.close()
+    await database.close()
+  }
+})
+
+test('what cannot be marked, since its bucket was away meanwhile, comes again before what follows it, on PostgreSQL', async () => {
+  const database = await openTestDatabase('postgresql')
+  const bench = await openOutbox(database.url)
+  const other = new Client({ connectionString: database.url })
+  await other.connect()
+  try {
+    for (const round of [1, 2, 3, 4]) for (const key of ['a', 'b']) await bench.record(key, [`${key}${round}`])
+    const seen: unknown[] = []
+    const gate = Promise.withResolvers<void>()
+    const publisher = async (event: OutboxEvent) => {
+      if (event.payload === 'b1') await gate.promise
+      seen.push(event.payload)
+    }
+    const relay = bench.outbox.relay({ publisher, batchSize: 2, publishTimeout: 8000, lease: 16_000 })
+    const lost: unknown[] = []
+    relay.on('leaseLost', ({ buckets }) => lost.push(...buckets))
+    await relay.start()
+    await until(() => relay.status().inHand === 2)
+    const lease = 'outbox_leases where bucket = (select bucket from domain_events order by sequence limit 1)'
+    await other.query(`update ${lease.replace(' where', ' set owner = null, leased_until = null, epoch = epoch + 1 where')}`)
+    await until(async () => (await other.query(`select owner from ${lease}`)).rows[0].owner !== null)
+    // Marks of the first batch wait here.
+    await other.query('begin; select id from domain_events where payload::text = \'"b1"\' for update')
+    gate.resolve()
+    await until(() => seen.includes('b2'))
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    await other.query('rollback')
+    await until(async () => (await bench.rows()).every(({ status }) => status === 'published'))
+    await relay.stop()
+    expect(seen.filter((payload) => String(payload).startsWith('a'))).toEqual(['a1', 'a1', 'a2', 'a3', 'a4'])
+    expect(seen.filter((payload) => String(payload).startsWith('b'))).toEqual(['b1', 'b2', 'b3', 'b4'])
+    expect(lost).not.toEqual([])
+  } finally {
+    await other.end()
+    await bench.close()
+    await database.close()
+  }
 })

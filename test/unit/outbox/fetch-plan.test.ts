@@ -83,16 +83,24 @@ describe('fetch plan', () => {
       { key: 'b', bucket: 1, head: 7n },
     ])
     plan.meet([row(2, 'a'), row(3, 'a')], 1)
-    expect(plan.parked.due(1, 10)).toEqual([{ lane: 'key a', id: 'id-2' }])
-    plan.free('key a')
+    expect(plan.parked.due(1, 10)).toEqual([{ lane: 'key a', id: 'id-2', sequence: 2n }])
+    plan.free('key a', 2n)
     expect(afterOf(plan)).toBe(1n)
   })
 
   test('a key that goes on is read from its head again', () => {
     const plan = openPlan()
     plan.take([row(3, 'a', 1, 50), row(9, 'b')], plan.request([], 1), 1, far)
-    plan.free('key a')
+    plan.free('key a', 3n)
     expect(afterOf(plan)).toBe(2n)
+  })
+
+  test('a key that waits for a later event goes on waiting', () => {
+    const plan = openPlan()
+    plan.take([row(3, 'a', 1, 50), row(9, 'b')], plan.request([], 1), 1, far)
+    plan.free('key a', 2n)
+    expect(plan.parked.has('key a')).toBe(true)
+    expect(afterOf(plan)).toBe(far)
   })
 
   test('what is in hand is left out', () => {

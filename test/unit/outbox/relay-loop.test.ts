@@ -31,6 +31,7 @@ test('the longest wait between two polls is shorter while a wake channel is not 
   const engine = {
     step: async () => ({ kind: 'idle', dueInMs: Number.POSITIVE_INFINITY }),
     reset: () => {},
+    marked: async () => {},
   } as unknown as RelayEngine
   await keepPublishing(
     {
