@@ -11,8 +11,14 @@ interface PgClient {
 /** PostgreSQL ends a statement after this part of the limit, so that its refusal comes while somebody still waits. */
 const serverShare = 0.9
 
+/** So much longer than the server may take for a statement we wait for its answer, in ms. */
+const graceMs = 5000
+
 /** Statements that take time. Those that begin and end transactions go as they are. */
 const bounded = /^\s*(select|with|insert|update|delete)\b/i
+
+/** What `setTimeout` takes. */
+const longestTimerMs = 2_147_483_647
 
 const limits = new AsyncLocalStorage<number>()
 
@@ -26,15 +32,18 @@ export function withAnswersWithin<Result>(ms: number, work: () => Promise<Result
   return limits.run(ms, work)
 }
 
-/** Makes a client of the pool keep the limit under which it is asked. */
+/**
+ * Makes a client of the pool keep the limit under which it is asked. Without one it waits five seconds longer than the
+ * `statement_timeout` of its connection, where there is one: a server that has not even refused by then is out of reach.
+ */
 export function limitAnswers(client: PgClient): void {
   const query = client.query.bind(client)
   const ownMs = client.connectionParameters?.statement_timeout || Number.POSITIVE_INFINITY
   client.query = (...args) => {
-    const ms = limits.getStore()
-    if (ms === undefined) return query(...args)
-    const answer = askWithin(Math.min(ownMs, Math.floor(ms * serverShare)), query, args)
-    if (!(answer instanceof Promise)) return answer
+    const limit = limits.getStore()
+    const ms = limit ?? ownMs + graceMs
+    const answer = limit === undefined ? query(...args) : askWithin(Math.min(ownMs, Math.floor(limit * serverShare)), query, args)
+    if (!(answer instanceof Promise) || ms > longestTimerMs) return answer
     const expiry = setTimeout(() => {
       const message = `PostgreSQL did not answer within ${ms} ms, so the connection was given up; see that it and the network are up`
       client.connection?.stream?.destroy(Object.assign(new Error(message), { code: 'ETIMEDOUT' }))

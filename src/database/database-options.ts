@@ -24,7 +24,7 @@ export interface DatabaseOptions {
    */
   readonly url?: string | undefined
   readonly pool?: PoolOptions
-  /** PostgreSQL's statement_timeout in ms. Default: the server's. */
+  /** PostgreSQL's statement_timeout in ms; five seconds later an answer that did not come is waited for no longer. Default: the server's. */
   readonly statementTimeoutMs?: number
   /** Handed to the driver as they are: `pg` pool options, or `better-sqlite3` options. */
   readonly driverOptions?: Readonly<Record<string, unknown>>

@@ -8,6 +8,7 @@ interface PgPool {
   on(event: 'connect', listener: (client: PgClient) => void): void
 }
 interface PgClient {
+  readonly connection?: { readonly stream?: { destroy(error: unknown): void } }
   query(...args: unknown[]): unknown
   once(event: 'end', listener: () => void): void
 }
@@ -29,6 +30,7 @@ export async function returnLostConnections(connection: Connection): Promise<voi
     saveRoundTrips(client)
     refuseAbortedCommit(client)
     limitAnswers(client)
+    endWithoutRollback(client)
     let release: Release = () => {}
     // The pool sets a new function at each checkout; the holder may call it after we have.
     Object.defineProperty(client, 'release', {
@@ -45,4 +47,16 @@ export async function returnLostConnections(connection: Connection): Promise<voi
     })
     client.once('end', () => release(new Error('The connection has ended')))
   })
+}
+
+/** Ends a connection whose `rollback` got no answer, as within the application's own `query_timeout`: nobody else can use it. */
+function endWithoutRollback(client: PgClient): void {
+  const query = client.query.bind(client)
+  client.query = (...args) => {
+    const answer = query(...args)
+    if (args[0] === 'rollback' && answer instanceof Promise) {
+      answer.catch((error: unknown) => client.connection?.stream?.destroy(error))
+    }
+    return answer
+  }
 }
