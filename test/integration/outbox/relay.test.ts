@@ -495,6 +495,32 @@ test('a mark that has to wait holds up all but one batch, on PostgreSQL', async 
   }
 })
 
+test('an event that was in hand in a crash is tried once all before it is marked, on PostgreSQL', async () => {
+  const database = await openTestDatabase('postgresql')
+  const bench = await openOutbox(database.url)
+  const other = new Client({ connectionString: database.url })
+  await other.connect()
+  try {
+    for (const key of ['a', 'b', 'c', 'd']) await bench.record(key, [key])
+    await other.query("update domain_events set attempts = 1, last_error = 'RELAY_CRASHED' where payload::text = '\"c\"'")
+    const seen: unknown[] = []
+    await other.query('begin; select id from domain_events order by sequence limit 1 for update')
+    const relay = bench.outbox.relay({ publisher: (event: OutboxEvent) => void seen.push(event.payload), batchSize: 2 })
+    await relay.start()
+    await until(() => seen.length === 2)
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    expect(seen).toEqual(['a', 'b'])
+    await other.query('rollback')
+    await until(() => relay.status().published === 4)
+    await relay.stop()
+    expect(seen).toEqual(['a', 'b', 'c', 'd'])
+  } finally {
+    await other.end()
+    await bench.close()
+    await database.close()
+  }
+})
+
 test('what cannot be marked, since its bucket was away meanwhile, comes again before what follows it, on PostgreSQL', async () => {
   const database = await openTestDatabase('postgresql')
   const bench = await openOutbox(database.url)
