@@ -52,7 +52,7 @@ export class EventReader {
   readonly #unread: UnreadTypes
   #syncAt = 0
   #redrives = 0
-  #meetsRedriven = false
+  #meetsEarlier = false
   #epochs: ReadonlyMap<number, number> = new Map()
   #ahead: Promise<Reading | undefined> | undefined
   #stale = false
@@ -83,7 +83,7 @@ export class EventReader {
     await this.#prepare()
     if (this.#stale) return undefined
     // Meanwhile an event of the batch before may have failed; its key is read again once that is settled.
-    const hands = this.#stillOurs(ahead.hands).filter((hand) => !this.#plan.parked.has(laneOf(hand)))
+    const hands = this.#stillOurs(ahead.hands).filter((hand) => !this.#plan.parked.waits(laneOf(hand), hand.row.sequence))
     // What was lost may be ours again under another epoch.
     return { hands, more: ahead.more || hands.length < ahead.hands.length }
   }
@@ -155,7 +155,7 @@ export class EventReader {
   redriven(redrives: number): boolean {
     if (redrives === this.#redrives) return false
     this.#redrives = redrives
-    this.#meetsRedriven = true
+    this.#meetsEarlier = true
     this.reset()
     return true
   }
@@ -163,6 +163,8 @@ export class EventReader {
   /** Forgets what was read and not published, and how far was read. */
   reset(): void {
     this.#stale = true
+    // What is forgotten may come before a head that waits, which would hide it.
+    this.#meetsEarlier = true
   }
 
   /** Brings up to date whose events may be read, before any of them is. */
@@ -173,7 +175,7 @@ export class EventReader {
     // Not in the first reading after a wait: the event that ended it would wait for this.
     if (gained || (clock.now() >= this.#syncAt && !this.#waited)) await this.#sync()
     this.#waited = false
-    if (this.#meetsRedriven) await this.#meetRedriven()
+    if (this.#meetsEarlier) await this.#meetEarlier()
   }
 
   /** Learns which keys dead letters hold, of redrives, and how far the sequence is; resolves to whether there may be more to read. */
@@ -186,11 +188,11 @@ export class EventReader {
     return freed || redriven
   }
 
-  /** Finds the redriven letters that come before heads which wait: they would not be read before the head's time. */
-  async #meetRedriven(): Promise<void> {
+  /** Finds what comes before heads which wait, redriven or forgotten: it would not be read before the head's time. */
+  async #meetEarlier(): Promise<void> {
     const earlier = await this.#parts.events.fetchEarlier(this.#plan.parked.places())
     this.#plan.meet(earlier, this.#parts.clock.now())
-    this.#meetsRedriven = false
+    this.#meetsEarlier = false
   }
 
   async #dueHeads(): Promise<EventInHand[]> {

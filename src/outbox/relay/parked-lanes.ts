@@ -26,6 +26,12 @@ export class ParkedLanes {
     return this.#heads.has(lane)
   }
 
+  /** Whether an event has to wait, for itself or one before it. */
+  waits(lane: string, sequence: bigint): boolean {
+    const head = this.#heads.get(lane)
+    return head !== undefined && head.sequence <= sequence
+  }
+
   park(lane: string, head: ParkedHead): void {
     this.#heads.set(lane, head)
   }

@@ -121,11 +121,9 @@ export class RelayEngine {
     const { hands, more, redrives } = ahead ?? (await this.#reader.next())
     if (hands.length === 0) return more ? { kind: 'busy', counts: nothing } : { kind: 'idle', dueInMs: this.#reader.dueInMs }
     const batch = await this.#reader.choose(hands, this.outage.probing)
-    if (batch.length < hands.length) {
-      this.#reader.reset()
-      // What one that kills is tried behind would come again with each crash.
-      await this.#marking
-    }
+    if (batch.length < hands.length) this.#reader.reset()
+    // What one that kills is tried behind would come again with each crash.
+    if (batch.length < hands.length || batch.some(({ row }) => row.suspect)) await this.#marking
     this.#hold(batch)
     try {
       const whole = batch.length === hands.length

@@ -82,7 +82,11 @@ export async function publishAllDue({ engine, clock, settings }: DrainParts, sig
   const sum = { published: 0, retried: 0, deadLettered: 0 }
   let outages = 0
   for (;;) {
-    const step = await engine.step(signal)
+    const step = await engine.step(signal).catch(async (error: unknown) => {
+      // Its buckets go back then, and would go before it is marked.
+      await engine.marked().catch(() => {})
+      throw error
+    })
     signal.throwIfAborted()
     if (step.kind === 'busy') {
       sum.published += step.counts.published
