@@ -117,8 +117,9 @@ export class RelayEngine {
       const counts = await this.marked()
       if (counts.published > 0) return { kind: 'busy', counts }
     }
-    // What is not marked yet would be read again.
-    const { hands, more, redrives } = ahead ?? (await this.#reader.next())
+    // What is not marked yet would be read again; nothing read ahead is no sign that nothing is due: there may be more buckets since.
+    const reading = ahead !== undefined && ahead.hands.length > 0 ? ahead : await this.#reader.next()
+    const { hands, more, redrives } = reading
     if (hands.length === 0) return more ? { kind: 'busy', counts: nothing } : { kind: 'idle', dueInMs: this.#reader.dueInMs }
     const batch = await this.#reader.choose(hands, this.outage.probing)
     if (batch.length < hands.length) this.#reader.reset()

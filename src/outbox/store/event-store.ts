@@ -98,29 +98,34 @@ export class EventStore {
   }
 
   /**
-   * Reads what is pending before these heads in their keys: redriven letters. Relies on domain_events_pending_index, and reads each
-   * bucket once, up to the last of the heads.
+   * Reads what is pending before these heads in their keys. Relies on domain_events_pending_index, and looks once at what each bucket
+   * has up to the last of the heads, and for each at one head.
    */
   async fetchEarlier(heads: readonly HeadPlace[]): Promise<StoredEvent[]> {
     if (heads.length === 0) return []
-    const places = sqlRows(this.#dialect, 'p', { key: 'text', bucket: 'int', head: 'bigint' })
-    const rows = JSON.stringify(heads.map(({ head, ...place }) => ({ ...place, head: String(head) })))
-    const buckets = `(select p.bucket, max(p.head) as head from ${places} group by p.bucket) as b`
-    return this.#dialect === 'postgresql'
-      ? // Offset 0 keeps the planner from reading the whole table for a hash join.
-        this.#events(
-          `select ${sqlStoredEvent(this.#dialect)} from ${buckets} cross join lateral (
-            select * from domain_events where status = 'pending' and bucket = b.bucket and sequence < b.head offset 0
-          ) as e
-          join ${places} on p.key = e.ordering_key and e.sequence < p.head order by e.sequence`,
-          [rows, rows],
-        )
-      : this.#events(
-          `select ${sqlStoredEvent(this.#dialect)} from ${buckets} cross join domain_events as e${sqlBy(this.#dialect, pendingIndex)}
-            on e.status = 'pending' and e.bucket = b.bucket and e.sequence < b.head
-          join ${places} on p.key = e.ordering_key and e.sequence < p.head order by e.sequence`,
-          [rows, rows],
-        )
+    const lasts = new Map<number, bigint>()
+    for (const { bucket, head } of heads) if (head > (lasts.get(bucket) ?? 0n)) lasts.set(bucket, head)
+    const buckets = sqlRows(this.#dialect, 'b', { bucket: 'int', last: 'bigint' })
+    const bucketRows = JSON.stringify([...lasts].map(([bucket, last]) => ({ bucket, last: String(last) })))
+    const columns = sqlStoredEvent(this.#dialect)
+    if (this.#dialect === 'postgresql') {
+      // A look into one value, and no join: PostgreSQL does not know how many heads there are, and would compare each row with each.
+      return this.#events(
+        `select ${columns} from ${buckets} cross join lateral (
+          select * from domain_events where status = 'pending' and bucket = b.bucket and sequence < b.last
+            and sequence < (?::jsonb ->> ordering_key)::bigint offset 0
+        ) as e order by e.sequence`,
+        [bucketRows, JSON.stringify(Object.fromEntries(heads.map(({ key, head }) => [key, String(head)])))],
+      )
+    }
+    return this.#events(
+      `with heads as materialized (select * from ${sqlRows(this.#dialect, 's', { key: 'text', head: 'bigint' })})
+      select ${columns} from ${buckets}
+        cross join domain_events as e${sqlBy(this.#dialect, pendingIndex)}
+          on e.status = 'pending' and e.bucket = b.bucket and e.sequence < b.last
+        cross join heads as p on p.key = e.ordering_key and e.sequence < p.head order by e.sequence`,
+      [JSON.stringify(heads.map(({ key, head }) => ({ key, head: String(head) }))), bucketRows],
+    )
   }
 
   /**

@@ -33,8 +33,9 @@ export function sqlRows(dialect: Dialect, alias: string, columns: Readonly<Recor
   if (dialect === 'postgresql') {
     return `json_to_recordset(?::json) as ${alias}(${entries.map(([name, type]) => `"${name}" ${type}`).join(', ')})`
   }
+  // Cast, for only what has a column's own type is found by an index on it, or compared with one that SQLite makes for a join.
   const read = ([name, type]: [string, SqlType]) =>
-    type === 'int' || type === 'bigint' ? `cast(value ->> '${name}' as integer) as "${name}"` : `value ->> '${name}' as "${name}"`
+    `cast(value ->> '${name}' as ${type === 'uuid' || type === 'text' ? 'text' : 'integer'}) as "${name}"`
   return `(select ${entries.map(read).join(', ')} from json_each(?)) as ${alias}`
 }
 

@@ -121,6 +121,11 @@ describe('the statements of a relay on SQLite, at 100,000 pending events', () =>
       expect.stringMatching(/^SEARCH domain_events USING INDEX \S+ \(bucket=\? AND sequence>\?\)$/),
       expect.stringMatching(/^SEARCH e USING INDEX \S+ \(bucket=\? AND sequence>\? AND sequence<\?\)$/),
     ])
+    const earlier = await planOf((recording) =>
+      new EventStore(recording).fetchEarlier([{ key: 'Note:7', bucket: 7, head: 900n }]),
+    )
+    // Of the heads, which are as many as keys that wait, each event is compared with its own alone.
+    expect(earlier).toContainEqual(expect.stringMatching(/^SEARCH p USING AUTOMATIC \w*\s?COVERING INDEX \(key=\?/))
     const works: Readonly<Record<string, (recording: OutboxStore) => Promise<unknown>>> = {
       fetch: (recording) => new EventStore(recording).fetch(requestOf(0, ['Note:1'])),
       'fetch by id': (recording) => new EventStore(recording).fetchByIds(['id 7']),
