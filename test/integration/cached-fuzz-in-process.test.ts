@@ -22,13 +22,14 @@ function ownRedis(): string {
 const timeout = 60_000 + numRuns * 1000
 
 describe.each([
-  { store: 'memory', processes: 1 },
-  { store: 'redis', processes: 2 },
-] as const)('caches of $processes processes with the $store store', ({ store, processes }) => {
+  { store: 'memory', processes: 1, copies: false, whose: '' },
+  { store: 'redis', processes: 2, copies: false, whose: '' },
+  { store: 'redis', processes: 2, copies: true, whose: ', and copies in each' },
+] as const)('caches of $processes processes with the $store store$whose', ({ store, processes, copies, whose }) => {
   test('whatever waits, fails, crashes and is flushed: no read gives less than what was committed before it began', {
     timeout,
   }, async () => {
-    const world = await FuzzWorld.open(store, processes, ownRedis())
+    const world = await FuzzWorld.open(store, processes, ownRedis(), copies)
     opened.push(() => world.close())
     const client = new Redis(ownRedis())
     opened.push(async () => client.disconnect())
@@ -43,8 +44,8 @@ describe.each([
       compared += one.compared
       expect(one.complaints).toEqual([])
     }
-    await fc.assert(fc.asyncProperty(fuzzSteps(processes, 12), holds), { numRuns })
-    console.log(`fuzz with the ${store} store: ${compared} answers compared in ${cases} cases, 0 stale`)
+    await fc.assert(fc.asyncProperty(fuzzSteps(processes, 12, copies), holds), { numRuns })
+    console.log(`fuzz with the ${store} store${whose}: ${compared} answers compared in ${cases} cases, 0 stale`)
     expect(compared).toBeGreaterThan(numRuns)
   })
 })

@@ -7,9 +7,10 @@ import { assessment, User } from '../../src/assessment/index.ts'
 import { redisCache } from '../../src/cache/redis/redis-cache.ts'
 import { createDataAccess } from '../../src/data-access.ts'
 import { silentLogger } from '../../src/kernel/logger.ts'
-import { type FuzzObservation, type FuzzOptions, staleReads, startFuzzProcess } from '../support/cache-fuzz.ts'
+import { checkReads, type FuzzObservation, type FuzzOptions, startFuzzProcess } from '../support/cache-fuzz.ts'
 import { openTestDatabase } from '../support/databases.ts'
 import { openTestRedis } from '../support/redis.ts'
+import { openProxyTo, type TcpProxy } from '../support/tcp-proxy.ts'
 
 const forMs = process.env.SOAK === '1' ? 300_000 : 5_000
 const atOnce = 3
@@ -20,81 +21,120 @@ afterEach(async () => {
 })
 
 test('the check of the fuzz finds a stale read, and only such a one', () => {
-  const commit = (version: number, at: number): FuzzObservation => ({ kind: 'committed', id: 'a', version, at })
-  const read = (version: number, at: number): FuzzObservation => ({ kind: 'read', id: 'a', version, at })
-  expect(staleReads([commit(1, 10), read(1, 11), read(2, 12), commit(2, 20), read(1, 20)]).stale).toEqual([])
-  expect(staleReads([read(1, 21), commit(2, 20), commit(1, 10)]).stale).toHaveLength(1)
+  const commit = (version: number, at: number, by = 1): FuzzObservation => ({ kind: 'committed', by, id: 'a', version, at })
+  const read = (version: number, at: number, by = 1): FuzzObservation => ({ kind: 'read', by, id: 'a', version, at })
+  const staleOf = (observations: FuzzObservation[], copiesMs?: number) => checkReads(observations, copiesMs).stale.length
+  expect(staleOf([commit(1, 10), read(1, 11), read(2, 12), commit(2, 20), read(1, 20)])).toBe(0)
+  expect(staleOf([read(1, 21), commit(2, 20), commit(1, 10)])).toBe(1)
+  // With copies another process may follow later, but not this one, and no more than so long.
+  expect(staleOf([commit(1, 1000), commit(2, 5000), read(1, 5999, 2), read(1, 4000)], 1)).toBe(0)
+  expect(staleOf([commit(1, 1000), commit(2, 5000), read(1, 5001)], 1)).toBe(1)
+  expect(staleOf([commit(1, 1000), commit(2, 5000), read(1, 6001, 2)], 1)).toBe(1)
+  expect(staleOf([commit(1, 1000), commit(2, 5000), read(0, 5001, 2)], 1)).toBe(1)
 })
 
-test('readers, writers, crashes and flushes in several processes: no read gives less than what was committed before it began', {
-  timeout: forMs + 120_000,
-}, async () => {
-  const database = await openTestDatabase('postgresql')
-  opened.push(() => database.close())
-  const redis = await openTestRedis()
-  opened.push(() => redis.close())
-  const data = await createDataAccess({
-    ...{ modules: [assessment], database: { url: database.url }, logger: silentLogger },
-    cache: redisCache({ url: redis.url, prefix: redis.prefix, timeoutMs: 5000 }),
-  })
-  opened.push(() => data.close())
-  await data.migrate()
-  const users = await data.unitOfWork(async ({ em }) =>
-    Array.from({ length: 5 }, (_, number) => em.create(User, { email: `${number}@fuzz.example`, name: '0' })),
-  )
-  const options: FuzzOptions = {
-    ...{ url: database.url, redisUrl: redis.url, prefix: redis.prefix },
-    users: users.map(({ id, email }) => ({ id, email })),
-  }
-  const observations: FuzzObservation[] = []
-  const children = new Set<ChildProcess>()
-  const start = async () => {
-    children.add(await startFuzzProcess(options, (seen) => observations.push(...seen)))
-  }
-  const crash = async (child: ChildProcess) => {
-    children.delete(child)
-    if (child.exitCode !== null || child.signalCode !== null) return
-    const ended = once(child, 'exit')
-    child.kill('SIGKILL')
-    await ended
-  }
-  opened.push(() => Promise.all([...children].map(crash)))
-  await Promise.all(Array.from({ length: atOnce }, start))
-
-  const client = new Redis(redis.url)
-  opened.push(async () => client.disconnect())
-  const end = Date.now() + forMs
-  let [crashes, flushes] = [0, 0]
-  const flush = async () => {
-    while (Date.now() < end) {
-      await delay(Math.random() * 400)
-      for await (const keys of client.scanStream({ match: `${redis.prefix}*`, count: 1000 })) {
-        if (keys.length > 0) await client.unlink(keys)
+test.each([
+  { how: 'without copies' },
+  // Shorter than the network is away at times.
+  { how: 'with copies in each process', copiesMs: 300 },
+])(
+  'readers, writers, crashes, flushes and a bad network in several processes $how: no read gives less than it must',
+  {
+    timeout: forMs + 120_000,
+  },
+  async ({ copiesMs }) => {
+    const database = await openTestDatabase('postgresql')
+    opened.push(() => database.close())
+    const redis = await openTestRedis()
+    opened.push(() => redis.close())
+    const data = await createDataAccess({
+      ...{ modules: [assessment], database: { url: database.url }, logger: silentLogger },
+      cache: redisCache({ url: redis.url, prefix: redis.prefix, timeoutMs: 5000 }),
+    })
+    opened.push(() => data.close())
+    await data.migrate()
+    const users = await data.unitOfWork(async ({ em }) =>
+      Array.from({ length: 5 }, (_, number) => em.create(User, { email: `${number}@fuzz.example`, name: '0' })),
+    )
+    const options: Omit<FuzzOptions, 'redisUrl'> = {
+      ...{ url: database.url, prefix: redis.prefix },
+      users: users.map(({ id, email }) => ({ id, email })),
+      ...(copiesMs === undefined ? {} : { copiesMs }),
+    }
+    const observations: FuzzObservation[] = []
+    const atHand = new Map<number, number>()
+    const running = new Map<ChildProcess, TcpProxy>()
+    let processes = 0
+    const start = async () => {
+      const proxy = await openProxyTo(redis.url)
+      const number = processes++
+      const child = await startFuzzProcess({ ...options, redisUrl: proxy.url }, (report) => {
+        observations.push(...report.observations)
+        atHand.set(number, report.atHand)
+      })
+      running.set(child, proxy)
+    }
+    const crash = async (child: ChildProcess) => {
+      const proxy = running.get(child)
+      running.delete(child)
+      if (child.exitCode === null && child.signalCode === null) {
+        const ended = once(child, 'exit')
+        child.kill('SIGKILL')
+        await ended
       }
-      flushes += 1
+      await proxy?.close()
     }
-  }
-  const crashAndStart = async () => {
-    while (Date.now() < end) {
-      await delay(500 + Math.random() * 1000)
-      const [victim] = children
-      if (victim !== undefined) await crash(victim)
-      crashes += 1
-      await start()
-    }
-  }
-  await Promise.all([flush(), crashAndStart()])
-  await Promise.all([...children].map(crash))
+    opened.push(() => Promise.all([...running.keys()].map(crash)))
+    await Promise.all(Array.from({ length: atOnce }, start))
 
-  const { stale, checked } = staleReads(observations)
-  const commits = observations.length - checked
-  console.log(
-    `fuzz: ${checked} reads checked against ${commits} commits, ${crashes} crashes, ${flushes} flushes, ${stale.length} stale`,
-  )
-  expect(stale).toEqual([])
-  expect(observations.filter(({ version }) => version < 0)).toEqual([])
-  expect(checked).toBeGreaterThan(100)
-  expect(commits).toBeGreaterThan(10)
-  expect(crashes).toBeGreaterThan(0)
-  expect(flushes).toBeGreaterThan(0)
-})
+    const client = new Redis(redis.url)
+    opened.push(async () => client.disconnect())
+    const end = Date.now() + forMs
+    let [crashes, flushes, cuts] = [0, 0, 0]
+    const flush = async () => {
+      while (Date.now() < end) {
+        await delay(Math.random() * 400)
+        for await (const keys of client.scanStream({ match: `${redis.prefix}*`, count: 1000 })) {
+          if (keys.length > 0) await client.unlink(keys)
+        }
+        flushes += 1
+      }
+    }
+    const crashAndStart = async () => {
+      while (Date.now() < end) {
+        await delay(500 + Math.random() * 1000)
+        const [victim] = running.keys()
+        if (victim !== undefined) await crash(victim)
+        crashes += 1
+        await start()
+      }
+    }
+    const disturb = async () => {
+      while (Date.now() < end) {
+        await delay(Math.random() * 500)
+        const proxies = [...running.values()]
+        const proxy = proxies[Math.floor(Math.random() * proxies.length)]
+        if (Math.random() < 0.5) proxy?.cut()
+        else proxy?.stall()
+        await delay(Math.random() * 500)
+        proxy?.resume()
+        cuts += 1
+      }
+    }
+    await Promise.all([flush(), crashAndStart(), disturb()])
+    await Promise.all([...running.keys()].map(crash))
+
+    const { stale, checked, latestMs } = checkReads(observations, copiesMs)
+    const commits = observations.length - checked
+    const copied = [...atHand.values()].reduce((sum, each) => sum + each, 0)
+    console.log(
+      `fuzz: ${checked} reads (${copied} from copies) checked against ${commits} commits, ${crashes} crashes, ${flushes} flushes, ${cuts} cuts and stalls, ${stale.length} stale; copies at most ${latestMs} ms behind`,
+    )
+    expect(stale).toEqual([])
+    expect(observations.filter(({ version }) => version < 0)).toEqual([])
+    expect(checked).toBeGreaterThan(100)
+    expect(commits).toBeGreaterThan(10)
+    expect(Math.min(crashes, flushes, cuts)).toBeGreaterThan(0)
+    expect(copied > 0).toBe(copiesMs !== undefined)
+  },
+)

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { EntityManager } from '@mikro-orm/core'
 import { rowKey, shapeStamp, uniqueKey, wholeEntityStamp } from '../../src/cache/key.ts'
 import { Author, Book, booksOf, countBooks, latestBook } from './cache-entities.ts'
+import { copiesMs } from './cache-fuzz-copies.ts'
 import { type FuzzStep, sizes } from './cache-fuzz-steps.ts'
 import { type FuzzProcess, type FuzzWorld, fuzzAuthors } from './cache-fuzz-world.ts'
 import { History, later, type Moment, type Value } from './history.ts'
@@ -40,6 +41,8 @@ export class FuzzCase {
   readonly #emails = Array.from({ length: sizes.emails }, (_, index) => `${index}-${randomUUID()}@fuzz.dev`)
   /** Up to when everybody must know what was committed. */
   #announced: Moment = new Map()
+  /** When it was announced: who keeps copies and has not heard of it knows it later. */
+  #announcements: { readonly moment: Moment; readonly at: number }[] = []
   #writes: Write[] = []
   #reading = 0
   #version = 0
@@ -69,8 +72,11 @@ export class FuzzCase {
     await this.#world.sweep()
     await this.#losses.flushAll()
     await this.#lookAround()
-    this.#announced = this.#history.moment()
-    for (const process of this.#world.processes) process.known = this.#announced
+    this.#announce(this.#history.moment())
+    for (const process of this.#world.processes) {
+      process.copies?.lose(false)
+      process.known = this.#announced
+    }
   }
 
   async #do(step: FuzzStep): Promise<void> {
@@ -99,16 +105,20 @@ export class FuzzCase {
         return this.#world.replace(step.process, this.#announced)
       case 'sweep':
         await this.#world.sweep()
-        this.#announced = this.#history.moment()
+        this.#announce(this.#history.moment())
         return
       case 'pass':
         return clock.advance(step.ms)
+      case 'hear':
+        return processes[step.process]?.copies?.hear()
+      case 'deaf':
+        return processes[step.process]?.copies?.lose(step.begins)
     }
   }
 
   #read(by: FuzzProcess, { what, of, fresh, mishap }: Step<'read'>): void {
     by.gates.mishap = mishap
-    const known = later(this.#announced, by.known)
+    const known = later(this.#knownTo(by), by.known)
     this.#reading += 1
     this.#ask(by, what, of, fresh)
       .then(
@@ -246,7 +256,7 @@ export class FuzzCase {
       if (write.by.gates.dead) continue
       write.by.known = later(write.by.known, write.moment)
       const acknowledged = this.#unacknowledged(write.by) === write.unacknowledgedBefore
-      if (acknowledged) this.#announced = later(this.#announced, write.moment)
+      if (acknowledged) this.#announce(write.moment)
     }
     this.#writes = this.#writes.filter(({ ended }) => !ended)
   }
@@ -279,7 +289,10 @@ export class FuzzCase {
 
   async #end(): Promise<void> {
     const { processes, clock } = this.#world
-    for (const { gates } of processes) gates.away = false
+    for (const { gates, copies } of processes) {
+      gates.away = false
+      copies?.lose(false)
+    }
     for (let wait = 0; this.#reading + this.#writes.length > 0 && wait < mostWaits; wait++) {
       for (const { gates } of processes) for (const { resume } of gates.parked.splice(0)) resume()
       await clock.advance(50)
@@ -288,7 +301,8 @@ export class FuzzCase {
     if (this.#reading + this.#writes.length > 0)
       this.complaints.push(`${this.#reading} reads and ${this.#writes.length} writes hang`)
     await this.#world.sweep()
-    this.#announced = this.#history.moment()
+    this.#announce(this.#history.moment())
+    for (const { copies } of processes) while (copies?.upToDate === false) copies.hear()
     for (const [process, by] of processes.entries()) {
       for (const what of ['rows', 'rows', 'email', 'books', 'latest', 'count'] as const) {
         for (let of = 0; of < sizes.emails; of++)
@@ -299,6 +313,18 @@ export class FuzzCase {
     for (let wait = 0; this.#reading > 0 && wait < mostWaits; wait++) await clock.advance(50)
     await this.#lookAround()
     await this.#world.bury()
+  }
+
+  #announce(moment: Moment): void {
+    this.#announced = later(this.#announced, moment)
+    this.#announcements.push({ moment: this.#announced, at: this.#world.clock.now() })
+  }
+
+  /** What a process must know that others did: with copies, what it has heard, and what is older than any copy. */
+  #knownTo({ copies }: FuzzProcess): Moment {
+    if (copies === undefined || copies.upToDate) return this.#announced
+    const oldest = this.#world.clock.now() - copiesMs
+    return this.#announcements.findLast(({ at }) => at <= oldest)?.moment ?? new Map()
   }
 
   /** Keys of every kind. */

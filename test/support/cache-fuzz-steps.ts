@@ -36,6 +36,10 @@ export type FuzzStep =
   | { readonly kind: 'crash'; readonly process: number }
   | { readonly kind: 'sweep' }
   | { readonly kind: 'pass'; readonly ms: number }
+  /** A process with copies hears what another one expired. */
+  | { readonly kind: 'hear'; readonly process: number }
+  /** Or it hears nothing any more, without knowing it. */
+  | { readonly kind: 'deaf'; readonly process: number; readonly begins: boolean }
 
 /** How many there are of each that steps choose from. */
 export const sizes = { authors: 3, emails: 4, books: 4 } as const
@@ -55,9 +59,9 @@ const races = [
 
 /**
  * Steps of so many processes, which mostly meet at one row: single ones, and races of a slow reader with a writer and others who
- * read. Crashes and sweeps only where there are several processes.
+ * read. Crashes and sweeps only where there are several processes, and news of others only where there are copies.
  */
-export function fuzzSteps(processes: number, longest: number): fc.Arbitrary<FuzzStep[]> {
+export function fuzzSteps(processes: number, longest: number, withCopies = false): fc.Arbitrary<FuzzStep[]> {
   const process = fc.nat(processes - 1)
   const any = mostly(0, fc.nat(11))
   type Choice = fc.Arbitrary<number>
@@ -80,7 +84,11 @@ export function fuzzSteps(processes: number, longest: number): fc.Arbitrary<Fuzz
     only(1, fc.record({ kind: fc.constant('crash' as const), process })),
     only(1, fc.constant({ kind: 'sweep' as const })),
   ]
-  const step = fc.oneof(...alone, ...(processes > 1 ? together : []))
+  const news = [
+    only(4, fc.record({ kind: fc.constant('hear' as const), process })),
+    only(1, fc.record({ kind: fc.constant('deaf' as const), process, begins: fc.boolean() })),
+  ]
+  const step = fc.oneof(...alone, ...(processes > 1 ? together : []), ...(withCopies ? news : []))
 
   const some = fc.array(step, { maxLength: 1 })
   const [here, never] = [fc.constant(0), fc.constant(undefined)]
@@ -100,9 +108,23 @@ export function fuzzSteps(processes: number, longest: number): fc.Arbitrary<Fuzz
       { weight: 1, arbitrary: fc.tuple(begun, quick, quick, outage(true), changes(never), quick, outage(false), some, quick) },
     )
   })
+  // Copies made while their own process commits what replaces them, or long on their way to one that hears nothing.
+  const copying = fc.tuple(process, process).map(([by, other]): FuzzStep[] => {
+    const look = (mishap?: Mishap): FuzzStep => ({ kind: 'read', process: by, what: 'row', of: 0, fresh: false, mishap })
+    const rename = (process: number, mishap?: Mishap): FuzzStep => {
+      return { kind: 'write', process, what: 'rename', of: 0, to: 0, rollsBack: false, mishap }
+    }
+    const goOn: FuzzStep = { kind: 'resume', which: 0 }
+    return [
+      ...[look(), rename(by, { call: 'invalidate', what: 'waits', when: 'before' }), look(), look(), goOn, look()],
+      ...[{ kind: 'deaf', process: by, begins: true } as const, { kind: 'pass', ms: 300 } as const],
+      ...[look({ call: 'read', what: 'waits', when: 'after' }), rename(other), { kind: 'pass', ms: 300 } as const, goOn, look()],
+    ]
+  })
   const scene: fc.Arbitrary<FuzzStep[]> = fc.oneof(
     step.map((one) => [one]),
     race.map((parts) => [...parts].flat()),
+    ...(withCopies ? [copying] : []),
   )
   return fc.array(scene, { minLength: 1, maxLength: longest, size: 'max' }).map((scenes) => scenes.flat())
 }

@@ -3,10 +3,12 @@ import type { CacheStore } from '../../src/cache/cache-store.ts'
 import { InvalidationLog } from '../../src/cache/invalidation-log.ts'
 import { InvalidationSweep } from '../../src/cache/invalidation-sweep.ts'
 import { cachePolicy } from '../../src/cache/policy.ts'
+import type { RedisStore } from '../../src/cache/redis/redis-store.ts'
 import { runSql } from '../../src/database/sql.ts'
 import { silentLogger } from '../../src/kernel/logger.ts'
 import { ManualClock } from '../../src/testing/manual-clock.ts'
 import { Author, Book, booksOf, countBooks, latestBook } from './cache-entities.ts'
+import { FuzzCopies } from './cache-fuzz-copies.ts'
 import { type CacheGround, openCacheGround, type StoreName, sweepSpace } from './cache-ground.ts'
 import { Gates } from './gates.ts'
 import type { Moment } from './history.ts'
@@ -19,6 +21,8 @@ const fuzzBooks = cachePolicy(Book, { ttl: 1, serveStale: 60_000 })
 export interface FuzzProcess {
   readonly ground: CacheGround
   readonly gates: Gates
+  /** Where processes have some. */
+  readonly copies: FuzzCopies | undefined
   /** Up to when it knows what was committed. */
   known: Moment
 }
@@ -29,16 +33,23 @@ export class FuzzWorld {
   readonly processes: FuzzProcess[] = []
   readonly #gates: Gates[] = []
   readonly #stores: CacheStore[] = []
+  readonly #copies: FuzzCopies[] = []
   readonly #dead: FuzzProcess[] = []
   #first: CacheGround | undefined
 
-  static async open(store: StoreName, processes: number, redisUrl: string): Promise<FuzzWorld> {
+  static async open(store: StoreName, processes: number, redisUrl: string, withCopies = false): Promise<FuzzWorld> {
     const world = new FuzzWorld()
     const around = (inner: CacheStore) => {
       const gates = new Gates()
       world.#gates.push(gates)
       world.#stores.push(inner)
-      return gated(inner, gates)
+      if (!withCopies) return gated(inner, gates)
+      const copies: FuzzCopies = new FuzzCopies(
+        gatedBelow(inner as RedisStore, gates, (keys) => world.#tell(keys, copies)),
+        world.clock,
+      )
+      world.#copies.push(copies)
+      return copies.store
     }
     const caches = [fuzzAuthors, fuzzBooks, booksOf, latestBook, countBooks]
     // Swept only when a step says so.
@@ -78,7 +89,10 @@ export class FuzzWorld {
   async sweep(): Promise<void> {
     const sweep = new InvalidationSweep({
       log: new InvalidationLog(this.ground.orm, sweepSpace),
-      expire: (keys) => this.store.invalidate([...keys]),
+      expire: async (keys) => {
+        await this.store.invalidate([...keys])
+        this.#tell([...keys])
+      },
       everyMs: 2,
       logger: silentLogger,
     })
@@ -101,18 +115,39 @@ export class FuzzWorld {
     const { find, count } = driver
     driver.find = ((...args: Parameters<typeof find>) => gates.pass('load', () => find.apply(driver, args))) as typeof find
     driver.count = ((...args: Parameters<typeof count>) => gates.pass('load', () => count.apply(driver, args))) as typeof count
-    return { ground, gates, known: new Map() }
+    return { ground, gates, copies: this.#copies.at(-1), known: new Map() }
+  }
+
+  #tell(keys: readonly string[], by?: FuzzCopies): void {
+    for (const copies of this.#copies) if (copies !== by) copies.tell(keys)
   }
 }
 
-function gated(inner: CacheStore, gates: Gates): CacheStore {
+function gated(inner: CacheStore, gates: Gates): Omit<CacheStore, 'name'> & { readonly name: 'redis' } {
   return {
-    name: inner.name,
+    name: inner.name as 'redis',
     read: (requests) => gates.pass('read', () => inner.read(requests)),
     acquire: (requests, leaseMs) => gates.pass('acquire', () => inner.acquire(requests, leaseMs)),
     fill: (fills) => gates.pass('fill', () => inner.fill(fills)),
     invalidate: (keys) => gates.pass('invalidate', () => inner.invalidate(keys)),
     ping: () => inner.ping(),
     close: () => inner.close(),
+  }
+}
+
+/** Between the copies of a process and Redis. */
+function gatedBelow(
+  inner: RedisStore,
+  gates: Gates,
+  told: (keys: readonly string[]) => void,
+): Pick<RedisStore, keyof RedisStore> {
+  return {
+    ...gated(inner, gates),
+    readWithLife: (requests) => gates.pass('read', () => inner.readWithLife(requests)),
+    invalidate: (keys) =>
+      gates.pass('invalidate', async () => {
+        await inner.invalidate(keys)
+        told(keys)
+      }),
   }
 }

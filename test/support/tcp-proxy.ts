@@ -8,7 +8,7 @@ export interface TcpProxy {
   readonly open: number
   /** Keeps connections open, and new ones too, but nothing comes through: a hung server, a network that swallows packets. */
   stall(): void
-  /** Lets everything through again, also what waited. */
+  /** Lets everything through again, also what waited; nothing where it did not stall. */
   resume(): void
   /** Destroys every connection now open; new ones get through. */
   cut(): void
@@ -79,6 +79,8 @@ export async function openProxy(targetPort: number): Promise<TcpProxy> {
       for (const pair of pairs) hold(pair)
     },
     resume: () => {
+      // Piped once more, everything would come through twice.
+      if (!stalled) return
       stalled = false
       for (const [client, target] of pairs) {
         client.pipe(target)
