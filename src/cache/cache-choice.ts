@@ -31,7 +31,7 @@ export interface CacheChoice {
 export interface MemoryCacheOptions {
   /** Says that no other process writes to the database: its writes would not expire what is cached here. */
   readonly singleProcess?: boolean
-  /** How many entries, leases and stamps it holds at most; at least 100, default 10,000. */
+  /** How many entries and leases it holds at most; at least 100, default 10,000. */
   readonly maxEntries?: number
 }
 

@@ -13,6 +13,7 @@ import { isUuid, Uuid } from '../database/uuid.ts'
 import { DataAccessError } from '../errors.ts'
 import type { Logger } from '../kernel/logger.ts'
 import type { DetachedEntities } from './detached-entities.ts'
+import { holdsPrimitive } from './detached-shape.ts'
 import { frozenEntity } from './frozen-entity.ts'
 
 /** A row as the driver gives it, keyed by property; shared by its readers, so never changed. */
@@ -55,7 +56,7 @@ export class CachedRows {
     this.meta = orm.getMetadata().get(policy.entity)
     this.entity = this.meta.root.className
     this.policy = policy
-    this.#make = detached.maker(this.meta)
+    this.#make = detached.maker(this.meta, (row) => this.#copy(row as Row))
     this.#orm = orm
     this.#reads = reads
     this.figures = new FigureCounter(`cache of ${this.entity}`, logger)
@@ -66,7 +67,7 @@ export class CachedRows {
     // A row may be one of a subclass, whose properties the root does not list when it has a table of its own.
     const classes = [...orm.getMetadata()].filter(({ root }) => root === this.meta.root)
     const properties = classes.flatMap(({ props }) => props)
-    this.#objects = [...new Set(properties.filter((property) => !isPrimitive(property)).map(({ name }) => name))]
+    this.#objects = [...new Set(properties.filter((property) => !holdsPrimitive(property)).map(({ name }) => name))]
     this.#dialect = dialectOf(orm)
     this.#hasUuids = propertyOf(this.meta, this.#idName)?.customType instanceof Uuid
   }
@@ -138,7 +139,7 @@ export class CachedRows {
 
   /** Makes an entity of a row: detached, or managed. One that the entity manager holds already is never moved backwards. */
   hydrate(em: EntityManager | undefined, row: Row): object {
-    if (em === undefined) return this.policy.frozen ? this.#sharedOf(row) : this.#make(this.#copy(row))
+    if (em === undefined) return this.policy.frozen ? this.#sharedOf(row) : this.#make(row)
     return em.merge(this.meta.class, this.#copy(row) as never, { convertCustomTypes: true, disableContextResolution: true })
   }
 
@@ -146,7 +147,7 @@ export class CachedRows {
   #sharedOf(row: Row): object {
     const known = this.#shared.get(row)
     if (known !== undefined) return known
-    const made = frozenEntity(this.#make(this.#copy(row)))
+    const made = frozenEntity(this.#make(row))
     this.#shared.set(row, made)
     return made
   }
@@ -206,12 +207,6 @@ export class CachedRows {
   #databaseValue(property: string, value: unknown): unknown {
     return databaseValue(propertyOf(this.meta, property) as EntityProperty, value, this.#orm.em.getPlatform())
   }
-}
-
-const primitives: ReadonlySet<string> = new Set(['string', 'number', 'boolean', 'bigint'])
-
-function isPrimitive({ customType, runtimeType }: EntityProperty): boolean {
-  return (customType === undefined || customType instanceof Uuid) && primitives.has(runtimeType)
 }
 
 function toRow(payload: Payload): Row | undefined {

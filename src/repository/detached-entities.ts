@@ -31,21 +31,27 @@ export class DetachedEntities extends EntityFactory {
     this.#orm = orm
   }
 
-  /** Makes entities of rows, which become part of them. */
-  maker(meta: EntityMetadata): (row: object) => object {
+  /**
+   * Makes entities of rows, which stay as they are.
+   *
+   * @param copy of a row that shares nothing with it: what is not known to be left alone gets one.
+   */
+  maker(meta: EntityMetadata, copy: (row: object) => object): (row: object) => object {
     const hydrator = this.#orm.config.getHydrator(this.#orm.getMetadata())
     let shape: DetachedShape | undefined
     let fill: ReturnType<ObjectHydrator['getEntityHydrator']> | undefined
     return (row) => {
       shape ??= this.#shape(meta)
-      if (shape === undefined) return this.create(meta.class, row as never, { convertCustomTypes: true })
+      if (shape === undefined) return this.create(meta.class, copy(row) as never, { convertCustomTypes: true })
       const entity = shape.create()
-      if (!(hydrator instanceof ObjectHydrator)) hydrator.hydrate(entity, shape.meta, row, this, 'full', false, true)
-      else {
-        // What hydrate() would look up on every call.
-        fill ??= hydrator.getEntityHydrator(shape.meta, 'full')
-        fill(entity, row, this, false, true)
+      if (!(hydrator instanceof ObjectHydrator)) {
+        hydrator.hydrate(entity, shape.meta, copy(row), this, 'full', false, true)
+        return entity
       }
+      // What hydrate() would look up on every call.
+      fill ??= hydrator.getEntityHydrator(shape.meta, 'full')
+      fill(entity, shape.dates === undefined ? copy(row) : row, this, false, true)
+      if (shape.dates !== undefined) renewDates(entity, shape.dates)
       return entity
     }
   }
@@ -83,5 +89,14 @@ export class DetachedEntities extends EntityFactory {
     if (this.#orm.em.getEventManager().hasListeners(EventType.onInit, meta)) return undefined
     if (!this.#shapes.has(meta)) this.#shapes.set(meta, detachedShape(meta))
     return this.#shapes.get(meta)
+  }
+}
+
+/** Replaces the dates that the hydrator took from the row: dates can be changed. */
+function renewDates(entity: object, names: readonly string[]): void {
+  const held = entity as Record<string, unknown>
+  for (const name of names) {
+    const value = held[name]
+    if (value instanceof Date) held[name] = new Date(value.getTime())
   }
 }

@@ -1,5 +1,6 @@
-import { Collection, EntityMetadata, type EntityProperty, ReferenceKind } from '@mikro-orm/core'
+import { Collection, EntityMetadata, type EntityProperty, ReferenceKind, types } from '@mikro-orm/core'
 import { markDetached } from '../database/detached.ts'
+import { Uuid } from '../database/uuid.ts'
 
 /**
  * How detached entities of one class are made: with plain properties instead of the accessors by which MikroORM tracks managed
@@ -10,6 +11,8 @@ export interface DetachedShape {
   create(): object
   /** What the hydrator is to fill. */
   readonly meta: EntityMetadata
+  /** The properties that hold dates, if all others hold what cannot be changed; else `undefined`. */
+  readonly dates: readonly string[] | undefined
 }
 
 /** The shape of an entity's detached results, or `undefined` for what only MikroORM's own factory can make. */
@@ -26,7 +29,31 @@ export function detachedShape(meta: EntityMetadata): DetachedShape | undefined {
   makePlain(Detached.prototype, meta)
   const hydrateProps = meta.hydrateProps.filter((property) => !isCollection(property))
   const parts = { ...meta, class: Detached, hydrateProps }
-  return { create: () => new Detached(), meta: Object.assign(Object.create(EntityMetadata.prototype), parts) }
+  const shaped = Object.assign(Object.create(EntityMetadata.prototype), parts)
+  return { create: () => new Detached(), meta: shaped, dates: datesAmongPrimitives(meta, hydrateProps) }
+}
+
+/** True for a property whose column gives a text, number or the like, which readers can share. */
+export function holdsPrimitive({ customType, runtimeType }: EntityProperty): boolean {
+  return primitives.has(runtimeType) && (customType === undefined || primitiveTypes.has(customType.constructor))
+}
+
+const primitives: ReadonlySet<string> = new Set(['string', 'number', 'boolean', 'bigint'])
+/** Column types that turn what is primitive into what is primitive, and back into the same. */
+const primitiveTypes: ReadonlySet<unknown> = new Set([
+  ...[Uuid, types.uuid, types.string, types.text, types.character, types.enum, types.boolean],
+  ...[types.tinyint, types.smallint, types.mediumint, types.integer, types.float, types.double],
+])
+
+function datesAmongPrimitives(meta: EntityMetadata, properties: readonly EntityProperty[]): readonly string[] | undefined {
+  const others = properties.filter((property) => !holdsPrimitive(property))
+  return others.every((property) => holdsDate(meta, property)) ? others.map(({ name }) => name) : undefined
+}
+
+function holdsDate({ prototype }: EntityMetadata, { customType, runtimeType, kind, name }: EntityProperty): boolean {
+  // An accessor of the class may give something else than what the hydrator set.
+  const accessor = descriptorOf(prototype, name)?.get !== undefined
+  return kind === ReferenceKind.SCALAR && customType === undefined && runtimeType === 'Date' && !accessor
 }
 
 /** Puts a prototype in front of the entity's own, on which all properties are plain ones. */
@@ -48,11 +75,16 @@ function isCollection({ kind }: EntityProperty): boolean {
 }
 
 function hasSetterAlone(prototype: object, name: string): boolean {
+  const found = descriptorOf(prototype, name)
+  return found?.set !== undefined && found.get === undefined
+}
+
+function descriptorOf(prototype: object, name: string): PropertyDescriptor | undefined {
   for (let object = prototype; object !== null; object = Object.getPrototypeOf(object)) {
     const found = Object.getOwnPropertyDescriptor(object, name)
-    if (found !== undefined) return found.set !== undefined && found.get === undefined
+    if (found !== undefined) return found
   }
-  return false
+  return undefined
 }
 
 function lazyCollection(property: EntityProperty): PropertyDescriptor {

@@ -1,6 +1,6 @@
 import { Reference, wrap } from '@mikro-orm/core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { Account, Address, Medium, Money, PaidPlan, Photo, Plan } from '../support/account-entities.ts'
+import { Account, Address, Medium, Money, PaidPlan, Photo, Plan, Visit } from '../support/account-entities.ts'
 import { Author, Book, booksOf } from '../support/cache-entities.ts'
 import { type CacheGround, cacheCombinations, openCacheGround } from '../support/cache-ground.ts'
 
@@ -117,6 +117,21 @@ describe.each(cacheCombinations)('detached results on $dialect with the $store s
     first.tags.push('spoiled')
     const { takenAt, thumbnail, tags } = (await hitOf(Medium, id)) as Photo
     expect({ takenAt, thumbnail, tags }).toEqual(values)
+  })
+
+  test('of plain columns and dates alone share nothing with what is kept either', async () => {
+    const em = ground.fork()
+    const values = { name: 'visit', guests: 0, length: 1.5, paid: false, from: new Date(5), to: null }
+    const { id } = em.create(Visit, values)
+    await em.flush()
+    const first = await hitOf(Visit, id)
+    expect(first).toMatchObject(values)
+    first.from.setTime(0)
+    Object.assign(first, { guests: 9, to: new Date(0) })
+    expect(await hitOf(Visit, id)).toMatchObject(values)
+    const [one, other] = await ground.cache.cached(Visit).getMany([id, id])
+    one?.from.setTime(0)
+    expect(other).toMatchObject(values)
   })
 
   test('of one query belong to one reader each', async () => {

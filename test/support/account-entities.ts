@@ -101,6 +101,24 @@ export const PhotoSchema = defineEntity({
 export class Photo extends PhotoSchema.class {}
 PhotoSchema.setClass(Photo)
 
+/** With plain columns and dates alone. */
+export const VisitSchema = defineEntity({
+  name: 'Visit',
+  tableName: 'visits',
+  properties: {
+    ...idProps,
+    name: p.string(),
+    guests: p.integer(),
+    length: p.double().$type<number>(),
+    paid: p.boolean(),
+    from: p.datetime(),
+    to: p.datetime().nullable(),
+  },
+})
+export class Visit extends VisitSchema.class {}
+VisitSchema.setClass(Visit)
+
+export const visitPolicy = cachePolicy(Visit, { ttl: 60_000 })
 export const mediumPolicy = cachePolicy(Medium, { ttl: 60_000 })
 export const accountPolicy = cachePolicy(Account, { ttl: 60_000 })
 export const planPolicy = cachePolicy(Plan, { ttl: 60_000 })

@@ -21,6 +21,8 @@ import {
   PhotoSchema,
   PlanSchema,
   planPolicy,
+  VisitSchema,
+  visitPolicy,
 } from './account-entities.ts'
 import {
   Author,
@@ -119,7 +121,17 @@ function clockOf({ clock }: CacheGroundOptions): { readonly clock?: Clock } {
   return clock === undefined ? {} : { clock }
 }
 
-const usualCaches = [authorPolicy, bookPolicy, accountPolicy, planPolicy, mediumPolicy, latestBook, booksOf, countBooks]
+const usualCaches = [
+  authorPolicy,
+  bookPolicy,
+  accountPolicy,
+  planPolicy,
+  mediumPolicy,
+  visitPolicy,
+  latestBook,
+  booksOf,
+  countBooks,
+]
 
 async function open(
   dialect: TestDialect,
@@ -141,6 +153,7 @@ async function open(
       PaidPlanSchema,
       MediumSchema,
       PhotoSchema,
+      VisitSchema,
       ...cacheTables.entities,
     ],
     subscribers: [subscriber],

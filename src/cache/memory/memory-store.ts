@@ -3,22 +3,42 @@ import { LRUCache } from 'lru-cache'
 import { type Clock, monotonicClock } from '../../kernel/clock.ts'
 import type { CacheStore, EntryRequest, Fill, Found, LeaseRequest, Payload } from '../cache-store.ts'
 
-type Slot =
-  | { readonly kind: 'entry'; readonly fill: Fill; readonly endsAt: number }
-  | { readonly kind: 'lease'; readonly token: string; readonly endsAt: number }
-  | { readonly kind: 'stamp'; readonly value: string; readonly endsAt: number }
+/** Its entries and leases hold it, so it ends with the last of them, or when it is invalidated. */
+interface Stamp {
+  readonly key: string
+  readonly value: string
+  holders: number
+  live: boolean
+}
+
+interface Entry {
+  readonly kind: 'entry'
+  readonly fill: Fill
+  readonly stamps: readonly Stamp[]
+  readonly endsAt: number
+}
+
+interface Lease {
+  readonly kind: 'lease'
+  readonly token: string
+  readonly stamps: readonly Stamp[]
+  readonly endsAt: number
+}
+
+type Slot = Entry | Lease
 
 /**
- * Keeps entries in this process. It holds at most `maxEntries` entries, leases and stamps together, and drops what was used
- * longest ago: a dropped stamp or lease makes a miss, never a wrong hit.
+ * Keeps entries in this process. It holds at most `maxEntries` entries and leases together, with the stamps that they hang on, and
+ * drops what was used longest ago: a dropped entry or lease makes a miss, never a wrong hit.
  */
 export class MemoryStore implements CacheStore {
   readonly name = 'memory'
   readonly #slots: LRUCache<string, Slot>
+  readonly #stamps = new Map<string, Stamp>()
   readonly #clock: Clock
 
   constructor({ maxEntries, clock = monotonicClock }: { readonly maxEntries: number; readonly clock?: Clock }) {
-    this.#slots = new LRUCache({ max: maxEntries })
+    this.#slots = new LRUCache({ max: maxEntries, dispose: ({ stamps }) => this.#leave(stamps) })
     this.#clock = clock
   }
 
@@ -27,32 +47,36 @@ export class MemoryStore implements CacheStore {
   }
 
   readNow(request: EntryRequest): Payload | undefined {
-    const now = this.#clock.now()
-    const slot = this.#live(request.key, now)
-    return slot?.kind === 'entry' && this.#usable(slot.fill, request, now) ? slot.fill.payload : undefined
+    const slot = this.#live(request.key)
+    return slot?.kind === 'entry' && usable(slot, request) ? slot.fill.payload : undefined
   }
 
   async acquire(requests: readonly LeaseRequest[], leaseMs: number): Promise<readonly (readonly string[] | undefined)[]> {
-    return requests.map(({ key, token, seen, stamps, keepMs }) => {
+    return requests.map(({ key, token, seen, stamps: keys }) => {
       const slot = this.#live(key)
       if (slot !== undefined && !(slot.kind === 'entry' && slot.fill.token === seen)) return undefined
-      this.#slots.set(key, { kind: 'lease', token, endsAt: this.#clock.now() + leaseMs })
-      return stamps.map((stamp) => this.#openStamp(stamp, keepMs))
+      const stamps = keys.map((stamp) => this.#openStamp(stamp))
+      this.#put(key, { kind: 'lease', token, stamps, endsAt: this.#clock.now() + leaseMs })
+      return stamps.map(({ value }) => value)
     })
   }
 
   async fill(fills: readonly Fill[]): Promise<readonly boolean[]> {
     return fills.map((fill) => {
       const slot = this.#live(fill.key)
-      if (!mayFill(slot, fill)) return false
+      if (slot === undefined || !mayFill(slot, fill)) return false
       if (fill.payload === undefined) this.#slots.delete(fill.key)
-      else this.#slots.set(fill.key, { kind: 'entry', fill, endsAt: this.#clock.now() + fill.ttlMs })
+      else this.#put(fill.key, { kind: 'entry', fill, stamps: slot.stamps, endsAt: this.#clock.now() + fill.ttlMs })
       return true
     })
   }
 
   async invalidate(keys: readonly string[]): Promise<void> {
-    for (const key of keys) this.#slots.delete(key)
+    for (const key of keys) {
+      this.#slots.delete(key)
+      const stamp = this.#stamps.get(key)
+      if (stamp !== undefined) this.#end(stamp)
+    }
   }
 
   async ping(): Promise<number> {
@@ -64,44 +88,58 @@ export class MemoryStore implements CacheStore {
   }
 
   #find(request: EntryRequest): Found {
-    const now = this.#clock.now()
-    const slot = this.#live(request.key, now)
-    if (slot === undefined || slot.kind === 'stamp') return { state: 'absent', seen: undefined }
+    const slot = this.#live(request.key)
+    if (slot === undefined) return { state: 'absent', seen: undefined }
     if (slot.kind === 'lease') {
-      return { state: 'leased', token: slot.token, stamps: request.stamps.map((key) => this.#stamp(key, now)) }
+      return { state: 'leased', token: slot.token, stamps: request.stamps.map((key) => this.#stamps.get(key)?.value) }
     }
     const { fill } = slot
-    if (!this.#usable(fill, request, now)) return { state: 'absent', seen: fill.token }
+    if (!usable(slot, request)) return { state: 'absent', seen: fill.token }
     return { state: 'hit', payload: fill.payload, seen: fill.token, stamps: fill.stamps }
   }
 
-  #usable(fill: Fill, { version, stamps }: EntryRequest, now: number): boolean {
-    if (fill.version !== version || fill.stamps.length !== stamps.length) return false
-    for (let i = 0; i < stamps.length; i++) {
-      if (this.#stamp(stamps[i] as string, now) !== fill.stamps[i]) return false
-    }
-    return true
-  }
-
-  #stamp(key: string, now: number): string | undefined {
-    const slot = this.#live(key, now)
-    return slot?.kind === 'stamp' ? slot.value : undefined
-  }
-
-  #openStamp(key: string, keepMs: number): string {
-    const slot = this.#live(key)
-    const value = slot?.kind === 'stamp' ? slot.value : randomUUID()
-    this.#slots.set(key, { kind: 'stamp', value, endsAt: Math.max(slot?.endsAt ?? 0, this.#clock.now() + keepMs) })
-    return value
-  }
-
-  #live(key: string, now = this.#clock.now()): Slot | undefined {
+  #live(key: string): Slot | undefined {
     const slot = this.#slots.get(key)
-    return slot !== undefined && slot.endsAt > now ? slot : undefined
+    return slot !== undefined && slot.endsAt > this.#clock.now() ? slot : undefined
+  }
+
+  #openStamp(key: string): Stamp {
+    const known = this.#stamps.get(key)
+    if (known !== undefined) return known
+    const stamp = { key, value: randomUUID(), holders: 0, live: true }
+    this.#stamps.set(key, stamp)
+    return stamp
+  }
+
+  /** What was there leaves its stamps after the new one holds them: those of both stay. */
+  #put(key: string, slot: Slot): void {
+    for (const stamp of slot.stamps) stamp.holders += 1
+    this.#slots.set(key, slot)
+  }
+
+  #leave(stamps: readonly Stamp[]): void {
+    for (const stamp of stamps) {
+      stamp.holders -= 1
+      if (stamp.holders === 0 && stamp.live) this.#end(stamp)
+    }
+  }
+
+  #end(stamp: Stamp): void {
+    stamp.live = false
+    this.#stamps.delete(stamp.key)
   }
 }
 
-function mayFill(slot: Slot | undefined, { token, replaces }: Fill): boolean {
-  if (replaces === undefined) return slot?.kind === 'lease' && slot.token === token
-  return slot?.kind === 'entry' && slot.fill.token === replaces
+function usable({ fill, stamps }: Entry, request: EntryRequest): boolean {
+  if (fill.version !== request.version || stamps.length !== request.stamps.length) return false
+  for (let i = 0; i < stamps.length; i++) {
+    const stamp = stamps[i] as Stamp
+    if (!stamp.live || stamp.key !== request.stamps[i]) return false
+  }
+  return true
+}
+
+function mayFill(slot: Slot, { token, replaces }: Fill): boolean {
+  if (replaces === undefined) return slot.kind === 'lease' && slot.token === token
+  return slot.kind === 'entry' && slot.fill.token === replaces
 }

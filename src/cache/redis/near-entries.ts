@@ -13,6 +13,8 @@ interface NearEntry {
   readonly version: string
   readonly ticket: number
   readonly endsAt: number
+  /** When it was last seen that nothing that it hangs on has expired. */
+  goodAt: number
 }
 
 /** How many expired keys are remembered one by one; with more, everything older than the oldest of them counts as expired. */
@@ -41,15 +43,17 @@ export class NearEntries {
 
   /** @param endsAt and `at` are times of one monotonic clock. */
   keep({ key, version }: EntryRequest, payload: Payload, ticket: number, endsAt: number): void {
-    this.#entries.set(key, { payload, version, ticket, endsAt }, { size: bytesOf(payload) + key.length })
+    this.#entries.set(key, { payload, version, ticket, endsAt, goodAt: -1 }, { size: bytesOf(payload) + key.length })
   }
 
   /** The payload of a copy that is still good. */
   find({ key, version, stamps }: EntryRequest, at: number): Payload | undefined {
     const entry = this.#entries.get(key)
     if (entry === undefined || entry.endsAt <= at || entry.version !== version) return undefined
+    if (entry.goodAt === this.#now) return entry.payload
     if (!this.#good(key, entry.ticket)) return undefined
     for (const stamp of stamps) if (!this.#good(stamp, entry.ticket)) return undefined
+    entry.goodAt = this.#now
     return entry.payload
   }
 
