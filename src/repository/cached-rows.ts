@@ -19,6 +19,8 @@ import { frozenEntity } from './frozen-entity.ts'
 /** A row as the driver gives it, keyed by property; shared by its readers, so never changed. */
 export type Row = Readonly<Record<string, unknown>>
 
+const mostAtHand = 10_000
+
 /** What a {@link CachedRows} works with. */
 export interface CachedRowsParts {
   readonly orm: MikroORM
@@ -39,6 +41,8 @@ export class CachedRows {
   readonly policy: CachePolicy
   readonly figures: FigureCounter
   readonly #make: (row: Row) => object
+  /** How rows that were at hand are asked for, by their ids: to hash a text made anew would take most of the time of a hit. */
+  readonly #atHand = new Map<unknown, ReadRequest>()
   /** The frozen entities of rows that are somewhere in this process. */
   readonly #shared = new WeakMap<Row, object>()
   readonly #orm: MikroORM
@@ -95,9 +99,14 @@ export class CachedRows {
 
   /** The row of this id if it is at hand in this process, null for one known not to exist; `undefined` if {@link byIds} must tell. */
   now(id: unknown): Row | null | undefined {
+    const known = this.#atHand.get(id)
+    if (known !== undefined) return this.#reads.readNow(known, this.figures) as Row | null | undefined
     // What is no uuid has no entry, so it need not be checked.
     if (this.#hasUuids ? typeof id !== 'string' : !this.couldBeId(id)) return undefined
-    return this.#reads.readNow(this.#request(this.keyOf(id)), this.figures) as Row | null | undefined
+    const request = this.#request(this.keyOf(id))
+    const row = this.#reads.readNow(request, this.figures) as Row | null | undefined
+    if (row !== undefined && isPrimitive(id)) this.#remember(id, request)
+    return row
   }
 
   /** The rows of these ids, in order; `undefined` where there is none. @param fresh reads them from the database now. */
@@ -187,6 +196,11 @@ export class CachedRows {
     return rows as readonly Row[]
   }
 
+  #remember(id: unknown, request: ReadRequest): void {
+    if (this.#atHand.size === mostAtHand) this.#atHand.clear()
+    this.#atHand.set(id, request)
+  }
+
   #request(key: string): ReadRequest {
     const { keepMs, staleMs, probe } = this.#keeping
     return { key, stamps: this.#stamps, version: this.#version, keepMs, staleMs, probe }
@@ -236,4 +250,9 @@ function checkPolicy(meta: EntityMetadata, { uniques }: CachePolicy): string {
 
 function propertyOf(meta: EntityMetadata, name: string): EntityProperty | undefined {
   return (meta.properties as Readonly<Record<string, EntityProperty | undefined>>)[name]
+}
+
+/** False for an object, which can be changed and then be the id of another row. */
+function isPrimitive(id: unknown): boolean {
+  return typeof id !== 'object'
 }
