@@ -15,11 +15,10 @@ import type { Logger } from '../kernel/logger.ts'
 import type { DetachedEntities } from './detached-entities.ts'
 import { holdsPrimitive } from './detached-shape.ts'
 import { frozenEntity } from './frozen-entity.ts'
+import { RequestsAtHand } from './requests-at-hand.ts'
 
 /** A row as the driver gives it, keyed by property; shared by its readers, so never changed. */
 export type Row = Readonly<Record<string, unknown>>
-
-const mostAtHand = 10_000
 
 /** What a {@link CachedRows} works with. */
 export interface CachedRowsParts {
@@ -41,8 +40,7 @@ export class CachedRows {
   readonly policy: CachePolicy
   readonly figures: FigureCounter
   readonly #make: (row: Row) => object
-  /** How rows that were at hand are asked for, by their ids: to hash a text made anew would take most of the time of a hit. */
-  readonly #atHand = new Map<unknown, ReadRequest>()
+  readonly #atHand = new RequestsAtHand()
   /** The frozen entities of rows that are somewhere in this process. */
   readonly #shared = new WeakMap<Row, object>()
   readonly #orm: MikroORM
@@ -105,7 +103,7 @@ export class CachedRows {
     if (this.#hasUuids ? typeof id !== 'string' : !this.couldBeId(id)) return undefined
     const request = this.#request(this.keyOf(id))
     const row = this.#reads.readNow(request, this.figures) as Row | null | undefined
-    if (row !== undefined && isPrimitive(id)) this.#remember(id, request)
+    if (row !== undefined) this.#atHand.keep(id, request)
     return row
   }
 
@@ -196,11 +194,6 @@ export class CachedRows {
     return rows as readonly Row[]
   }
 
-  #remember(id: unknown, request: ReadRequest): void {
-    if (this.#atHand.size === mostAtHand) this.#atHand.clear()
-    this.#atHand.set(id, request)
-  }
-
   #request(key: string): ReadRequest {
     const { keepMs, staleMs, probe } = this.#keeping
     return { key, stamps: this.#stamps, version: this.#version, keepMs, staleMs, probe }
@@ -250,9 +243,4 @@ function checkPolicy(meta: EntityMetadata, { uniques }: CachePolicy): string {
 
 function propertyOf(meta: EntityMetadata, name: string): EntityProperty | undefined {
   return (meta.properties as Readonly<Record<string, EntityProperty | undefined>>)[name]
-}
-
-/** False for an object, which can be changed and then be the id of another row. */
-function isPrimitive(id: unknown): boolean {
-  return typeof id !== 'object'
 }
