@@ -50,10 +50,10 @@ function datesAmongPrimitives(meta: EntityMetadata, properties: readonly EntityP
   return others.every((property) => holdsDate(meta, property)) ? others.map(({ name }) => name) : undefined
 }
 
-function holdsDate({ prototype }: EntityMetadata, { customType, runtimeType, kind, name }: EntityProperty): boolean {
-  // An accessor of the class may give something else than what the hydrator set.
-  const accessor = descriptorOf(prototype, name)?.get !== undefined
-  return kind === ReferenceKind.SCALAR && customType === undefined && runtimeType === 'Date' && !accessor
+function holdsDate({ prototype }: EntityMetadata, { customType, runtimeType, kind, name, ref }: EntityProperty): boolean {
+  // An accessor of the class may give something else than what the hydrator set, and a reference hides it.
+  const hidden = ref === true || descriptorOf(prototype, name)?.get !== undefined
+  return kind === ReferenceKind.SCALAR && customType === undefined && runtimeType === 'Date' && !hidden
 }
 
 /** Puts a prototype in front of the entity's own, on which all properties are plain ones. */

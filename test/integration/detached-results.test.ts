@@ -1,6 +1,6 @@
 import { Reference, wrap } from '@mikro-orm/core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { Account, Address, Medium, Money, PaidPlan, Photo, Plan, Visit } from '../support/account-entities.ts'
+import { Account, Address, Medium, Money, PaidPlan, Photo, Plan, Stay, Visit } from '../support/account-entities.ts'
 import { Author, Book, booksOf } from '../support/cache-entities.ts'
 import { type CacheGround, cacheCombinations, openCacheGround } from '../support/cache-ground.ts'
 
@@ -132,6 +132,17 @@ describe.each(cacheCombinations)('detached results on $dialect with the $store s
     const [one, other] = await ground.cache.cached(Visit).getMany([id, id])
     one?.from.setTime(0)
     expect(other).toMatchObject(values)
+  })
+
+  test('whose dates stand behind references share none of them', async () => {
+    const em = ground.fork()
+    const { id } = em.create(Stay, { guest: 'somebody', from: new Date(5) })
+    await em.flush()
+    const first = await hitOf(Stay, id)
+    first.from.unwrap()?.setTime(0)
+    first.guest.set('nobody')
+    const second = await hitOf(Stay, id)
+    expect([second.guest.unwrap(), second.from.unwrap()]).toEqual(['somebody', new Date(5)])
   })
 
   test('of one query belong to one reader each', async () => {

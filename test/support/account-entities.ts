@@ -118,6 +118,16 @@ export const VisitSchema = defineEntity({
 export class Visit extends VisitSchema.class {}
 VisitSchema.setClass(Visit)
 
+/** Whose date and text stand behind references. */
+export const StaySchema = defineEntity({
+  name: 'Stay',
+  tableName: 'stays',
+  properties: { ...idProps, guest: p.string().ref(), from: p.datetime().ref() },
+})
+export class Stay extends StaySchema.class {}
+StaySchema.setClass(Stay)
+
+export const stayPolicy = cachePolicy(Stay, { ttl: 60_000 })
 export const visitPolicy = cachePolicy(Visit, { ttl: 60_000 })
 export const mediumPolicy = cachePolicy(Medium, { ttl: 60_000 })
 export const accountPolicy = cachePolicy(Account, { ttl: 60_000 })
