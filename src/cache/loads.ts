@@ -6,6 +6,7 @@ import type { FigureCounter } from './figures.ts'
 import { storedPayload } from './freshness.ts'
 import { leaseMs } from './lease.ts'
 import { type Load, type Loaded, type ReadRequest, timedLoad } from './load.ts'
+import { withinMoment } from './within-moment.ts'
 
 /** What proves that a load's result is still current: its lease and the stamps as they were before it began. */
 export interface LeaseProof {
@@ -32,6 +33,7 @@ export class Loads {
   readonly #store: CacheStore
   readonly #clock: Clock
   readonly #flights = new SingleFlight<Payload | undefined, LeaseProof>()
+  readonly #running = new Set<Promise<void>>()
 
   constructor({ store, clock }: { readonly store: CacheStore; readonly clock: Clock }) {
     this.#store = store
@@ -66,8 +68,18 @@ export class Loads {
     return current ? flight : undefined
   }
 
-  /** Takes the leases, loads what they were granted for, and fills. Ends every flight; never rejects. */
-  async lead(led: readonly Led[], load: Load, figures: FigureCounter): Promise<void> {
+  /** Takes the leases, loads what they were granted for, and fills. Ends every flight; never throws. */
+  lead(led: readonly Led[], load: Load, figures: FigureCounter): void {
+    const running = this.#lead(led, load, figures).finally(() => this.#running.delete(running))
+    this.#running.add(running)
+  }
+
+  /** Resolves when nothing is under way, at the latest after a second. */
+  close(): Promise<void> {
+    return withinMoment(this.#running)
+  }
+
+  async #lead(led: readonly Led[], load: Load, figures: FigureCounter): Promise<void> {
     const leases = led.map(({ request, seen }) => ({ ...request, token: randomUUID(), seen }))
     let granted: readonly (readonly string[] | undefined)[]
     try {
@@ -90,12 +102,16 @@ export class Loads {
         load,
         figures,
       )
-      // Stored before it is handed out: who comes next finds it.
-      await this.#fill(own, loaded, figures)
-      for (const [index, { flight }] of own.entries()) flight.resolve(loaded[index]?.payload)
+      // On its way before it is handed out: who comes next finds it, or its lease and this flight.
+      const filled = this.#fill(own, loaded, figures)
+      for (const [index, { flight }] of own.entries()) {
+        flight.lingers = filled
+        flight.resolve(loaded[index]?.payload)
+      }
+      await filled
     } catch (error) {
-      await this.#fill(own, [], figures)
       for (const { flight } of own) flight.reject(error)
+      await this.#fill(own, [], figures)
     }
   }
 

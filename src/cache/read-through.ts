@@ -45,7 +45,7 @@ export class ReadThrough {
 
   /** Resolves when nothing runs any more behind the backs of readers. */
   async close(): Promise<void> {
-    await Promise.all([this.#revalidation.close(), this.#probe.close()])
+    await Promise.all([this.#loads.close(), this.#revalidation.close(), this.#probe.close()])
   }
 
   /** The payload of an entry that is at hand in this process, or `undefined` if {@link read} must tell. */
@@ -112,7 +112,7 @@ export class ReadThrough {
     })
     figures.answered(hits, requests.length - hits.length, stale.length)
     if (stale.length > 0) this.#revalidation.begin(stale, load, figures)
-    if (led.length > 0) void this.#loads.lead(led, load, figures)
+    if (led.length > 0) this.#loads.lead(led, load, figures)
     return Promise.all(payloads)
   }
 
@@ -130,7 +130,7 @@ export class ReadThrough {
       led.push({ request, flight, seen: entry.seen })
       return flight.result.then(again)
     })
-    if (led.length > 0) void this.#loads.lead(led, load, figures)
+    if (led.length > 0) this.#loads.lead(led, load, figures)
     return Promise.all(payloads)
   }
 
@@ -153,7 +153,7 @@ export class ReadThrough {
       }
       const flight = shared ?? this.#loads.open(request)
       if (shared === undefined) {
-        void this.#loads.lead([{ request, flight, seen: found.state === 'absent' ? found.seen : undefined }], load, figures)
+        this.#loads.lead([{ request, flight, seen: found.state === 'absent' ? found.seen : undefined }], load, figures)
       }
       const payload = await flight.result
       if (payload !== undefined) return payload

@@ -9,6 +9,8 @@ export class Flight<T, Proof> {
   begun = false
   /** Something that the load reads was changed after it began: its result must not be kept. */
   fenced = false
+  /** Keeps it open for those who may share it, when its result is there before what they look for. Must not reject. */
+  lingers: Promise<void> | undefined
   readonly resolve: (value: T) => void
   readonly reject: (reason: unknown) => void
 
@@ -50,7 +52,8 @@ export class SingleFlight<T, Proof> {
     const flight = new Flight<T, Proof>()
     this.#latest.set(key, flight)
     this.#open.set(flight, [key, ...touches])
-    const ended = () => {
+    const ended = async () => {
+      if (flight.lingers !== undefined) await flight.lingers
       this.#open.delete(flight)
       if (this.#latest.get(key) === flight) this.#latest.delete(key)
     }

@@ -60,11 +60,14 @@ export class TieredStore implements CacheStore {
 
   async fill(fills: readonly Fill[]): Promise<readonly boolean[]> {
     const { near, far } = this.#parts
+    const keys = fills.map(({ key }) => key)
+    // Here there may be copies of what is replaced: its loader gives it to its reader while it is on its way.
+    near.expire(keys)
     try {
       return await far.fill(fills)
     } finally {
-      // Here there may be copies of what was replaced.
-      near.expire(fills.map(({ key }) => key))
+      // Once more: who asked Redis between the two may have found it.
+      near.expire(keys)
     }
   }
 
