@@ -40,8 +40,9 @@ export class CachedReads<Entity extends object> {
   /** The entity with this id, or null. */
   async get(id: Primary<Entity>, options?: CachedReadOptions): Promise<Entity | null> {
     if (options === undefined && this.#em === undefined && mayReadCache(this.#orm, this.#rows.meta)) {
+      const request = this.#rows.requestOf(id)
       // What is at hand is given at once: a wait would cost more than the read.
-      let row = this.#rows.now(id)
+      let row = request === undefined ? null : this.#rows.now(request)
       if (row === undefined) row = (await this.#rows.byIds([id]))[0]
       return row == null ? null : (this.#rows.hydrate(undefined, row) as Entity)
     }

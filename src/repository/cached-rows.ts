@@ -15,7 +15,7 @@ import type { Logger } from '../kernel/logger.ts'
 import type { DetachedEntities } from './detached-entities.ts'
 import { holdsPrimitive } from './detached-shape.ts'
 import { frozenEntity } from './frozen-entity.ts'
-import { RequestsAtHand } from './requests-at-hand.ts'
+import { KnownRequests } from './known-requests.ts'
 
 /** A row as the driver gives it, keyed by property; shared by its readers, so never changed. */
 export type Row = Readonly<Record<string, unknown>>
@@ -40,7 +40,7 @@ export class CachedRows {
   readonly policy: CachePolicy
   readonly figures: FigureCounter
   readonly #make: (row: Row) => object
-  readonly #atHand = new RequestsAtHand()
+  readonly #requests = new KnownRequests()
   /** The frozen entities of rows that are somewhere in this process. */
   readonly #shared = new WeakMap<Row, object>()
   readonly #orm: MikroORM
@@ -95,27 +95,36 @@ export class CachedRows {
     return couldBeKey(propertyOf(this.meta, property), value, this.#dialect)
   }
 
-  /** The row of this id if it is at hand in this process, null for one known not to exist; `undefined` if {@link byIds} must tell. */
-  now(id: unknown): Row | null | undefined {
-    const known = this.#atHand.get(id)
-    if (known !== undefined) return this.#reads.readNow(known, this.figures) as Row | null | undefined
-    // What is no uuid has no entry, so it need not be checked.
-    if (this.#hasUuids ? typeof id !== 'string' : !this.couldBeId(id)) return undefined
+  /** How the row of this id is asked for; `undefined` for what cannot be an id. */
+  requestOf(id: unknown): ReadRequest | undefined {
+    const known = this.#requests.get(id)
+    if (known !== undefined) return known
+    if (!this.couldBeId(id)) return undefined
     const request = this.#request(this.keyOf(id))
-    const row = this.#reads.readNow(request, this.figures) as Row | null | undefined
-    if (row !== undefined) this.#atHand.keep(id, request)
-    return row
+    this.#requests.keep(id, request)
+    return request
+  }
+
+  /** The row if it is at hand in this process, null for one known not to exist; `undefined` if {@link byIds} must tell. */
+  now(request: ReadRequest): Row | null | undefined {
+    return this.#reads.readNow(request, this.figures) as Row | null | undefined
   }
 
   /** The rows of these ids, in order; `undefined` where there is none. @param fresh reads them from the database now. */
   async byIds(all: readonly unknown[], fresh = false): Promise<(Row | undefined)[]> {
-    const ids = all.filter((id) => this.couldBeId(id))
+    const ids: unknown[] = []
+    const requests: ReadRequest[] = []
+    for (const id of all) {
+      const request = this.requestOf(id)
+      if (request === undefined) continue
+      ids.push(id)
+      requests.push(request)
+    }
     if (ids.length < all.length) {
-      const rows = await this.byIds(ids, fresh)
+      const rows = ids.length === 0 ? [] : await this.byIds(ids, fresh)
       return all.map((id) => (this.couldBeId(id) ? rows.shift() : undefined))
     }
     if (ids.length === 0) return []
-    const requests = ids.map((id) => this.#request(this.keyOf(id)))
     const load = (missing: readonly ReadRequest[]) =>
       this.#loadRows(missing, new Map(requests.map(({ key }, index) => [key, ids[index]])))
     try {

@@ -11,6 +11,9 @@ import { acquireScript, fillScript, openStampScript } from './scripts.ts'
 /** How long a commit waits for its invalidation. Reads wait less: they have the database to turn to. */
 const invalidationTimeoutMs = 100
 
+/** With so many keys a round is sent: Redis answers it while the next is gathered here, and prepares the next while this is read. */
+const fullRound = 32
+
 /** How long the question about health may take: a first connection to a Redis that is well may take longer than a read waits. */
 const pingTimeoutMs = 1000
 
@@ -18,6 +21,8 @@ const pingTimeoutMs = 1000
 interface OpenRound {
   readonly round: ReadRound
   readonly answered: Promise<void>
+  /** Sends it, unless it was sent before. */
+  readonly send: () => void
 }
 
 /** Keeps entries in Redis, for all processes that use the same prefix. */
@@ -37,9 +42,15 @@ export class RedisStore implements CacheStore {
 
   async read(requests: readonly EntryRequest[]): Promise<readonly Found[]> {
     if (requests.length === 0) return []
+    if (requests.length > fullRound) {
+      const parts: Promise<readonly Found[]>[] = []
+      for (let at = 0; at < requests.length; at += fullRound) parts.push(this.read(requests.slice(at, at + fullRound)))
+      return (await Promise.all(parts)).flat()
+    }
     this.#open ??= this.#openRound()
-    const { round, answered } = this.#open
+    const { round, answered, send } = this.#open
     const place = round.add(requests)
+    if (round.keys.length >= fullRound) send()
     await answered
     return requests.map((request, index) => round.answer(request, place + index))
   }
@@ -111,16 +122,21 @@ export class RedisStore implements CacheStore {
     return this.#redis.close()
   }
 
-  /** Gathers what is read until the running code has come to its end, for one command: it costs less than one for each. */
+  /** Gathers what is read until the running code has come to its end, or enough, for one command: it costs less than one for each. */
   #openRound(): OpenRound {
     const round = new ReadRound(this.#prefix)
-    return { round, answered: this.#ask(round) }
-  }
-
-  async #ask(round: ReadRound): Promise<void> {
-    await new Promise<void>((resolve) => process.nextTick(resolve))
-    this.#open = undefined
-    round.answered(await this.#run('reading the cache', (client) => getAll(client, round.keys)))
+    const { promise: answered, resolve, reject } = Promise.withResolvers<void>()
+    const send = () => {
+      if (this.#open?.round !== round) return
+      this.#open = undefined
+      const asked = this.#run('reading the cache', (client) => getAll(client, round.keys))
+      asked.then((texts) => {
+        round.answered(texts)
+        resolve()
+      }, reject)
+    }
+    process.nextTick(send)
+    return { round, answered, send }
   }
 
   async #run<T>(what: string, command: (client: RedisClient) => Promise<T>, timeoutMs?: number): Promise<T> {

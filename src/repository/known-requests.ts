@@ -3,10 +3,10 @@ import type { ReadRequest } from '../cache/load.ts'
 const most = 10_000
 
 /**
- * How rows that were at hand are asked for, by their ids: to hash the text of a key that is made anew would take most of the time of
- * a hit. It holds no rows, so nothing in it can be out of date.
+ * How rows were asked for lately, by their ids: to check an id and to put a key together, whose text is hashed anew then, would take
+ * most of the time of a hit in process. It holds no rows, so nothing in it can be out of date.
  */
-export class RequestsAtHand {
+export class KnownRequests {
   readonly #byId = new Map<unknown, ReadRequest>()
 
   get(id: unknown): ReadRequest | undefined {

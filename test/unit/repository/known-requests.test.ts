@@ -1,17 +1,17 @@
 import { expect, test } from 'vitest'
-import { RequestsAtHand } from '../../../src/repository/requests-at-hand.ts'
+import { KnownRequests } from '../../../src/repository/known-requests.ts'
 
 const request = (key: string) => ({ key, stamps: [], version: '1', keepMs: 1, staleMs: 0, probe: 0 })
 
 test('an id and a text that looks like it are asked for apart', () => {
-  const requests = new RequestsAtHand()
+  const requests = new KnownRequests()
   requests.keep(1, request('number'))
   requests.keep('1', request('text'))
   expect([requests.get(1)?.key, requests.get('1')?.key]).toEqual(['number', 'text'])
 })
 
 test('what is an object is not kept: it can become the id of another row', () => {
-  const requests = new RequestsAtHand()
+  const requests = new KnownRequests()
   const id = new Date(1)
   requests.keep(id, request('first'))
   id.setTime(2)
@@ -19,7 +19,7 @@ test('what is an object is not kept: it can become the id of another row', () =>
 })
 
 test('it is bounded however many rows are read', () => {
-  const requests = new RequestsAtHand()
+  const requests = new KnownRequests()
   const ids = Array.from({ length: 25_000 }, (_, id) => id)
   for (const id of ids) requests.keep(id, request(String(id)))
   expect(requests.get(24_999)?.key).toBe('24999')
