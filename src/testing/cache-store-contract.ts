@@ -56,6 +56,20 @@ const cases: readonly CacheStoreCase[] = [
     await filled(store, two, 'two')
     assert.deepEqual(await lookAll(store, [two, one, request(), two]), [hit('two'), hit('one'), absent, hit('two')])
   }),
+  storeCase('many entries are answered in the order of the requests, whoever else reads at once', async (store) => {
+    const entries = Array.from({ length: 150 }, (_, index) => request(index % 3))
+    const kept = entries.map((entry, index) => (index % 4 === 0 ? undefined : { entry, payload: index }))
+    for (const each of kept) if (each !== undefined) await filled(store, each.entry, each.payload)
+    const expected = kept.map((each) => (each === undefined ? absent : hit(each.payload)))
+    const [all, reversed, ...single] = await Promise.all([
+      lookAll(store, entries),
+      lookAll(store, [...entries].reverse()),
+      ...entries.map((entry) => look(store, entry)),
+    ])
+    assert.deepEqual(all, expected)
+    assert.deepEqual(reversed, [...expected].reverse())
+    assert.deepEqual(single, expected)
+  }),
   storeCase('a lease is granted to one of two, and both stores show who holds it', async (store, { open }) => {
     const entry = request(1)
     const other = await open()
