@@ -8,6 +8,8 @@ type Values = Readonly<Record<string, unknown>>
 
 /** What is known of one entity that is cached or on which a query depends. */
 interface Watched {
+  /** The id of a changed row may be spelled otherwise than that of the kept one. */
+  inexact: boolean
   readonly uniques: Set<string>
   readonly shapes: Map<string, readonly string[]>
 }
@@ -24,9 +26,11 @@ export class WatchedChanges implements ChangeKeys, EventSubscriber {
   readonly #below = new Map<string, readonly string[]>()
   readonly #deleted = new WeakMap<object, Values>()
 
-  watchRows(entity: EntityMetadata, uniques: readonly string[]): void {
-    for (const unique of uniques) this.#watch(entity).uniques.add(unique)
-    this.#watch(entity)
+  /** @param exact if ids of one spelling each name the rows. */
+  watchRows(entity: EntityMetadata, uniques: readonly string[], exact: boolean): void {
+    const watched = this.#watch(entity)
+    for (const unique of uniques) watched.uniques.add(unique)
+    watched.inexact = !exact
   }
 
   watchShape(entity: EntityMetadata, properties: readonly string[]): void {
@@ -45,10 +49,11 @@ export class WatchedChanges implements ChangeKeys, EventSubscriber {
     const below = isDelete(type) ? this.#reachableBelow(root).map(wholeEntityStamp) : []
     const watched = this.#watched.get(root.className)
     if (watched === undefined) return below
+    if (watched.inexact) below.push(wholeEntityStamp(root.className))
     const current = em.getComparator().prepareEntity(entity) as Values
     if (type === 'create') {
       const unknown = lacksValues(current, watched.shapes) ? [wholeEntityStamp(root.className)] : []
-      return [...unknown, ...keysOf(root, watched, [current], true)]
+      return [...below, ...unknown, ...keysOf(root, watched, [current], true)]
     }
     const old = (isDelete(type) ? this.#deleted.get(entity) : originalEntity) as Values | undefined
     if (old === undefined || lacksValues(old, watched.shapes, watched.uniques)) below.push(wholeEntityStamp(root.className))
@@ -65,7 +70,7 @@ export class WatchedChanges implements ChangeKeys, EventSubscriber {
   }
 
   #watch({ className }: EntityMetadata): Watched {
-    const watched = this.#watched.get(className) ?? { uniques: new Set(), shapes: new Map() }
+    const watched = this.#watched.get(className) ?? { inexact: false, uniques: new Set(), shapes: new Map() }
     this.#watched.set(className, watched)
     return watched
   }

@@ -5,6 +5,10 @@ import { codecVersion } from './codec.ts'
 /** Longer texts stand in keys as their hash. */
 const longestText = 100
 
+/** Types of columns that hold whole numbers, and how one may be spelled. */
+const wholeType = /int|serial/i
+const wholeText = /^\s*[+-]?\d+\s*$/
+
 /** The key of an entity's row. */
 export function rowKey(entity: string, id: unknown): string {
   return `${entity}:${text(id)}`
@@ -25,9 +29,12 @@ export function wholeEntityStamp(entity: string): string {
   return `${entity}#*`
 }
 
-/** The stamp of the entity to which a changed key belongs: it expires that key's entry with all others of the entity. */
+/**
+ * The stamp of the entity to which a changed key belongs: it expires that key's entry with all others of the entity. The result of a
+ * query belongs to none, and stays what it is.
+ */
 export function wholeEntityOf(key: string): string {
-  return wholeEntityStamp(key.slice(0, key.search(/[:@#]/)))
+  return key.startsWith('?') ? key : wholeEntityStamp(key.slice(0, key.search(/[:@#]/)))
 }
 
 /** The stamp of all rows of an entity whose properties have these values; no properties at all: of every row. */
@@ -54,9 +61,13 @@ export function databaseValue(property: EntityProperty, value: unknown, platform
   const { customType } = property
   // PostgreSQL gives every spelling of a uuid back in lower case.
   if (property.columnTypes?.[0] === 'uuid' && typeof value === 'string') return value.toLowerCase()
-  return customType === undefined || value == null
-    ? value
-    : customType.convertToDatabaseValue(value, platform, { fromQuery: true, key: property.name, mode: 'query' })
+  const converted =
+    customType === undefined || value == null
+      ? value
+      : customType.convertToDatabaseValue(value, platform, { fromQuery: true, key: property.name, mode: 'query' })
+  // Both databases take 07 for 7.
+  const whole = typeof converted === 'string' && wholeType.test(property.columnTypes?.[0] ?? '') && wholeText.test(converted)
+  return whole ? String(BigInt(converted)) : converted
 }
 
 /** Changes when the way in which an entity's rows are written changes, so that no version reads what another one wrote. */

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import type { EntityManager, EntityProperty, MikroORM } from '@mikro-orm/core'
+import type { EntityManager, EntityMetadata, EntityProperty, MikroORM } from '@mikro-orm/core'
 import type { CacheEventName, CacheEvents } from '../cache/cache-events.ts'
 import { type CachedQuery, type Dependency, dependenciesOf } from '../cache/cached-query.ts'
 import { canonical, copy, encode, NotCacheable } from '../cache/codec.ts'
@@ -10,6 +10,7 @@ import { databaseValue, queryKey, schemaVersion, shapeStamp, wholeEntityStamp } 
 import type { Loaded, ReadRequest } from '../cache/load.ts'
 import { jitteredTtl, keeping } from '../cache/policy.ts'
 import type { ReadThrough } from '../cache/read-through.ts'
+import { hasOneSpelling } from '../database/key-value.ts'
 import { DataAccessError } from '../errors.ts'
 import type { Logger } from '../kernel/logger.ts'
 import { nearestName } from '../kernel/nearest-name.ts'
@@ -81,6 +82,8 @@ export interface CachedQueryParts<Params, Result> {
 export class CachedQuerySource<Params, Result> {
   readonly query: CachedQuery<Params, Result>
   readonly figures: FigureCounter
+  /** The properties by whose values the result depends on each entity. */
+  readonly shapes: readonly { readonly root: EntityMetadata; readonly properties: readonly string[] }[]
   readonly #orm: MikroORM
   readonly #reads: ReadThrough
   readonly #rows: RowsByName
@@ -99,6 +102,10 @@ export class CachedQuerySource<Params, Result> {
       const unknown = properties.find((name) => !Object.hasOwn(known, name))
       if (unknown !== undefined) throw unknownProperty(query.name, className, unknown, Object.keys(known))
     }
+    this.shapes = query.shapes.map(({ entity, properties }) => {
+      const meta = orm.getMetadata().get(entity)
+      return { root: meta.root, properties: properties.filter((name) => countsByValue(meta, name)) }
+    })
     const schemas = query.shapes.map(({ entity }) => schemaVersion(orm.getMetadata().get(entity)))
     const hash = createHash('sha256').update([query.version, ...schemas].join())
     this.#version = datedVersion(hash.digest('hex').slice(0, 12), this.#keeping.staleMs)
@@ -168,12 +175,21 @@ export class CachedQuerySource<Params, Result> {
   }
 
   #databaseValues({ entity, values }: Dependency): Readonly<Record<string, unknown>> {
-    const { properties } = this.#orm.getMetadata().get(entity)
+    const meta = this.#orm.getMetadata().get(entity)
     const platform = this.#orm.em.getPlatform()
-    const convert = ([name, value]: [string, unknown]) =>
-      [name, databaseValue(properties[name as never] as EntityProperty, value, platform)] as const
-    return Object.fromEntries(Object.entries(values).map(convert))
+    const convert = ([name, value]: [string, unknown]) => [name, databaseValue(propertyOf(meta, name), value, platform)] as const
+    const counted = Object.entries(values).filter(([name]) => countsByValue(meta, name))
+    return Object.fromEntries(counted.map(convert))
   }
+}
+
+/** False for a property whose values can be spelled in several ways: a result depends on the rows of all its values. */
+function countsByValue(meta: EntityMetadata, name: string): boolean {
+  return hasOneSpelling(propertyOf(meta, name))
+}
+
+function propertyOf({ properties }: EntityMetadata, name: string): EntityProperty {
+  return properties[name as never] as EntityProperty
 }
 
 function refusedParameters(query: string, cause: NotCacheable): DataAccessError {

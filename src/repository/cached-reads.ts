@@ -157,12 +157,12 @@ export class Cache {
 
   #addPolicy(policy: CachePolicy, changes: WatchedChanges): void {
     const rows = new CachedRows({ orm: this.#orm, policy, reads: this.#reads, detached: this.#detached, logger: this.#logger })
-    if (this.#rows.has(rows.entity)) {
-      throw new DataAccessError('OPTION_INVALID', `${rows.entity} has two cache policies; keep one of them`)
+    if (this.#rows.has(rows.keys.entity)) {
+      throw new DataAccessError('OPTION_INVALID', `${rows.keys.entity} has two cache policies; keep one of them`)
     }
-    this.#rows.set(rows.entity, rows)
+    this.#rows.set(rows.keys.entity, rows)
     this.#repositories.set(rows, cachedRepositoryClass(rows))
-    changes.watchRows(rows.meta.root, policy.uniques)
+    changes.watchRows(rows.meta.root, policy.uniques, rows.keys.hasOneSpelling(rows.keys.idName))
   }
 
   #addQuery(query: CachedQuery, changes: WatchedChanges): void {
@@ -174,9 +174,7 @@ export class Cache {
       rows: (entity: string) => this.#rowsOf(entity),
     })
     this.#queries.set(query, source)
-    for (const { entity, properties } of query.shapes) {
-      changes.watchShape(this.#orm.getMetadata().get(entity).root, properties)
-    }
+    for (const { root, properties } of source.shapes) changes.watchShape(root, properties)
   }
 
   #rowsOf(entity: string): CachedRows {

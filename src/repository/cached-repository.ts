@@ -72,12 +72,12 @@ export class CachedReads<Entity extends object> {
 
   /** Expires one row everywhere, at once: for writes that this library does not see. */
   async invalidate(id: Primary<Entity>): Promise<void> {
-    if (this.#rows.couldBeId(id)) await this.#invalidation.expireByHand(new Set([this.#rows.keyOf(id)]))
+    if (this.#rows.keys.couldBeId(id)) await this.#invalidation.expireByHand(new Set([this.#rows.keys.ofId(id)]))
   }
 
   /** Expires all rows of the entity and all query results that depend on it: for bulk writes. */
   async invalidateAll(): Promise<void> {
-    await this.#invalidation.expireByHand(new Set([wholeEntityStamp(this.#rows.entity)]))
+    await this.#invalidation.expireByHand(new Set([wholeEntityStamp(this.#rows.keys.entity)]))
   }
 
   /** Adds a listener for what this cache does in this process; the function returned removes it. */
@@ -101,7 +101,7 @@ export class CachedReads<Entity extends object> {
       const context = this.#context()
       if (!context.bypass) return this.#hydrate(context, await this.#rows.byUnique(property, value, fresh))
       this.#rows.figures.bypassed(1)
-      if (!this.#rows.couldBeValue(property, value)) return null
+      if (!this.#rows.keys.couldBeValue(property, value)) return null
       return (await context.em.findOne(this.#rows.meta.class, { [property]: value } as never)) as Entity | null
     })
   }
@@ -116,13 +116,13 @@ export class CachedReads<Entity extends object> {
 
   async #findMany({ em }: CachedContext, all: readonly Primary<Entity>[]): Promise<(Entity | null)[]> {
     const { meta, figures } = this.#rows
-    const ids = all.filter((id) => this.#rows.couldBeId(id))
+    const ids = all.filter((id) => this.#rows.keys.couldBeId(id))
     figures.bypassed(ids.length)
     const id = meta.primaryKeys[0] as string
     const entities = await em.find(meta.class, { [id]: ids.length === 1 ? ids[0] : { $in: ids } } as never)
-    const byKey = new Map(entities.map((entity) => [this.#rows.keyOf((entity as Record<string, unknown>)[id]), entity]))
-    const found = (each: Primary<Entity>) => byKey.get(this.#rows.keyOf(each)) ?? null
-    return all.map((each) => (this.#rows.couldBeId(each) ? found(each) : null) as Entity | null)
+    const byKey = new Map(entities.map((entity) => [this.#rows.keys.ofId((entity as Record<string, unknown>)[id]), entity]))
+    const found = (each: Primary<Entity>) => byKey.get(this.#rows.keys.ofId(each)) ?? null
+    return all.map((each) => (this.#rows.keys.couldBeId(each) ? found(each) : null) as Entity | null)
   }
 }
 

@@ -1,19 +1,15 @@
-import type { EntityManager, EntityMetadata, EntityProperty, MikroORM } from '@mikro-orm/core'
+import type { EntityManager, EntityMetadata, MikroORM } from '@mikro-orm/core'
 import type { Payload } from '../cache/cache-store.ts'
 import { canonical, copy, NotCacheable } from '../cache/codec.ts'
 import { FigureCounter, negativePayload } from '../cache/figures.ts'
 import { datedVersion } from '../cache/freshness.ts'
-import { databaseValue, rowKey, schemaVersion, uniqueKey, wholeEntityStamp } from '../cache/key.ts'
+import { schemaVersion, wholeEntityStamp } from '../cache/key.ts'
 import type { Loaded, ReadRequest } from '../cache/load.ts'
 import { type CachePolicy, jitteredTtl, keeping } from '../cache/policy.ts'
 import type { ReadThrough } from '../cache/read-through.ts'
-import { couldBeKey } from '../database/key-value.ts'
-import { type Dialect, dialectOf } from '../database/sql.ts'
-import { isUuid, Uuid } from '../database/uuid.ts'
-import { DataAccessError } from '../errors.ts'
 import type { Logger } from '../kernel/logger.ts'
 import type { DetachedEntities } from './detached-entities.ts'
-import { holdsPrimitive } from './detached-shape.ts'
+import { EntityKeys } from './entity-keys.ts'
 import { frozenEntity } from './frozen-entity.ts'
 import { KnownRequests } from './known-requests.ts'
 
@@ -35,8 +31,7 @@ export interface CachedRowsParts {
  */
 export class CachedRows {
   readonly meta: EntityMetadata
-  /** The name under which the rows are kept: subclasses of one table share it. */
-  readonly entity: string
+  readonly keys: EntityKeys
   readonly policy: CachePolicy
   readonly figures: FigureCounter
   readonly #make: (row: Row) => object
@@ -48,59 +43,26 @@ export class CachedRows {
   readonly #version: string
   readonly #stamps: readonly string[]
   readonly #keeping: Pick<ReadRequest, 'keepMs' | 'staleMs' | 'probe'>
-  readonly #idName: string
-  readonly #dialect: Dialect
-  readonly #hasUuids: boolean
-  /** The properties whose values in a row can be objects. */
-  readonly #objects: readonly string[]
 
   constructor({ orm, policy, reads, detached, logger }: CachedRowsParts) {
     this.meta = orm.getMetadata().get(policy.entity)
-    this.entity = this.meta.root.className
+    this.keys = new EntityKeys(orm, this.meta, policy.uniques)
     this.policy = policy
     this.#make = detached.maker(this.meta, (row) => this.#copy(row as Row))
     this.#orm = orm
     this.#reads = reads
-    this.figures = new FigureCounter(`cache of ${this.entity}`, logger)
+    this.figures = new FigureCounter(`cache of ${this.keys.entity}`, logger)
     this.#keeping = keeping(policy.lifetime)
     this.#version = datedVersion(schemaVersion(this.meta), this.#keeping.staleMs)
-    this.#stamps = [wholeEntityStamp(this.entity)]
-    this.#idName = checkPolicy(this.meta, policy)
-    // A row may be one of a subclass, whose properties the root does not list when it has a table of its own.
-    const classes = [...orm.getMetadata()].filter(({ root }) => root === this.meta.root)
-    const properties = classes.flatMap(({ props }) => props)
-    this.#objects = [...new Set(properties.filter((property) => !holdsPrimitive(property)).map(({ name }) => name))]
-    this.#dialect = dialectOf(orm)
-    this.#hasUuids = propertyOf(this.meta, this.#idName)?.customType instanceof Uuid
-  }
-
-  /** @param id could be one: see {@link couldBeId}. */
-  keyOf(id: unknown): string {
-    // A uuid as this library writes it is its own text in a key.
-    if (this.#hasUuids) return `${this.entity}:${id}`
-    return rowKey(this.entity, this.#databaseValue(this.#idName, id))
-  }
-
-  /** False for what cannot be an id at all, such as a malformed uuid: it has no row. */
-  couldBeId(id: unknown): boolean {
-    return this.#hasUuids ? isUuid(id) : couldBeKey(propertyOf(this.meta, this.#idName), id, this.#dialect)
-  }
-
-  /**
-   * False for what cannot be a value of this property at all, such as a text where a number belongs: no row has it. A database would
-   * refuse it, and MikroORM take an object for a condition, `{ $ne: '' }` for "any other".
-   */
-  couldBeValue(property: string, value: unknown): boolean {
-    if (typeof value === 'object' && !this.#objects.includes(property)) return false
-    return couldBeKey(propertyOf(this.meta, property), value, this.#dialect)
+    this.#stamps = [wholeEntityStamp(this.keys.entity)]
   }
 
   /** How the row of this id is asked for; `undefined` for what cannot be an id. */
   requestOf(id: unknown): ReadRequest | undefined {
     const known = this.#requests.get(id)
     if (known !== undefined) return known
-    if (!this.couldBeId(id)) return undefined
-    const request = this.#request(this.keyOf(id))
+    if (!this.keys.couldBeId(id)) return undefined
+    const request = this.#request(this.keys.ofId(id))
     this.#requests.keep(id, request)
     return request
   }
@@ -122,7 +84,7 @@ export class CachedRows {
     }
     if (ids.length < all.length) {
       const rows = ids.length === 0 ? [] : await this.byIds(ids, fresh)
-      return all.map((id) => (this.couldBeId(id) ? rows.shift() : undefined))
+      return all.map((id) => (this.keys.couldBeId(id) ? rows.shift() : undefined))
     }
     if (ids.length === 0) return []
     const load = (missing: readonly ReadRequest[]) =>
@@ -133,24 +95,25 @@ export class CachedRows {
     } catch (error) {
       if (!(error instanceof NotCacheable)) throw error
       this.figures.bypassed(ids.length)
-      return Promise.all(ids.map((id) => this.#findOne(this.#idName, id)))
+      return Promise.all(ids.map((id) => this.#findOne(this.keys.idName, id)))
     }
   }
 
   /** The row whose unique property has this value. Its id is kept under the value; the row is kept once, under its id. */
   async byUnique(property: string, value: unknown, fresh = false): Promise<Row | undefined> {
-    if (!this.couldBeValue(property, value)) return undefined
-    const request = this.#request(uniqueKey(this.entity, property, this.#databaseValue(property, value)))
+    if (!this.keys.couldBeValue(property, value)) return undefined
+    const request = this.#request(this.keys.ofUnique(property, value))
     let loaded: Row | undefined
     const load = async (): Promise<readonly Loaded[]> => {
       loaded = await this.#findOne(property, value)
-      return [this.#loaded(loaded?.[this.#idName], loaded === undefined || this.#matches(loaded, property, value))]
+      const exact = loaded === undefined ? this.keys.hasOneSpelling(property) : this.keys.matches(loaded, property, value)
+      return [this.#loaded(loaded?.[this.keys.idName], exact)]
     }
     const [id] = await this.#reads.read([request], load, this.figures, fresh)
     if (loaded !== undefined || id === negativePayload) return loaded
     const [row] = await this.byIds([id], fresh)
     // Between the two reads, or by a write outside this library, the value may have moved to another row.
-    return row !== undefined && this.#matches(row, property, value) ? row : this.#findOne(property, value)
+    return row !== undefined && this.keys.matches(row, property, value) ? row : this.#findOne(property, value)
   }
 
   /** Makes an entity of a row: detached, or managed. One that the entity manager holds already is never moved backwards. */
@@ -171,7 +134,7 @@ export class CachedRows {
   /** A copy that shares nothing with the row: what only texts, numbers and the like can be in is not even looked at. */
   #copy(row: Row): Row {
     const own: Record<string, unknown> = { ...row }
-    for (const name of this.#objects) {
+    for (const name of this.keys.objects) {
       const value = own[name]
       if (typeof value === 'object' && value !== null) own[name] = copy(value)
     }
@@ -180,15 +143,17 @@ export class CachedRows {
 
   async #loadRows(missing: readonly ReadRequest[], idOf: ReadonlyMap<string, unknown>): Promise<readonly Loaded[]> {
     const ids = [...new Map(missing.map(({ key }) => [key, idOf.get(key)])).values()]
-    const rows = await this.#find({ [this.#idName]: ids.length === 1 ? ids[0] : { $in: ids } })
-    const byKey = new Map(rows.map((row) => [rowKey(this.entity, row[this.#idName]), row]))
-    const matched = ids.filter((id) => byKey.has(this.keyOf(id))).length
+    const rows = await this.#find({ [this.keys.idName]: ids.length === 1 ? ids[0] : { $in: ids } })
+    const byKey = new Map(rows.map((row) => [this.keys.ofRow(row), row]))
+    const matched = ids.filter((id) => byKey.has(this.keys.ofId(id))).length
     return Promise.all(
       missing.map(async ({ key }) => {
         const row = byKey.get(key)
-        if (row !== undefined || matched === rows.length) return this.#loaded(row, true)
+        if (row !== undefined) return this.#loaded(row, true)
+        // That there is none is expired by the spelling in which one comes.
+        if (matched === rows.length) return this.#loaded(undefined, this.keys.hasOneSpelling(this.keys.idName))
         // The database sees two spellings of an id as one, and its changes expire the other spelling: keep nothing for this one.
-        return this.#loaded(ids.length === 1 ? rows[0] : await this.#findOne(this.#idName, idOf.get(key)), false)
+        return this.#loaded(ids.length === 1 ? rows[0] : await this.#findOne(this.keys.idName, idOf.get(key)), false)
       }),
     )
   }
@@ -215,41 +180,8 @@ export class CachedRows {
       ttlMs: keep ? jitteredTtl(this.policy.lifetime, negative) : 0,
     }
   }
-
-  #matches(row: Row, property: string, value: unknown): boolean {
-    return String(row[property]) === String(this.#databaseValue(property, value))
-  }
-
-  #databaseValue(property: string, value: unknown): unknown {
-    return databaseValue(propertyOf(this.meta, property) as EntityProperty, value, this.#orm.em.getPlatform())
-  }
 }
 
 function toRow(payload: Payload): Row | undefined {
   return payload === negativePayload ? undefined : (payload as Row)
-}
-
-/** The name of the primary key, which must be one plain column. */
-function checkPolicy(meta: EntityMetadata, { uniques }: CachePolicy): string {
-  const id = meta.primaryKeys[0] as string | undefined
-  if (id === undefined || meta.compositePK || propertyOf(meta, id)?.kind !== 'scalar') {
-    throw new DataAccessError(
-      'OPTION_INVALID',
-      `${meta.className} cannot be cached by id: its primary key is not one plain property`,
-    )
-  }
-  for (const name of uniques) {
-    const property = propertyOf(meta, name)
-    const unique = property?.unique !== undefined || meta.uniques.some(({ properties }) => [properties].flat().join() === name)
-    if (property?.kind === 'scalar' && unique) continue
-    throw new DataAccessError(
-      'OPTION_INVALID',
-      `The cache policy of ${meta.className} lists ${name}, which is no unique property of it`,
-    )
-  }
-  return id
-}
-
-function propertyOf(meta: EntityMetadata, name: string): EntityProperty | undefined {
-  return (meta.properties as Readonly<Record<string, EntityProperty | undefined>>)[name]
 }

@@ -1,0 +1,103 @@
+import type { EntityMetadata, EntityProperty, MikroORM } from '@mikro-orm/core'
+import { databaseValue, rowKey, uniqueKey } from '../cache/key.ts'
+import { couldBeKey, hasOneSpelling } from '../database/key-value.ts'
+import { type Dialect, dialectOf } from '../database/sql.ts'
+import { isUuid, Uuid } from '../database/uuid.ts'
+import { DataAccessError } from '../errors.ts'
+import { holdsPrimitive } from './detached-shape.ts'
+
+/** Knows by which keys the rows of one entity are kept: by their ids, and by the values of their unique properties. */
+export class EntityKeys {
+  /** The name under which the rows are kept: subclasses of one table share it. */
+  readonly entity: string
+  readonly idName: string
+  /** The properties whose values in a row can be objects. */
+  readonly objects: readonly string[]
+  readonly #orm: MikroORM
+  readonly #meta: EntityMetadata
+  readonly #dialect: Dialect
+  readonly #hasUuids: boolean
+
+  /** @throws DataAccessError `OPTION_INVALID` for an entity without one plain primary key, and for uniques that are none. */
+  constructor(orm: MikroORM, meta: EntityMetadata, uniques: readonly string[]) {
+    this.#orm = orm
+    this.#meta = meta
+    this.#dialect = dialectOf(orm)
+    this.entity = meta.root.className
+    this.idName = idNameOf(meta)
+    for (const name of uniques) checkUnique(meta, name)
+    this.#hasUuids = propertyOf(meta, this.idName)?.customType instanceof Uuid
+    // A row may be one of a subclass, whose properties the root does not list when it has a table of its own.
+    const classes = [...orm.getMetadata()].filter(({ root }) => root === meta.root)
+    const properties = classes.flatMap(({ props }) => props)
+    this.objects = [...new Set(properties.filter((property) => !holdsPrimitive(property)).map(({ name }) => name))]
+  }
+
+  /** @param id could be one: see {@link couldBeId}. */
+  ofId(id: unknown): string {
+    // A uuid as this library writes it is its own text in a key.
+    return this.#hasUuids ? `${this.entity}:${id}` : rowKey(this.entity, this.#databaseValue(this.idName, id))
+  }
+
+  /** The key of a row as the database gives it. */
+  ofRow(row: Readonly<Record<string, unknown>>): string {
+    return rowKey(this.entity, row[this.idName])
+  }
+
+  /** The key under which a unique value leads to an id. */
+  ofUnique(property: string, value: unknown): string {
+    return uniqueKey(this.entity, property, this.#databaseValue(property, value))
+  }
+
+  /** False for what cannot be an id at all, such as a malformed uuid: it has no row. */
+  couldBeId(id: unknown): boolean {
+    return this.#hasUuids ? isUuid(id) : couldBeKey(propertyOf(this.#meta, this.idName), id, this.#dialect)
+  }
+
+  /**
+   * False for what cannot be a value of this property at all, such as a text where a number belongs: no row has it. A database would
+   * refuse it, and MikroORM take an object for a condition, `{ $ne: '' }` for "any other".
+   */
+  couldBeValue(property: string, value: unknown): boolean {
+    if (typeof value === 'object' && !this.objects.includes(property)) return false
+    return couldBeKey(propertyOf(this.#meta, property), value, this.#dialect)
+  }
+
+  /** False if a row that has this value may be kept, and expired, under another spelling of it. */
+  hasOneSpelling(property: string): boolean {
+    return hasOneSpelling(propertyOf(this.#meta, property) as EntityProperty)
+  }
+
+  /** Whether the row spells the value of this property so. */
+  matches(row: Readonly<Record<string, unknown>>, property: string, value: unknown): boolean {
+    return String(row[property]) === String(this.#databaseValue(property, value))
+  }
+
+  #databaseValue(property: string, value: unknown): unknown {
+    return databaseValue(propertyOf(this.#meta, property) as EntityProperty, value, this.#orm.em.getPlatform())
+  }
+}
+
+/** The name of the primary key, which must be one plain column. */
+function idNameOf(meta: EntityMetadata): string {
+  const id = meta.primaryKeys[0] as string | undefined
+  if (id !== undefined && !meta.compositePK && propertyOf(meta, id)?.kind === 'scalar') return id
+  throw new DataAccessError(
+    'OPTION_INVALID',
+    `${meta.className} cannot be cached by id: its primary key is not one plain property`,
+  )
+}
+
+function checkUnique(meta: EntityMetadata, name: string): void {
+  const property = propertyOf(meta, name)
+  const unique = property?.unique !== undefined || meta.uniques.some(({ properties }) => [properties].flat().join() === name)
+  if (property?.kind === 'scalar' && unique) return
+  throw new DataAccessError(
+    'OPTION_INVALID',
+    `The cache policy of ${meta.className} lists ${name}, which is no unique property of it`,
+  )
+}
+
+function propertyOf(meta: EntityMetadata, name: string): EntityProperty | undefined {
+  return (meta.properties as Readonly<Record<string, EntityProperty | undefined>>)[name]
+}
