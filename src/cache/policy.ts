@@ -25,7 +25,7 @@ export interface CachePolicyOptions<Entity, Unique extends keyof Entity & string
   readonly uniques?: readonly Unique[]
   /**
    * Freezes detached results and lets all readers in this process share them: the fastest hit, for rows that nobody changes. What
-   * tries to throws a `TypeError`; Dates and binary data are given anew at each access. Default false.
+   * tries to throws a `TypeError`; what cannot be frozen, such as a Date, is given anew at each access. Default false.
    */
   readonly frozen?: boolean
 }

@@ -165,7 +165,11 @@ export class ReadThrough {
     if (!this.#parts.settled()) return undefined
     try {
       const startedAt = performance.now()
-      const found = await this.#parts.store.read(requests)
+      const { store } = this.#parts
+      const found = await store.read(requests)
+      if (found.length !== requests.length) {
+        throw new TypeError(`The cache store ${store.name} answered ${found.length} of ${requests.length} requests`)
+      }
       figures.looked(performance.now() - startedAt, requests.length)
       return found
     } catch (error) {

@@ -126,7 +126,7 @@ export class CachedRows {
   #sharedOf(row: Row): object {
     const known = this.#shared.get(row)
     if (known !== undefined) return known
-    const made = frozenEntity(this.#make(row))
+    const made = frozenEntity(this.#make(row), () => this.#make(row))
     this.#shared.set(row, made)
     return made
   }

@@ -70,7 +70,8 @@ function makePlain(prototype: object, meta: EntityMetadata): void {
   markDetached(prototype)
 }
 
-function isCollection({ kind }: EntityProperty): boolean {
+/** True for a relation to many. */
+export function isCollection({ kind }: EntityProperty): boolean {
   return kind === ReferenceKind.ONE_TO_MANY || kind === ReferenceKind.MANY_TO_MANY
 }
 
@@ -87,7 +88,8 @@ function descriptorOf(prototype: object, name: string): PropertyDescriptor | und
   return undefined
 }
 
-function lazyCollection(property: EntityProperty): PropertyDescriptor {
+/** A collection for each who asks, which the entity keeps unless it is frozen. */
+export function lazyCollection(property: EntityProperty): PropertyDescriptor {
   const own = (entity: object, value: unknown) => {
     Object.defineProperty(entity, property.name, { value, writable: true, enumerable: true, configurable: true })
   }

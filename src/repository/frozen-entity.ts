@@ -1,38 +1,59 @@
-import { type EntityMetadata, type EntityProperty, helper, Reference, ReferenceKind, Utils } from '@mikro-orm/core'
+import { type EntityMetadata, helper, Reference, Utils } from '@mikro-orm/core'
+import { isCollection, lazyCollection } from './detached-shape.ts'
 
 /**
- * Freezes a detached entity with all that it holds, so that its readers can share it: what tries to change it throws. A Date and
- * binary data cannot be frozen, and are given anew at each access.
+ * Freezes a detached entity with all that it holds, so that its readers can share it: what tries to change it throws. What cannot be
+ * frozen, such as a Date, binary data or an instance of a class, is given anew at each access.
+ *
+ * @param renew makes the entity once more.
  */
-export function frozenEntity(entity: object): object {
+export function frozenEntity(entity: object, renew: () => object): object {
   // MikroORM keeps its state of an entity as a property, which is made when it is first asked for.
   const { __meta: meta } = helper(entity) as { readonly __meta: EntityMetadata }
-  // A collection comes into being for each who asks.
-  const held = meta.props.filter((property) => !isCollection(property)).map(({ name }) => name)
-  for (const name of held) if (Reflect.get(entity, name) !== undefined) freezeProperty(entity, name)
+  for (const property of meta.props) {
+    const { name } = property
+    // Comes into being for each who asks.
+    if (isCollection(property)) Object.defineProperty(entity, name, lazyCollection(property))
+    else if (Reflect.get(entity, name) !== undefined) freezeProperty(entity, name, renew)
+  }
   return Object.freeze(entity)
 }
 
 /** Makes it a property of the object's own: those that MikroORM tracks lead to its state, which stays as it is. */
-function freezeProperty(object: object, name: string | number): void {
-  const value: unknown = Reflect.get(object, name)
-  const given = value instanceof Date || value instanceof Uint8Array ? { get: () => copyOf(value) } : { value: frozen(value) }
-  Object.defineProperty(object, name, { ...given, enumerable: true, configurable: false })
+function freezeProperty(holder: object, name: string, renew: () => object): void {
+  const value: unknown = Reflect.get(holder, name)
+  const anew = () => Reflect.get(renew(), name)
+  const refuse = () => {
+    throw new TypeError(`Cannot assign to ${name}: the result is frozen`)
+  }
+  // MikroORM's own setter would stay if none were given.
+  const given = canBeFrozen(value) ? { value: frozen(value, anew) } : { get: copierOf(value) ?? anew, set: refuse }
+  Object.defineProperty(holder, name, { ...given, enumerable: true, configurable: false })
 }
 
-function frozen(value: unknown): unknown {
+function frozen(value: unknown, renew: () => object): unknown {
   if (typeof value !== 'object' || value === null || Object.isFrozen(value)) return value
-  if (Reference.isReference(value)) frozenEntity(value.unwrap())
-  else if (Utils.isEntity(value, true)) return frozenEntity(value)
-  else for (const name of Object.keys(value)) freezeProperty(value, name)
+  if (Reference.isReference(value)) frozenEntity(value.unwrap(), () => (renew() as typeof value).unwrap())
+  else if (Utils.isEntity(value, true)) return frozenEntity(value, renew)
+  else for (const name of Object.keys(value)) freezeProperty(value, name, renew)
   return Object.freeze(value)
 }
 
-function copyOf(value: Date | Uint8Array): Date | Uint8Array {
-  if (value instanceof Date) return new Date(value)
-  return Buffer.isBuffer(value) ? Buffer.from(value) : new Uint8Array(value)
+/** False for what keeps its state where freezing does not reach; what such a thing stands in is given with it. */
+function canBeFrozen(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return true
+  if (Array.isArray(value) || Reference.isReference(value) || Utils.isEntity(value, true)) return true
+  const prototype: unknown = Object.getPrototypeOf(value)
+  return prototype === Object.prototype || prototype === null || isEmbeddable(value)
 }
 
-function isCollection({ kind }: EntityProperty): boolean {
-  return kind === ReferenceKind.ONE_TO_MANY || kind === ReferenceKind.MANY_TO_MANY
+function isEmbeddable(value: object): boolean {
+  return (Reflect.get(value, '__meta') as EntityMetadata | undefined)?.embeddable === true
+}
+
+/** A copy costs less than the whole entity. */
+function copierOf(value: unknown): (() => Date | Uint8Array) | undefined {
+  if (value instanceof Date) return () => new Date(value)
+  if (Buffer.isBuffer(value)) return () => Buffer.from(value)
+  return value instanceof Uint8Array ? () => new Uint8Array(value) : undefined
 }
