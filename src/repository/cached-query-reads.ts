@@ -17,6 +17,7 @@ import { nearestName } from '../kernel/nearest-name.ts'
 import { type CachedContext, cachedContext } from './cached-context.ts'
 import { type CachedReadOptions, readAs } from './cached-read-options.ts'
 import { type KeptResult, type RowsByName, toKept } from './cached-result.ts'
+import { propertyOf } from './entity-keys.ts'
 
 /** Reads one cached query. The results are detached, or managed by the entity manager that was given. */
 export class CachedQueryReads<Params, Result> {
@@ -177,19 +178,21 @@ export class CachedQuerySource<Params, Result> {
   #databaseValues({ entity, values }: Dependency): Readonly<Record<string, unknown>> {
     const meta = this.#orm.getMetadata().get(entity)
     const platform = this.#orm.em.getPlatform()
-    const convert = ([name, value]: [string, unknown]) => [name, databaseValue(propertyOf(meta, name), value, platform)] as const
+    const convert = ([name, value]: [string, unknown]) =>
+      [name, databaseValue(knownProperty(meta, name), value, platform)] as const
     const counted = Object.entries(values).filter(([name]) => countsByValue(meta, name))
     return Object.fromEntries(counted.map(convert))
   }
 }
 
-/** False for a property whose values can be spelled in several ways: a result depends on the rows of all its values. */
-function countsByValue(meta: EntityMetadata, name: string): boolean {
-  return hasOneSpelling(propertyOf(meta, name))
+/** A property that the constructor has found in the entity. */
+function knownProperty(meta: EntityMetadata, name: string): EntityProperty {
+  return propertyOf(meta, name) as EntityProperty
 }
 
-function propertyOf({ properties }: EntityMetadata, name: string): EntityProperty {
-  return properties[name as never] as EntityProperty
+/** False for a property whose values can be spelled in several ways: a result depends on the rows of all its values. */
+function countsByValue(meta: EntityMetadata, name: string): boolean {
+  return hasOneSpelling(knownProperty(meta, name))
 }
 
 function refusedParameters(query: string, cause: NotCacheable): DataAccessError {

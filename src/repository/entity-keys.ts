@@ -98,6 +98,7 @@ function checkUnique(meta: EntityMetadata, name: string): void {
   )
 }
 
-function propertyOf(meta: EntityMetadata, name: string): EntityProperty | undefined {
+/** The property of this name, if the entity has one. */
+export function propertyOf(meta: EntityMetadata, name: string): EntityProperty | undefined {
   return (meta.properties as Readonly<Record<string, EntityProperty | undefined>>)[name]
 }
