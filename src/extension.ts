@@ -5,6 +5,7 @@ import { KnownTables } from './database/known-tables.ts'
 import { writeLiteralsAtOnce } from './database/literals.ts'
 import { hideRoutines } from './database/own-routines.ts'
 import { watchQueries } from './database/query-watch.ts'
+import { watchViews } from './database/row-views.ts'
 import type { Dialect } from './database/sql.ts'
 import { type CommitParticipant, TransactionSubscriber } from './database/transaction-subscriber.ts'
 import { DataAccessError } from './errors.ts'
@@ -105,6 +106,7 @@ export class DataAccessExtension implements MikroOrmExtension {
     hideRoutines(orm, outboxTables.functions)
     this.#guard = new ConnectionGuard(orm, new KnownTables(orm, ours, this.modules), this.#acquireTimeoutMs)
     watchQueries(orm)
+    watchViews(orm)
     writeLiteralsAtOnce(orm)
   }
 

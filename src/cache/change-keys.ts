@@ -1,15 +1,17 @@
 import type { ChangeSet, EntityManager, EntityMetadata, EntityProperty, EventSubscriber, FlushEventArgs } from '@mikro-orm/core'
 import { helper } from '@mikro-orm/core'
+import { hasSpellings, spellingOf } from '../database/spelling.ts'
+import { type Dialect, dialectOf } from '../database/sql.ts'
 import type { BulkWrite } from './bulk-writes.ts'
 import type { ChangeKeys } from './invalidation.ts'
-import { rowKey, shapeStamp, uniqueKey, wholeEntityStamp } from './key.ts'
+import { plainText, rowKey, shapeStamp, uniqueKey, wholeEntityStamp } from './key.ts'
 
 type Values = Readonly<Record<string, unknown>>
 
 /** What is known of one entity that is cached or on which a query depends. */
 interface Watched {
-  /** The id of a changed row may be spelled otherwise than that of the kept one. */
-  inexact: boolean
+  /** Its rows are kept by their ids. */
+  rows: boolean
   readonly uniques: Set<string>
   readonly shapes: Map<string, readonly string[]>
 }
@@ -17,7 +19,7 @@ interface Watched {
 /**
  * Knows which keys a change of one row expires: the row's, those of its old and new unique values, and the stamps of the old
  * and new values of each shape by which a query depends on the entity. Where an old value is not known, since the entity was
- * never loaded, all entries of the entity expire.
+ * never loaded, or a value may be known by another text, all entries of the entity expire.
  *
  * It is also the subscriber that keeps the old values of rows to be deleted, which MikroORM forgets during the flush.
  */
@@ -26,11 +28,10 @@ export class WatchedChanges implements ChangeKeys, EventSubscriber {
   readonly #below = new Map<string, readonly string[]>()
   readonly #deleted = new WeakMap<object, Values>()
 
-  /** @param exact if ids of one spelling each name the rows. */
-  watchRows(entity: EntityMetadata, uniques: readonly string[], exact: boolean): void {
+  watchRows(entity: EntityMetadata, uniques: readonly string[]): void {
     const watched = this.#watch(entity)
     for (const unique of uniques) watched.uniques.add(unique)
-    watched.inexact = !exact
+    watched.rows = true
   }
 
   watchShape(entity: EntityMetadata, properties: readonly string[]): void {
@@ -49,15 +50,13 @@ export class WatchedChanges implements ChangeKeys, EventSubscriber {
     const below = isDelete(type) ? this.#reachableBelow(root).map(wholeEntityStamp) : []
     const watched = this.#watched.get(root.className)
     if (watched === undefined) return below
-    if (watched.inexact) below.push(wholeEntityStamp(root.className))
     const current = em.getComparator().prepareEntity(entity) as Values
-    if (type === 'create') {
-      const unknown = lacksValues(current, watched.shapes) ? [wholeEntityStamp(root.className)] : []
-      return [...below, ...unknown, ...keysOf(root, watched, [current], true)]
-    }
+    const appearsOrGoes = type === 'create' || isDelete(type)
     const old = (isDelete(type) ? this.#deleted.get(entity) : originalEntity) as Values | undefined
-    if (old === undefined || lacksValues(old, watched.shapes, watched.uniques)) below.push(wholeEntityStamp(root.className))
-    return [...below, ...keysOf(root, watched, isDelete(type) ? [old ?? current] : [old ?? {}, current], isDelete(type))]
+    const states = appearsOrGoes ? [old ?? current] : [old ?? {}, current]
+    const known = type === 'create' ? !lacksValues(current, watched.shapes) : !lacksValues(old, watched.shapes, watched.uniques)
+    const keys = known ? keysOf(meta, watched, states, appearsOrGoes, dialectOf(em)) : undefined
+    return [...below, ...(keys ?? [wholeEntityStamp(root.className)])]
   }
 
   ofBulk({ meta: { root }, deletes }: BulkWrite): readonly string[] {
@@ -70,7 +69,7 @@ export class WatchedChanges implements ChangeKeys, EventSubscriber {
   }
 
   #watch({ className }: EntityMetadata): Watched {
-    const watched = this.#watched.get(className) ?? { inexact: false, uniques: new Set(), shapes: new Map() }
+    const watched = this.#watched.get(className) ?? { rows: false, uniques: new Set(), shapes: new Map() }
     this.#watched.set(className, watched)
     return watched
   }
@@ -103,26 +102,48 @@ function isOwningToOne({ kind, owner }: EntityProperty): boolean {
   return kind === 'm:1' || (kind === '1:1' && owner)
 }
 
-function lacksValues(state: Values, shapes: Watched['shapes'], uniques: Watched['uniques'] = new Set()): boolean {
-  return [...uniques, ...[...shapes.values()].flat()].some((name) => state[name] === undefined)
+function lacksValues(state: Values | undefined, shapes: Watched['shapes'], uniques: Watched['uniques'] = new Set()): boolean {
+  return state === undefined || [...uniques, ...[...shapes.values()].flat()].some((name) => state[name] === undefined)
 }
 
-function keysOf(root: EntityMetadata, watched: Watched, states: readonly Values[], appearsOrGoes: boolean): string[] {
-  const entity = root.className
+/** What expires with these values; `undefined` if one of them may be kept or asked for by another text. */
+function keysOf(
+  meta: EntityMetadata,
+  watched: Watched,
+  states: readonly Values[],
+  appearsOrGoes: boolean,
+  dialect: Dialect,
+): readonly string[] | undefined {
+  const entity = meta.root.className
   const keys = new Set<string>()
+  let certain = true
+  const spelled = (name: string, value: unknown) => {
+    const spelling = value === null ? null : spellingOf(propertyOf(meta, name), value, dialect)
+    if (spelling === undefined) certain = false
+    return spelling ?? null
+  }
+  const idName = meta.root.primaryKeys[0] as string
   for (const state of states) {
-    const id = state[root.primaryKeys[0] as string]
-    if (id !== undefined) keys.add(rowKey(entity, id))
+    if (watched.rows && state[idName] !== undefined) keys.add(rowKey(entity, spelled(idName, state[idName])))
     for (const [, names] of watched.shapes) {
-      if (names.every((name) => state[name] !== undefined)) {
-        keys.add(shapeStamp(entity, Object.fromEntries(names.map((name) => [name, state[name]]))))
-      }
+      if (names.some((name) => state[name] === undefined)) continue
+      keys.add(shapeStamp(entity, Object.fromEntries(names.map((name) => [name, spelled(name, state[name])]))))
     }
   }
   for (const name of watched.uniques) {
     const values = states.map((state) => state[name])
     if (!appearsOrGoes && values[0] === values[1]) continue
-    for (const value of values) if (value !== undefined) keys.add(uniqueKey(entity, name, value))
+    const kept = hasSpellings(propertyOf(meta, name), dialect)
+    for (const value of values) {
+      // Of a column without spellings no absence is kept, and what is found there is looked at again.
+      if (value != null) keys.add(uniqueKey(entity, name, kept ? spelled(name, value) : plainText(value)))
+    }
   }
-  return [...keys]
+  return certain ? [...keys] : undefined
+}
+
+/** Of a subclass with a table of its own the root does not know all. */
+function propertyOf(meta: EntityMetadata, name: string): EntityProperty {
+  const known = ({ properties }: EntityMetadata) => (properties as Readonly<Record<string, EntityProperty | undefined>>)[name]
+  return (known(meta) ?? known(meta.root)) as EntityProperty
 }

@@ -5,9 +5,8 @@ import { codecVersion } from './codec.ts'
 /** Longer texts stand in keys as their hash. */
 const longestText = 100
 
-/** Types of columns that hold whole numbers, and how one may be spelled. */
-const wholeType = /int|serial/i
-const wholeText = /^\s*[+-]?\d+\s*$/
+/** Stands in no text of a key but where it is put on purpose: an encoded value has none. */
+const mark = '$'
 
 /** The key of an entity's row. */
 export function rowKey(entity: string, id: unknown): string {
@@ -45,29 +44,33 @@ export function shapeStamp(entity: string, values: Readonly<Record<string, unkno
   return `${entity}#${pairs.join('&')}`
 }
 
+/** Names the lease of those who read an entry anew while it is still served. */
+export function revalidationKey(key: string): string {
+  return key + mark
+}
+
 /** One text for one value as the database knows it: 1 and '1' are the same id, null is not the text 'null'. */
 function text(value: unknown): string {
-  if (value === null || value === undefined) return '~'
-  const exact = value instanceof Date && !Number.isNaN(value.getTime())
-  return shorten(encodeURIComponent(exact ? value.toISOString() : String(value)))
+  if (value === null || value === undefined) return mark
+  return shorten(encodeURIComponent(plainText(value).toWellFormed()))
+}
+
+/** The text of a value; of two dates or binaries the texts are equal only if these are. */
+export function plainText(value: unknown): string {
+  if (value instanceof Date && !Number.isNaN(value.getTime())) return value.toISOString()
+  if (value instanceof Uint8Array) return Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('base64url')
+  return String(value)
 }
 
 function shorten(text: string): string {
-  return text.length <= longestText ? text : createHash('sha256').update(text).digest('base64url')
+  return text.length <= longestText ? text : mark + createHash('sha256').update(text).digest('base64url')
 }
 
 /** A property's value as the database knows it: what MikroORM keeps in its snapshots. */
 export function databaseValue(property: EntityProperty, value: unknown, platform: Platform): unknown {
   const { customType } = property
-  // PostgreSQL gives every spelling of a uuid back in lower case.
-  if (property.columnTypes?.[0] === 'uuid' && typeof value === 'string') return value.toLowerCase()
-  const converted =
-    customType === undefined || value == null
-      ? value
-      : customType.convertToDatabaseValue(value, platform, { fromQuery: true, key: property.name, mode: 'query' })
-  // Both databases take 07 for 7.
-  const whole = typeof converted === 'string' && wholeType.test(property.columnTypes?.[0] ?? '') && wholeText.test(converted)
-  return whole ? String(BigInt(converted)) : converted
+  if (customType === undefined || value == null) return value
+  return customType.convertToDatabaseValue(value, platform, { fromQuery: true, key: property.name, mode: 'query' })
 }
 
 /** Changes when the way in which an entity's rows are written changes, so that no version reads what another one wrote. */

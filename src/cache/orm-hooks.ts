@@ -1,4 +1,5 @@
 import type { EventSubscriber, FlushEventArgs, MikroORM } from '@mikro-orm/core'
+import { watchViews } from '../database/row-views.ts'
 import { type BulkWriteObserver, watchBulkWrites } from './bulk-writes.ts'
 
 /** What a cache hears from the ORM itself, beside its commits. */
@@ -15,6 +16,7 @@ export function listenTo(orm: MikroORM, listeners: OrmListeners): void {
   const hooked = listening.has(orm)
   listening.set(orm, listeners)
   if (hooked) return
+  watchViews(orm)
   const current = () => listening.get(orm) as OrmListeners
   orm.em.getEventManager().registerSubscriber({ onFlush: (args: FlushEventArgs) => current().changes.onFlush(args) })
   watchBulkWrites(orm, {

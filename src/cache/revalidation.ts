@@ -4,15 +4,13 @@ import { type Flight, SingleFlight } from '../kernel/single-flight.ts'
 import type { CacheStore, Hit } from './cache-store.ts'
 import type { FigureCounter } from './figures.ts'
 import { storedPayload } from './freshness.ts'
+import { revalidationKey } from './key.ts'
 import { leaseMs } from './lease.ts'
 import { type Load, type ReadRequest, timedLoad } from './load.ts'
 import { withinMoment } from './within-moment.ts'
 
 /** So many loads at most in one process, so that they leave the pool to those who wait; what is left out is begun by a later hit. */
 const mostAtOnce = 8
-
-/** Names the lease of those who read an entry anew while it is still served. */
-const leaseKeyOf = (key: string) => `${key}~`
 
 /** An entry past its ttl, as it was served. */
 export interface StaleEntry {
@@ -74,7 +72,7 @@ export class Revalidation {
   async #run(renewals: readonly Renewal[], load: Load, figures: FigureCounter): Promise<void> {
     // With the entries' stamps, so that they live as long as the entries that are to come.
     const leases = renewals.map(({ request: { key, stamps, keepMs } }) => ({
-      ...{ key: leaseKeyOf(key), version: '', stamps, token: randomUUID(), seen: undefined, keepMs },
+      ...{ key: revalidationKey(key), version: '', stamps, token: randomUUID(), seen: undefined, keepMs },
     }))
     // Kept after a success until it ends, at most for a ttl: who looked before the new entry was there is not to load again.
     const ttlMs = Math.min(...renewals.map(({ request }) => request.keepMs - request.staleMs))

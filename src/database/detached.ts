@@ -18,11 +18,15 @@ export function markDetached(entityOrPrototype: object): void {
 export function refuseDetached(changeSets: readonly ChangeSet<object>[]): void {
   for (const { type, entity, meta } of changeSets) {
     if (type !== 'create' || !(detached.has(entity) || detached.has(Object.getPrototypeOf(entity)))) continue
-    const { className } = meta
-    throw new DataAccessError(
-      'ENTITY_DETACHED',
-      `A ${className} from the cache was to be inserted again, since no entity manager knows it. Relate another entity to it by its id, or by em.getReference(${className}, id); to change and write it, read it with { em }`,
-      { context: { entity: className } },
-    )
+    throw detachedError(meta.className, 'was to be inserted again, since no entity manager knows it')
   }
+}
+
+/** The error of one who gives MikroORM what belongs to no entity manager. */
+export function detachedError(className: string, what: string): DataAccessError {
+  return new DataAccessError(
+    'ENTITY_DETACHED',
+    `A ${className} from the cache ${what}. Relate another entity to it by its id, or by em.getReference(${className}, id); to change and write it, read it with { em }`,
+    { context: { entity: className } },
+  )
 }

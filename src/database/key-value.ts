@@ -9,9 +9,6 @@ const bits: readonly (readonly [RegExp, number])[] = [
   [/^(bigint|int8|bigserial)/i, 64],
   [/^(int|serial)/i, 32],
 ]
-/** Types of columns that take one spelling of each value: whole numbers, ids, and texts that are compared byte by byte. */
-const exactType =
-  /^(uuid|bool(ean)?|(tiny|small|medium|big)?int(eger)?|int[248]|(small|big)?serial|text|string|(varchar|character varying)(\(\d+\))?)$/i
 /** A whole number in the one spelling in which both dialects write it. */
 const wholeText = /^(0|-?[1-9]\d{0,19})$/
 const decimalText = /^-?\d+(\.\d+)?$/
@@ -34,17 +31,6 @@ export function couldBeKey(property: EntityProperty | undefined, value: unknown,
   // PostgreSQL compares no text with a number.
   if (customType === undefined && runtimeType === 'string') return typeof value === 'string' && isStorableText(value)
   return typeof value !== 'function' && typeof value !== 'symbol'
-}
-
-/**
- * True for a column in which no two different texts are equal values. `1.5` and `1.50` are one decimal, `ann` and `ANN` one text under
- * a collation of its own, and a column may round what it is given: who compares such values by their text takes equal ones for
- * different.
- */
-export function hasOneSpelling({ columnTypes, collation, targetMeta, enum: listed }: EntityProperty): boolean {
-  if (targetMeta !== undefined && !targetMeta.getPrimaryProps().every(hasOneSpelling)) return false
-  if (collation !== undefined || columnTypes?.length !== 1) return false
-  return listed === true || exactType.test(columnTypes[0] as string)
 }
 
 /** Whether MikroORM would read an object as a condition, `{ $ne: '' }` as "any other", instead of as a value. */

@@ -11,14 +11,22 @@ export interface CircuitBreakerOptions {
   readonly openMs: number
 }
 
+/** That an attempt may go ahead, and as what; hand it back with the attempt's failure. */
+export interface Admission {
+  readonly kind: 'attempt' | 'probe'
+  readonly at: number
+}
+
 /**
- * Counts failures in a row and, past a limit, refuses at once what would only wait and fail. It does no I/O: ask
- * {@link admit} before each attempt, and tell it how each admitted attempt ended.
+ * Counts failures in a row and, past a limit, refuses at once what would only wait and fail. Of attempts that were under way together
+ * the failures count as one: they met the same trouble. It does no I/O: ask {@link admit} before each attempt, and tell it how each
+ * admitted attempt ended.
  */
 export class CircuitBreaker {
   readonly #options: CircuitBreakerOptions
   readonly #clock: Clock
   #failures = 0
+  #failedAt = Number.NEGATIVE_INFINITY
   #openedAt: number | undefined
   #probing = false
 
@@ -32,13 +40,14 @@ export class CircuitBreaker {
     return this.#clock.now() - this.#openedAt < this.#options.openMs ? 'open' : 'half-open'
   }
 
-  /** Tells whether an attempt may go ahead, and as what. In the half-open state exactly one attempt is the probe. */
-  admit(): 'attempt' | 'probe' | 'refused' {
+  /** Admits an attempt, or refuses it by `undefined`. In the half-open state exactly one attempt is admitted, as the probe. */
+  admit(): Admission | undefined {
     const state = this.state
-    if (state === 'closed') return 'attempt'
-    if (state === 'open' || this.#probing) return 'refused'
+    const at = this.#clock.now()
+    if (state === 'closed') return { kind: 'attempt', at }
+    if (state === 'open' || this.#probing) return undefined
     this.#probing = true
-    return 'probe'
+    return { kind: 'probe', at }
   }
 
   /** The other side answered. */
@@ -49,12 +58,14 @@ export class CircuitBreaker {
   }
 
   /** The other side did not answer. A late failure of an attempt from before the opening does not prolong it. */
-  failed(admission: 'attempt' | 'probe'): void {
-    if (admission === 'probe') {
+  failed({ kind, at }: Admission): void {
+    const now = this.#clock.now()
+    if (kind === 'probe') {
       this.#probing = false
-      this.#openedAt = this.#clock.now()
-    } else if (this.#openedAt === undefined && ++this.#failures >= this.#options.failures) {
-      this.#openedAt = this.#clock.now()
+      this.#openedAt = now
+    } else if (this.#openedAt === undefined && at >= this.#failedAt) {
+      this.#failedAt = now
+      if (++this.#failures >= this.#options.failures) this.#openedAt = now
     }
   }
 }

@@ -72,7 +72,7 @@ export class RedisConnection {
     if (this.#closed) throw new DataAccessError('CLOSED', `${what} came after the Redis connection was closed`)
     const client = this.#opened ?? (await this.#open())
     const admission = this.#breaker.admit()
-    if (admission === 'refused') throw this.#unavailable(what, 'gave no answer lately and is left alone for a moment')
+    if (admission === undefined) throw this.#unavailable(what, 'gave no answer lately and is left alone for a moment')
     const deadline = new Deadline(timeoutMs)
     try {
       if (client.status !== 'ready') await deadline.bound(this.#whenReady(client))
@@ -85,7 +85,7 @@ export class RedisConnection {
         throw this.#refused(what, error)
       }
       this.#breaker.failed(admission)
-      if (admission === 'probe' && this.#options.client === undefined) reconnect(client)
+      if (admission.kind === 'probe' && this.#options.client === undefined) reconnect(client)
       throw this.#unavailable(what, error instanceof Silence ? error.message : 'is not connected', error)
     } finally {
       deadline.end()

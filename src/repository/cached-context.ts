@@ -1,4 +1,5 @@
 import { type EntityManager, type EntityMetadata, helper, type MikroORM } from '@mikro-orm/core'
+import { hasOwnFilterParams, hasOwnView } from '../database/row-views.ts'
 import { detachedFork } from './detached-entities.ts'
 
 /** Through what a cached read makes its results, and whether it may use the cache at all. */
@@ -10,34 +11,43 @@ export interface CachedContext {
   readonly bypass: boolean
 }
 
+/** Tells whether an entity manager may show other rows than the cache has, which are those that the program sees by itself. */
+export type OtherRows = (em: EntityManager) => boolean
+
 /**
  * Finds out how to read for a caller. In a transaction, the caller's own or the one around it, and with unflushed changes,
- * the caller must see its own writes, which nobody else may. A filter may show each caller other rows.
+ * the caller must see its own writes, which nobody else may.
  */
-export function cachedContext(orm: MikroORM, meta: EntityMetadata | undefined, given: EntityManager | undefined): CachedContext {
-  const filtered = meta !== undefined && hasActiveFilter(orm, meta)
-  if (given !== undefined) {
-    const em = given.getContext(false)
-    const bypass = filtered || em.isInTransaction() || hasUnflushedChanges(em)
-    return { em, owner: em, bypass }
-  }
-  if (orm.em.isInTransaction()) {
-    const em = orm.em.getContext(false).fork({ ...detachedFork, keepTransactionContext: true })
-    return { em, owner: undefined, bypass: true }
-  }
+export function cachedContext(orm: MikroORM, otherRows: OtherRows, given: EntityManager | undefined): CachedContext {
+  const em = (given ?? orm.em).getContext(false)
+  const bypass = em.isInTransaction() || otherRows(em)
+  if (given !== undefined) return { em, owner: em, bypass: bypass || hasUnflushedChanges(em) }
+  if (bypass) return { em: em.fork({ ...detachedFork, keepTransactionContext: true }), owner: undefined, bypass }
   // Forked only when it is needed, which a hit does not.
   return {
     get em() {
       return orm.em.fork(detachedFork)
     },
     owner: undefined,
-    bypass: filtered,
+    bypass,
   }
 }
 
 /** True if a detached read may use the cache: the short form of {@link cachedContext} for one. */
-export function mayReadCache(orm: MikroORM, meta: EntityMetadata): boolean {
-  return !orm.em.isInTransaction() && !hasActiveFilter(orm, meta)
+export function mayReadCache(orm: MikroORM, otherRows: OtherRows): boolean {
+  const em = orm.em.getContext(false)
+  return !em.isInTransaction() && !otherRows(em)
+}
+
+/** Of an entity's rows: a filter that is on may show each caller others. */
+export function otherRowsOf(orm: MikroORM, meta: EntityMetadata): OtherRows {
+  const metas = [meta]
+  return (em) => hasActiveFilter(orm, meta) || hasOwnView(em, metas)
+}
+
+/** Of a cached query, by the entities that it depends on: its own run has the filters, and not a caller's parameters for them. */
+export function otherRowsOfQuery(orm: MikroORM, metas: readonly EntityMetadata[]): OtherRows {
+  return (em) => hasOwnView(em, metas) || (hasOwnFilterParams(em) && metas.some((meta) => hasActiveFilter(orm, meta)))
 }
 
 function hasUnflushedChanges(em: EntityManager): boolean {

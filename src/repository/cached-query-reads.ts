@@ -10,11 +10,12 @@ import { databaseValue, queryKey, schemaVersion, shapeStamp, wholeEntityStamp } 
 import type { Loaded, ReadRequest } from '../cache/load.ts'
 import { jitteredTtl, keeping } from '../cache/policy.ts'
 import type { ReadThrough } from '../cache/read-through.ts'
-import { hasOneSpelling } from '../database/key-value.ts'
+import { hasSpellings, spellingOf } from '../database/spelling.ts'
+import { type Dialect, dialectOf } from '../database/sql.ts'
 import { DataAccessError } from '../errors.ts'
 import type { Logger } from '../kernel/logger.ts'
 import { nearestName } from '../kernel/nearest-name.ts'
-import { type CachedContext, cachedContext } from './cached-context.ts'
+import { type CachedContext, cachedContext, type OtherRows, otherRowsOfQuery } from './cached-context.ts'
 import { type CachedReadOptions, readAs } from './cached-read-options.ts'
 import { type KeptResult, type RowsByName, toKept } from './cached-result.ts'
 import { propertyOf } from './entity-keys.ts'
@@ -41,7 +42,7 @@ export class CachedQueryReads<Params, Result> {
   /** The query's result for these parameters. */
   async get(params: Params, options?: CachedReadOptions): Promise<Result> {
     return readAs('a cached query', options, async (fresh) => {
-      const context = cachedContext(this.#orm, undefined, this.#em)
+      const context = cachedContext(this.#orm, this.#source.otherRows, this.#em)
       if (!context.bypass) return this.#source.read(context, params, fresh)
       this.#source.figures.bypassed(1)
       return this.#source.query.run(context.em, params)
@@ -83,9 +84,11 @@ export interface CachedQueryParts<Params, Result> {
 export class CachedQuerySource<Params, Result> {
   readonly query: CachedQuery<Params, Result>
   readonly figures: FigureCounter
+  readonly otherRows: OtherRows
   /** The properties by whose values the result depends on each entity. */
   readonly shapes: readonly { readonly root: EntityMetadata; readonly properties: readonly string[] }[]
   readonly #orm: MikroORM
+  readonly #dialect: Dialect
   readonly #reads: ReadThrough
   readonly #rows: RowsByName
   readonly #version: string
@@ -96,6 +99,7 @@ export class CachedQuerySource<Params, Result> {
     this.figures = new FigureCounter(`cache of ${query.name}`, logger)
     this.#keeping = keeping(query.lifetime)
     this.#orm = orm
+    this.#dialect = dialectOf(orm)
     this.#reads = reads
     this.#rows = rows
     for (const { entity, properties } of query.shapes) {
@@ -105,8 +109,12 @@ export class CachedQuerySource<Params, Result> {
     }
     this.shapes = query.shapes.map(({ entity, properties }) => {
       const meta = orm.getMetadata().get(entity)
-      return { root: meta.root, properties: properties.filter((name) => countsByValue(meta, name)) }
+      return { root: meta.root, properties: properties.filter((name) => hasSpellings(knownProperty(meta, name), this.#dialect)) }
     })
+    this.otherRows = otherRowsOfQuery(
+      orm,
+      query.shapes.map(({ entity }) => orm.getMetadata().get(entity)),
+    )
     const schemas = query.shapes.map(({ entity }) => schemaVersion(orm.getMetadata().get(entity)))
     const hash = createHash('sha256').update([query.version, ...schemas].join())
     this.#version = datedVersion(hash.digest('hex').slice(0, 12), this.#keeping.staleMs)
@@ -124,6 +132,10 @@ export class CachedQuerySource<Params, Result> {
   async read(context: CachedContext, params: Params, fresh: boolean): Promise<Result> {
     const { lifetime } = this.query
     const stamps = this.#stamps(params)
+    if (stamps === undefined) {
+      this.figures.bypassed(1)
+      return this.query.run(context.em, params)
+    }
     const request: ReadRequest = { key: this.keyOf(params), stamps, version: this.#version, ...this.#keeping }
     const load = async (): Promise<readonly Loaded[]> => {
       const kept = canonical(toKept(await this.#run(params), this.#rows))
@@ -166,33 +178,36 @@ export class CachedQuerySource<Params, Result> {
     return (kept.many ? found : (found[0] ?? null)) as Result
   }
 
-  #stamps(params: Params): readonly string[] {
-    const dependencies = dependenciesOf(this.query as CachedQuery<Params>, params)
-    const stamps = dependencies.flatMap((dependency) => {
-      const { className } = this.#orm.getMetadata().get(dependency.entity).root
-      return [shapeStamp(className, this.#databaseValues(dependency)), wholeEntityStamp(className)]
-    })
-    return [...new Set(stamps)]
+  /** `undefined` if a row that a change brings into the result may spell a value otherwise, and so expire none of these. */
+  #stamps(params: Params): readonly string[] | undefined {
+    const stamps = new Set<string>()
+    for (const { entity, values } of dependenciesOf(this.query as CachedQuery<Params>, params)) {
+      const meta = this.#orm.getMetadata().get(entity)
+      const spelled = this.#spelled(meta, values)
+      if (spelled === undefined) return undefined
+      stamps.add(shapeStamp(meta.root.className, spelled)).add(wholeEntityStamp(meta.root.className))
+    }
+    return [...stamps]
   }
 
-  #databaseValues({ entity, values }: Dependency): Readonly<Record<string, unknown>> {
-    const meta = this.#orm.getMetadata().get(entity)
+  #spelled(meta: EntityMetadata, values: Dependency['values']): Readonly<Record<string, string | null>> | undefined {
     const platform = this.#orm.em.getPlatform()
-    const convert = ([name, value]: [string, unknown]) =>
-      [name, databaseValue(knownProperty(meta, name), value, platform)] as const
-    const counted = Object.entries(values).filter(([name]) => countsByValue(meta, name))
-    return Object.fromEntries(counted.map(convert))
+    const spelled: Record<string, string | null> = {}
+    for (const [name, given] of Object.entries(values)) {
+      const property = knownProperty(meta, name)
+      if (!hasSpellings(property, this.#dialect)) continue
+      const value = databaseValue(property, given, platform)
+      const spelling = value == null ? null : spellingOf(property, value, this.#dialect)
+      if (spelling === undefined) return undefined
+      spelled[name] = spelling
+    }
+    return spelled
   }
 }
 
 /** A property that the constructor has found in the entity. */
 function knownProperty(meta: EntityMetadata, name: string): EntityProperty {
   return propertyOf(meta, name) as EntityProperty
-}
-
-/** False for a property whose values can be spelled in several ways: a result depends on the rows of all its values. */
-function countsByValue(meta: EntityMetadata, name: string): boolean {
-  return hasOneSpelling(knownProperty(meta, name))
 }
 
 function refusedParameters(query: string, cause: NotCacheable): DataAccessError {

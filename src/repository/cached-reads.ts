@@ -162,7 +162,7 @@ export class Cache {
     }
     this.#rows.set(rows.keys.entity, rows)
     this.#repositories.set(rows, cachedRepositoryClass(rows))
-    changes.watchRows(rows.meta.root, policy.uniques, rows.keys.hasOneSpelling(rows.keys.idName))
+    changes.watchRows(rows.meta.root, policy.uniques)
   }
 
   #addQuery(query: CachedQuery, changes: WatchedChanges): void {

@@ -9,6 +9,9 @@ import { type CachedReadOptions, readAs } from './cached-read-options.ts'
 import type { CachedRows, Row } from './cached-rows.ts'
 import { requireIds } from './data-repository.ts'
 
+/** No name of a property can stand in its way. */
+const lookUp = Symbol('lookUp')
+
 /** One lookup for each unique property: `byEmail(mail)` for `email`. */
 export type UniqueLookups<Entity, Unique extends string> = {
   readonly [Key in Unique & keyof Entity as `by${Capitalize<Key & string>}`]: (
@@ -38,15 +41,13 @@ export class CachedReads<Entity extends object> {
   }
 
   /** The entity with this id, or null. */
-  async get(id: Primary<Entity>, options?: CachedReadOptions): Promise<Entity | null> {
-    if (options === undefined && this.#em === undefined && mayReadCache(this.#orm, this.#rows.meta)) {
-      const request = this.#rows.requestOf(id)
-      // What is at hand is given at once: a wait would cost more than the read.
-      let row = request === undefined ? null : this.#rows.now(request)
-      if (row === undefined) row = (await this.#rows.byIds([id]))[0]
-      return row == null ? null : (this.#rows.hydrate(undefined, row) as Entity)
+  get(id: Primary<Entity>, options?: CachedReadOptions): Promise<Entity | null> {
+    if (options === undefined && this.#em === undefined && mayReadCache(this.#orm, this.#rows.otherRows)) {
+      // What is at hand is given at once: a wait, or an async function, would cost more than the read.
+      const atHand = this.#rows.atHand(id)
+      if (atHand !== undefined) return atHand as Promise<Entity | null>
     }
-    return (await this.getMany([id], options))[0] ?? null
+    return this.#get(id, options)
   }
 
   /** The entity with this id; rejects with `ENTITY_NOT_FOUND` if there is none. */
@@ -91,7 +92,7 @@ export class CachedReads<Entity extends object> {
   }
 
   /** @internal Reads by a unique property; the lookups lead here. */
-  async byUnique(property: string, value: unknown, options?: CachedReadOptions): Promise<Entity | null> {
+  async [lookUp](property: string, value: unknown, options?: CachedReadOptions): Promise<Entity | null> {
     if (!this.#rows.policy.uniques.includes(property)) {
       const { className } = this.#rows.meta
       const cure = `list it: cachePolicy(${className}, { uniques: ['${property}'] })`
@@ -106,8 +107,12 @@ export class CachedReads<Entity extends object> {
     })
   }
 
+  async #get(id: Primary<Entity>, options: CachedReadOptions | undefined): Promise<Entity | null> {
+    return (await this.getMany([id], options))[0] ?? null
+  }
+
   #context(): CachedContext {
-    return cachedContext(this.#orm, this.#rows.meta, this.#em)
+    return cachedContext(this.#orm, this.#rows.otherRows, this.#em)
   }
 
   #hydrate({ owner }: CachedContext, row: Row | undefined): Entity | null {
@@ -115,14 +120,20 @@ export class CachedReads<Entity extends object> {
   }
 
   async #findMany({ em }: CachedContext, all: readonly Primary<Entity>[]): Promise<(Entity | null)[]> {
-    const { meta, figures } = this.#rows
-    const ids = all.filter((id) => this.#rows.keys.couldBeId(id))
+    const { meta, figures, keys } = this.#rows
+    const ids = all.filter((id) => keys.couldBeId(id))
     figures.bypassed(ids.length)
-    const id = meta.primaryKeys[0] as string
-    const entities = await em.find(meta.class, { [id]: ids.length === 1 ? ids[0] : { $in: ids } } as never)
-    const byKey = new Map(entities.map((entity) => [this.#rows.keys.ofId((entity as Record<string, unknown>)[id]), entity]))
-    const found = (each: Primary<Entity>) => byKey.get(this.#rows.keys.ofId(each)) ?? null
-    return all.map((each) => (this.#rows.keys.couldBeId(each) ? found(each) : null) as Entity | null)
+    const find = (where: unknown) => em.find(meta.class, { [keys.idName]: where } as never) as Promise<Entity[]>
+    const entities = await find(ids.length === 1 ? ids[0] : { $in: ids })
+    const byKey = new Map(entities.map((entity) => [keys.ofId(Reflect.get(entity, keys.idName)), entity]))
+    const found: (Entity | null)[] = []
+    for (const id of all) {
+      const known = keys.couldBeId(id) ? byKey.get(keys.ofId(id)) : null
+      // One that has several spellings may stand there under another one.
+      const other = known === undefined && !keys.hasOneSpelling(keys.idName, id) ? (await find(id))[0] : undefined
+      found.push(known ?? other ?? null)
+    }
+    return found
   }
 }
 
@@ -133,7 +144,7 @@ export function cachedRepositoryClass(rows: CachedRows): typeof CachedReads {
     if (kind !== 'scalar') continue
     Object.defineProperty(EntityReads.prototype, `by${name.charAt(0).toUpperCase()}${name.slice(1)}`, {
       value(this: EntityReads, value: unknown, options?: CachedReadOptions) {
-        return this.byUnique(name, value, options)
+        return this[lookUp](name, value, options)
       },
     })
   }

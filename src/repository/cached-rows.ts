@@ -8,6 +8,7 @@ import type { Loaded, ReadRequest } from '../cache/load.ts'
 import { type CachePolicy, jitteredTtl, keeping } from '../cache/policy.ts'
 import type { ReadThrough } from '../cache/read-through.ts'
 import type { Logger } from '../kernel/logger.ts'
+import { type OtherRows, otherRowsOf } from './cached-context.ts'
 import type { DetachedEntities } from './detached-entities.ts'
 import { EntityKeys } from './entity-keys.ts'
 import { frozenEntity } from './frozen-entity.ts'
@@ -15,6 +16,9 @@ import { KnownRequests } from './known-requests.ts'
 
 /** A row as the driver gives it, keyed by property; shared by its readers, so never changed. */
 export type Row = Readonly<Record<string, unknown>>
+
+/** Given to all who ask for what is known not to exist. */
+const nothing: Promise<null> = Promise.resolve(null)
 
 /** What a {@link CachedRows} works with. */
 export interface CachedRowsParts {
@@ -33,11 +37,13 @@ export class CachedRows {
   readonly meta: EntityMetadata
   readonly keys: EntityKeys
   readonly policy: CachePolicy
+  readonly otherRows: OtherRows
   readonly figures: FigureCounter
   readonly #make: (row: Row) => object
   readonly #requests = new KnownRequests()
   /** The frozen entities of rows that are somewhere in this process. */
-  readonly #shared = new WeakMap<Row, object>()
+  readonly #shared = new WeakMap<Row, Promise<object>>()
+  readonly #frozen = new WeakMap<Row, object>()
   readonly #orm: MikroORM
   readonly #reads: ReadThrough
   readonly #version: string
@@ -48,6 +54,7 @@ export class CachedRows {
     this.meta = orm.getMetadata().get(policy.entity)
     this.keys = new EntityKeys(orm, this.meta, policy.uniques)
     this.policy = policy
+    this.otherRows = otherRowsOf(orm, this.meta)
     this.#make = detached.maker(this.meta, (row) => this.#copy(row as Row))
     this.#orm = orm
     this.#reads = reads
@@ -67,9 +74,22 @@ export class CachedRows {
     return request
   }
 
-  /** The row if it is at hand in this process, null for one known not to exist; `undefined` if {@link byIds} must tell. */
-  now(request: ReadRequest): Row | null | undefined {
-    return this.#reads.readNow(request, this.figures) as Row | null | undefined
+  /**
+   * The detached entity of an id, or null, if it is at hand in this process and its id was asked for before; `undefined` if
+   * {@link byIds} must tell. Throws nothing.
+   */
+  atHand(id: unknown): Promise<object | null> | undefined {
+    const request = this.#requests.get(id)
+    if (request === undefined) return undefined
+    const row = this.#reads.readNow(request, this.figures) as Row | null | undefined
+    if (row === undefined) return undefined
+    if (row === null) return nothing
+    if (this.policy.frozen) return this.#shared.get(row) ?? this.#promised(row)
+    return this.#promised(row)
+  }
+
+  async #promised(row: Row): Promise<object> {
+    return this.hydrate(undefined, row)
   }
 
   /** The rows of these ids, in order; `undefined` where there is none. @param fresh reads them from the database now. */
@@ -106,7 +126,7 @@ export class CachedRows {
     let loaded: Row | undefined
     const load = async (): Promise<readonly Loaded[]> => {
       loaded = await this.#findOne(property, value)
-      const exact = loaded === undefined ? this.keys.hasOneSpelling(property) : this.keys.matches(loaded, property, value)
+      const exact = loaded === undefined ? this.keys.hasOneSpelling(property, value) : this.keys.matches(loaded, property, value)
       return [this.#loaded(loaded?.[this.keys.idName], exact)]
     }
     const [id] = await this.#reads.read([request], load, this.figures, fresh)
@@ -124,10 +144,11 @@ export class CachedRows {
 
   /** A store in this process gives the same row to all its readers, and so they get the same entity. */
   #sharedOf(row: Row): object {
-    const known = this.#shared.get(row)
+    const known = this.#frozen.get(row)
     if (known !== undefined) return known
     const made = frozenEntity(this.#make(row), () => this.#make(row))
-    this.#shared.set(row, made)
+    this.#frozen.set(row, made)
+    this.#shared.set(row, Promise.resolve(made))
     return made
   }
 
@@ -143,27 +164,30 @@ export class CachedRows {
 
   async #loadRows(missing: readonly ReadRequest[], idOf: ReadonlyMap<string, unknown>): Promise<readonly Loaded[]> {
     const ids = [...new Map(missing.map(({ key }) => [key, idOf.get(key)])).values()]
-    const rows = await this.#find({ [this.keys.idName]: ids.length === 1 ? ids[0] : { $in: ids } })
+    const rows = await this.#find(this.keys.idName, ids)
     const byKey = new Map(rows.map((row) => [this.keys.ofRow(row), row]))
     const matched = ids.filter((id) => byKey.has(this.keys.ofId(id))).length
     return Promise.all(
       missing.map(async ({ key }) => {
+        const id = idOf.get(key)
         const row = byKey.get(key)
         if (row !== undefined) return this.#loaded(row, true)
         // That there is none is expired by the spelling in which one comes.
-        if (matched === rows.length) return this.#loaded(undefined, this.keys.hasOneSpelling(this.keys.idName))
+        if (matched === rows.length) return this.#loaded(undefined, this.keys.hasOneSpelling(this.keys.idName, id))
         // The database sees two spellings of an id as one, and its changes expire the other spelling: keep nothing for this one.
-        return this.#loaded(ids.length === 1 ? rows[0] : await this.#findOne(this.keys.idName, idOf.get(key)), false)
+        return this.#loaded(ids.length === 1 ? rows[0] : await this.#findOne(this.keys.idName, id), false)
       }),
     )
   }
 
   async #findOne(property: string, value: unknown): Promise<Row | undefined> {
-    return (await this.#find({ [property]: value }))[0]
+    return (await this.#find(property, [value]))[0]
   }
 
   /** Reads from the primary: a replica may lag behind the invalidation that made this a miss. */
-  async #find(where: object): Promise<readonly Row[]> {
+  async #find(property: string, values: readonly unknown[]): Promise<readonly Row[]> {
+    const known = values.map((value) => this.keys.databaseValue(property, value))
+    const where = { [property]: known.length === 1 ? known[0] : { $in: known } }
     const rows = await this.#orm.em.getDriver().find(this.meta.class, where as never, { connectionType: 'write' })
     return rows as readonly Row[]
   }

@@ -1,6 +1,7 @@
 import type { EntityMetadata, EntityProperty, MikroORM } from '@mikro-orm/core'
-import { databaseValue, rowKey, uniqueKey } from '../cache/key.ts'
-import { couldBeKey, hasOneSpelling } from '../database/key-value.ts'
+import { databaseValue, plainText, rowKey, uniqueKey } from '../cache/key.ts'
+import { couldBeKey } from '../database/key-value.ts'
+import { spellingOf } from '../database/spelling.ts'
 import { type Dialect, dialectOf } from '../database/sql.ts'
 import { isUuid, Uuid } from '../database/uuid.ts'
 import { DataAccessError } from '../errors.ts'
@@ -36,17 +37,24 @@ export class EntityKeys {
   /** @param id could be one: see {@link couldBeId}. */
   ofId(id: unknown): string {
     // A uuid as this library writes it is its own text in a key.
-    return this.#hasUuids ? `${this.entity}:${id}` : rowKey(this.entity, this.#databaseValue(this.idName, id))
+    return this.#hasUuids
+      ? `${this.entity}:${id}`
+      : rowKey(this.entity, this.#text(this.idName, this.databaseValue(this.idName, id)))
   }
 
   /** The key of a row as the database gives it. */
   ofRow(row: Readonly<Record<string, unknown>>): string {
-    return rowKey(this.entity, row[this.idName])
+    return rowKey(this.entity, this.#text(this.idName, row[this.idName]))
   }
 
   /** The key under which a unique value leads to an id. */
   ofUnique(property: string, value: unknown): string {
-    return uniqueKey(this.entity, property, this.#databaseValue(property, value))
+    return uniqueKey(this.entity, property, this.#text(property, this.databaseValue(property, value)))
+  }
+
+  /** A value of this property as the database knows it. */
+  databaseValue(property: string, value: unknown): unknown {
+    return databaseValue(this.#property(property), value, this.#orm.em.getPlatform())
   }
 
   /** False for what cannot be an id at all, such as a malformed uuid: it has no row. */
@@ -63,18 +71,22 @@ export class EntityKeys {
     return couldBeKey(propertyOf(this.#meta, property), value, this.#dialect)
   }
 
-  /** False if a row that has this value may be kept, and expired, under another spelling of it. */
-  hasOneSpelling(property: string): boolean {
-    return hasOneSpelling(propertyOf(this.#meta, property) as EntityProperty)
+  /** True if a row that gets this value expires what is kept under it: see {@link spellingOf}. */
+  hasOneSpelling(property: string, value: unknown): boolean {
+    return spellingOf(this.#property(property), this.databaseValue(property, value), this.#dialect) !== undefined
   }
 
   /** Whether the row spells the value of this property so. */
   matches(row: Readonly<Record<string, unknown>>, property: string, value: unknown): boolean {
-    return String(row[property]) === String(this.#databaseValue(property, value))
+    return this.#text(property, row[property]) === this.#text(property, this.databaseValue(property, value))
   }
 
-  #databaseValue(property: string, value: unknown): unknown {
-    return databaseValue(propertyOf(this.#meta, property) as EntityProperty, value, this.#orm.em.getPlatform())
+  #text(property: string, value: unknown): string {
+    return spellingOf(this.#property(property), value, this.#dialect) ?? plainText(value)
+  }
+
+  #property(name: string): EntityProperty {
+    return propertyOf(this.#meta, name) as EntityProperty
   }
 }
 

@@ -1,5 +1,9 @@
 import { type EntityMetadata, helper, Reference, Utils } from '@mikro-orm/core'
+import { detachedError } from '../database/detached.ts'
 import { isCollection, lazyCollection } from './detached-shape.ts'
+
+/** What was frozen here, with all that it holds. */
+const frozenHere = new WeakSet<object>()
 
 /**
  * Freezes a detached entity with all that it holds, so that its readers can share it: what tries to change it throws. What cannot be
@@ -8,14 +12,25 @@ import { isCollection, lazyCollection } from './detached-shape.ts'
  * @param renew makes the entity once more.
  */
 export function frozenEntity(entity: object, renew: () => object): object {
+  if (frozenHere.has(entity)) return entity
+  frozenHere.add(entity)
   // MikroORM keeps its state of an entity as a property, which is made when it is first asked for.
-  const { __meta: meta } = helper(entity) as { readonly __meta: EntityMetadata }
-  for (const property of meta.props) {
+  const state = helper(entity) as { readonly __meta: EntityMetadata }
+  for (const property of state.__meta.props) {
     const { name } = property
     // Comes into being for each who asks.
     if (isCollection(property)) Object.defineProperty(entity, name, lazyCollection(property))
     else if (Reflect.get(entity, name) !== undefined) freezeProperty(entity, name, renew)
   }
+  // Its state is shared too: an entity manager that took it in would hand its own to all readers.
+  Object.defineProperty(state, '__em', {
+    get: () => undefined,
+    set: () => {
+      throw detachedError(state.__meta.className, 'is frozen, shared by its readers, and belongs to no entity manager')
+    },
+  })
+  // MikroORM marks so what it has prepared to be related, and would do that to a frozen one.
+  Object.defineProperty(entity, '__gettersDefined', { value: true })
   return Object.freeze(entity)
 }
 
@@ -32,7 +47,7 @@ function freezeProperty(holder: object, name: string, renew: () => object): void
 }
 
 function frozen(value: unknown, renew: () => object): unknown {
-  if (typeof value !== 'object' || value === null || Object.isFrozen(value)) return value
+  if (typeof value !== 'object' || value === null || frozenHere.has(value) || Object.isFrozen(value)) return value
   if (Reference.isReference(value)) frozenEntity(value.unwrap(), () => (renew() as typeof value).unwrap())
   else if (Utils.isEntity(value, true)) return frozenEntity(value, renew)
   else for (const name of Object.keys(value)) freezeProperty(value, name, renew)
@@ -41,7 +56,9 @@ function frozen(value: unknown, renew: () => object): unknown {
 
 /** False for what keeps its state where freezing does not reach; what such a thing stands in is given with it. */
 function canBeFrozen(value: unknown): boolean {
-  if (typeof value !== 'object' || value === null) return true
+  if (typeof value !== 'object' || value === null || frozenHere.has(value)) return true
+  // Somebody froze it already, and what is in it can no longer be replaced.
+  if (Object.isFrozen(value)) return Object.values(value).every((item) => typeof item !== 'object' || item === null)
   if (Array.isArray(value) || Reference.isReference(value) || Utils.isEntity(value, true)) return true
   const prototype: unknown = Object.getPrototypeOf(value)
   return prototype === Object.prototype || prototype === null || isEmbeddable(value)

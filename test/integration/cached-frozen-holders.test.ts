@@ -1,4 +1,4 @@
-import { defineEntity, p, Type } from '@mikro-orm/core'
+import { defineEntity, p, Type, wrap } from '@mikro-orm/core'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { memoryCache } from '../../src/cache/cache-choice.ts'
 import { cachePolicy } from '../../src/cache/policy.ts'
@@ -46,6 +46,12 @@ const walletType = typeOf<Wallet>(
   (wallet) => String(wallet.coins),
 )
 
+/** A type that freezes what it gives, though not what is in it. */
+const looseType = typeOf<{ readonly words: string[] }>(
+  (text) => Object.freeze(JSON.parse(text)),
+  (words) => JSON.stringify(words),
+)
+
 const BagSchema = defineEntity({
   name: 'Bag',
   embeddable: true,
@@ -66,6 +72,7 @@ const ChildSchema = defineEntity({
     tags: p.type(tagsType).$type<Map<string, number>>(),
     vector: p.type(vectorType).$type<Float32Array>(),
     wallet: p.type(walletType).$type<Wallet>(),
+    loose: p.type(looseType).$type<{ readonly words: string[] }>(),
     bag: () => p.embedded(Bag),
     toys: () => p.oneToMany(Toy).mappedBy('child'),
   },
@@ -90,6 +97,7 @@ describe.each(dialects)('what frozen results hold, on %s', (dialect) => {
       const tags = new Map([['red', 1]])
       em.create(Child, {
         ...{ id: 1, kind: 'child', tags, vector: new Float32Array([1, 2]), wallet: new Wallet(3) },
+        loose: { words: ['one'] },
         bag: { size: 4, tags },
       } as never)
     })
@@ -108,13 +116,26 @@ describe.each(dialects)('what frozen results hold, on %s', (dialect) => {
     child.bag.tags.set('blue', 2)
     child.vector[0] = 9
     child.wallet.spend()
+    child.loose.words.push('two')
     child.toys.add(data.fork().create(Toy, { id: 1, child: 1 } as never))
     expect(() => Object.assign(child.bag, { size: 9 })).toThrow(TypeError)
     expect(() => Object.assign(child, { wallet: undefined })).toThrow(TypeError)
     expect([...next.tags]).toEqual([['red', 1]])
     expect([...next.bag.tags]).toEqual([['red', 1]])
     expect([next.bag.size, next.wallet.coins, ...next.vector]).toEqual([4, 3, 1, 2])
+    expect(next.loose.words).toEqual(['one'])
     expect(next.toys.isInitialized()).toBe(false)
     expect(next.toys.getItems(false)).toHaveLength(0)
+  })
+
+  test('is taken in by no entity manager, whose it would be for all readers', async () => {
+    const child = await data.cached(frozenChildren).getOrFail(1)
+    const code = 'ENTITY_DETACHED'
+    expect(() => data.fork().merge(child)).toThrow(expect.objectContaining({ code }))
+    const relate = data.unitOfWork(async ({ em }) => em.create(Toy, { id: 1, child } as never))
+    await expect(relate).rejects.toMatchObject({ code })
+    expect(wrap(await data.cached(frozenChildren).getOrFail(1), true).__em).toBeUndefined()
+    await data.unitOfWork(async ({ em }) => em.create(Toy, { id: 1, child: em.getReference(Child, child.id) } as never))
+    expect(await data.fork().count(Toy)).toBe(1)
   })
 })

@@ -101,7 +101,7 @@ describe.each(dialects)('cached reads on %s while Redis is in trouble', (dialect
 
   test('a loader overtaken by a commit that Redis did not hear of keeps nothing for other processes', async () => {
     const { proxy, url } = await openProxied()
-    const ground = await openGround({ redisUrl: url })
+    const ground = await openGround({ redisUrl: url, timeoutMs: 5000 })
     const author = await ground.author({ name: 'old' })
     await vi.waitFor(() => ground.cache.ping(), { timeout: 15_000 })
     const load = parkNextLoad(ground.orm)

@@ -13,17 +13,30 @@ function openBreaker(): { breaker: CircuitBreaker; pass(ms: number): void } {
 function fail(breaker: CircuitBreaker, times: number): void {
   for (let i = 0; i < times; i++) {
     const admission = breaker.admit()
-    if (admission !== 'refused') breaker.failed(admission)
+    if (admission !== undefined) breaker.failed(admission)
   }
 }
+
+const attempt = { kind: 'attempt', at: 0 } as const
+const probe = { kind: 'probe', at: 500 } as const
 
 test('three failures in a row open it', () => {
   const { breaker } = openBreaker()
   fail(breaker, 2)
-  expect(breaker.admit()).toBe('attempt')
-  breaker.failed('attempt')
+  expect(breaker.admit()).toEqual(attempt)
+  breaker.failed(attempt)
   expect(breaker.state).toBe('open')
-  expect(breaker.admit()).toBe('refused')
+  expect(breaker.admit()).toBeUndefined()
+})
+
+test('those of one moment are one failure', () => {
+  const { breaker, pass } = openBreaker()
+  const together = [1, 2, 3, 4].map(() => breaker.admit())
+  pass(50)
+  for (const admission of together) if (admission !== undefined) breaker.failed(admission)
+  expect(breaker.state).toBe('closed')
+  fail(breaker, 2)
+  expect(breaker.state).toBe('open')
 })
 
 test('an answer between failures keeps it closed', () => {
@@ -39,10 +52,10 @@ test('half-open admits one probe and refuses the rest until it has ended', () =>
   fail(breaker, 3)
   pass(500)
   expect(breaker.state).toBe('half-open')
-  expect(breaker.admit()).toBe('probe')
-  expect(breaker.admit()).toBe('refused')
+  expect(breaker.admit()).toMatchObject({ kind: 'probe' })
+  expect(breaker.admit()).toBeUndefined()
   breaker.succeeded()
-  expect(breaker.admit()).toBe('attempt')
+  expect(breaker.admit()).toMatchObject({ kind: 'attempt' })
 })
 
 test('a failed probe opens it for the whole time again', () => {
@@ -50,18 +63,18 @@ test('a failed probe opens it for the whole time again', () => {
   fail(breaker, 3)
   pass(500)
   breaker.admit()
-  breaker.failed('probe')
+  breaker.failed(probe)
   pass(499)
-  expect(breaker.admit()).toBe('refused')
+  expect(breaker.admit()).toBeUndefined()
   pass(1)
-  expect(breaker.admit()).toBe('probe')
+  expect(breaker.admit()).toMatchObject({ kind: 'probe' })
 })
 
 test('a late failure from before the opening does not prolong it', () => {
   const { breaker, pass } = openBreaker()
   fail(breaker, 3)
   pass(400)
-  breaker.failed('attempt')
+  breaker.failed(attempt)
   pass(100)
-  expect(breaker.admit()).toBe('probe')
+  expect(breaker.admit()).toMatchObject({ kind: 'probe' })
 })

@@ -1,4 +1,4 @@
-import { CircuitBreaker } from '../../kernel/circuit-breaker.ts'
+import { type Admission, CircuitBreaker } from '../../kernel/circuit-breaker.ts'
 import type { Clock } from '../../kernel/clock.ts'
 import { toError } from '../../kernel/thrown-error.ts'
 import type { RelayListeners } from './relay-events.ts'
@@ -39,12 +39,12 @@ export class Outage {
     return this.#since === undefined ? 0 : Math.max(1, rule.openMs - (this.#clock.now() - this.#since))
   }
 
-  admit(): 'attempt' | 'probe' {
-    return this.#breaker.admit() === 'probe' ? 'probe' : 'attempt'
+  admit(): Admission {
+    return this.#breaker.admit() ?? { kind: 'attempt', at: this.#clock.now() }
   }
 
   /** The broker is away. A stop that cut the publishing off looks the same and is not told. */
-  began(admission: 'attempt' | 'probe', error: unknown, stopped: boolean): void {
+  began(admission: Admission, error: unknown, stopped: boolean): void {
     const first = this.#since === undefined
     this.#breaker.failed(admission)
     this.#since = this.#clock.now()
