@@ -36,18 +36,21 @@ export function watchViews({ driver, em }: MikroORM): void {
   }
 }
 
-/** True if this entity manager, the one that a call leads to, may show other rows of these entities than others do. */
+/** True if the entity manager to which this one leads here may show other rows of these entities than others do. */
 export function hasOwnView(em: EntityManager, metas: readonly EntityMetadata[]): boolean {
-  if (!anyView) return false
-  const view = views.get(em)
+  const view = viewOf(em)
   if (view === undefined) return false
   if (em.schema !== undefined || em.getSessionContext() !== undefined) return true
   return [...view.filters.values()].some((filter) => filter.default !== false && metas.some((meta) => concerns(filter, meta)))
 }
 
-/** True if filters that are on by default may get other parameters from this entity manager than from others. */
+/** True if filters that are on by default may get other parameters from it than from others. */
 export function hasOwnFilterParams(em: EntityManager): boolean {
-  return anyView && views.get(em)?.hasParams === true
+  return viewOf(em)?.hasParams === true
+}
+
+function viewOf(em: EntityManager): RowView | undefined {
+  return anyView ? views.get(em.getContext(false)) : undefined
 }
 
 function concerns({ entity }: RuntimeFilter, { className, root }: EntityMetadata): boolean {
@@ -56,7 +59,7 @@ function concerns({ entity }: RuntimeFilter, { className, root }: EntityMetadata
   return names.includes(className) || names.includes(root.className)
 }
 
-function viewOf(em: EntityManager): RowView {
+function openView(em: EntityManager): RowView {
   anyView = true
   const known = views.get(em)
   if (known !== undefined) return known
@@ -76,23 +79,23 @@ function watch(em: EntityManager): void {
     Object.defineProperty(Watched.prototype, name, { configurable: true, writable: true, value })
   define('addFilter', function (options: RuntimeFilter) {
     own.addFilter.call(this, options)
-    viewOf(this.getContext(false)).filters.set(options.name, options)
+    openView(this.getContext(false)).filters.set(options.name, options)
   })
   define('setFilterParams', function (...args: Parameters<EntityManager['setFilterParams']>) {
     own.setFilterParams.apply(this, args)
-    viewOf(this.getContext(false)).hasParams = true
+    openView(this.getContext(false)).hasParams = true
   })
   // Whatever sets a session comes by here.
   define('mergeSessionContext', function (context: object) {
     ;(own as unknown as { mergeSessionContext: Method }).mergeSessionContext.call(this, context as never)
-    viewOf(this)
+    openView(this)
   })
   define('fork', function (options: Parameters<EntityManager['fork']>[0] = {}) {
     const from = options.disableContextResolution ? this : this.getContext(false)
     const fork = own.fork.call(this, options)
     const view = views.get(from)
     if (view !== undefined) views.set(fork, { filters: new Map(view.filters), hasParams: view.hasParams })
-    else if (options.schema !== undefined) viewOf(fork)
+    else if (options.schema !== undefined) openView(fork)
     return fork
   })
   const schema = schemaOf(own)
@@ -101,7 +104,7 @@ function watch(em: EntityManager): void {
       ...schema,
       set(this: EntityManager, value: string | null | undefined) {
         schema.set?.call(this, value)
-        viewOf(this.getContext(false))
+        openView(this.getContext(false))
       },
     })
   }

@@ -11,7 +11,7 @@ export interface CachedContext {
   readonly bypass: boolean
 }
 
-/** Tells whether an entity manager may show other rows than the cache has, which are those that the program sees by itself. */
+/** Tells whether the entity manager to which this one leads may show other rows than the cache has, which are those that the program sees by itself. */
 export type OtherRows = (em: EntityManager) => boolean
 
 /**
@@ -35,8 +35,7 @@ export function cachedContext(orm: MikroORM, otherRows: OtherRows, given: Entity
 
 /** True if a detached read may use the cache: the short form of {@link cachedContext} for one. */
 export function mayReadCache(orm: MikroORM, otherRows: OtherRows): boolean {
-  const em = orm.em.getContext(false)
-  return !em.isInTransaction() && !otherRows(em)
+  return !orm.em.isInTransaction() && !otherRows(orm.em)
 }
 
 /** Of an entity's rows: a filter that is on may show each caller others. */

@@ -42,12 +42,13 @@ export class CachedReads<Entity extends object> {
 
   /** The entity with this id, or null. */
   get(id: Primary<Entity>, options?: CachedReadOptions): Promise<Entity | null> {
-    if (options === undefined && this.#em === undefined && mayReadCache(this.#orm, this.#rows.otherRows)) {
+    if (options !== undefined) return this.getMany([id], options).then(([entity = null]) => entity)
+    if (this.#em === undefined && mayReadCache(this.#orm, this.#rows.otherRows)) {
       // What is at hand is given at once: a wait, or an async function, would cost more than the read.
       const atHand = this.#rows.atHand(id)
       if (atHand !== undefined) return atHand as Promise<Entity | null>
     }
-    return this.#get(id, options)
+    return this.#read(id)
   }
 
   /** The entity with this id; rejects with `ENTITY_NOT_FOUND` if there is none. */
@@ -107,8 +108,11 @@ export class CachedReads<Entity extends object> {
     })
   }
 
-  async #get(id: Primary<Entity>, options: CachedReadOptions | undefined): Promise<Entity | null> {
-    return (await this.getMany([id], options))[0] ?? null
+  /** What a list of one would take longer for. */
+  async #read(id: Primary<Entity>): Promise<Entity | null> {
+    const context = this.#context()
+    if (context.bypass) return (await this.#findMany(context, [id]))[0] ?? null
+    return this.#hydrate(context, (await this.#rows.byIds([id]))[0])
   }
 
   #context(): CachedContext {

@@ -17,6 +17,12 @@ import { KnownRequests } from './known-requests.ts'
 /** A row as the driver gives it, keyed by property; shared by its readers, so never changed. */
 export type Row = Readonly<Record<string, unknown>>
 
+/** A frozen entity, and the promise of it that all who find it at hand are given: to make one takes longer than to find it. */
+interface Shared {
+  readonly entity: object
+  readonly promised: Promise<object>
+}
+
 /** Given to all who ask for what is known not to exist. */
 const nothing: Promise<null> = Promise.resolve(null)
 
@@ -42,8 +48,7 @@ export class CachedRows {
   readonly #make: (row: Row) => object
   readonly #requests = new KnownRequests()
   /** The frozen entities of rows that are somewhere in this process. */
-  readonly #shared = new WeakMap<Row, Promise<object>>()
-  readonly #frozen = new WeakMap<Row, object>()
+  readonly #shared = new WeakMap<Row, Shared>()
   readonly #orm: MikroORM
   readonly #reads: ReadThrough
   readonly #version: string
@@ -84,8 +89,8 @@ export class CachedRows {
     const row = this.#reads.readNow(request, this.figures) as Row | null | undefined
     if (row === undefined) return undefined
     if (row === null) return nothing
-    if (this.policy.frozen) return this.#shared.get(row) ?? this.#promised(row)
-    return this.#promised(row)
+    const shared = this.policy.frozen ? this.#shared.get(row) : undefined
+    return shared?.promised ?? this.#promised(row)
   }
 
   async #promised(row: Row): Promise<object> {
@@ -144,12 +149,11 @@ export class CachedRows {
 
   /** A store in this process gives the same row to all its readers, and so they get the same entity. */
   #sharedOf(row: Row): object {
-    const known = this.#frozen.get(row)
-    if (known !== undefined) return known
-    const made = frozenEntity(this.#make(row), () => this.#make(row))
-    this.#frozen.set(row, made)
-    this.#shared.set(row, Promise.resolve(made))
-    return made
+    const known = this.#shared.get(row)
+    if (known !== undefined) return known.entity
+    const entity = frozenEntity(this.#make(row), () => this.#make(row))
+    this.#shared.set(row, { entity, promised: Promise.resolve(entity) })
+    return entity
   }
 
   /** A copy that shares nothing with the row: what only texts, numbers and the like can be in is not even looked at. */
