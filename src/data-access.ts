@@ -9,6 +9,7 @@ import {
   type WakeOption,
 } from './data-access-options.ts'
 import { openOrm } from './database/connection.ts'
+import { databaseIdentity } from './database/database-identity.ts'
 import { askDatabase, type HealthReport, measureHealth } from './database/health.ts'
 import type { MigrateOptions } from './database/migration-plan.ts'
 import { migrate, pendingMigrations } from './database/migrations.ts'
@@ -196,7 +197,8 @@ export class DataAccess {
     const caches = modules.flatMap((module) => module.caches ?? [])
     const scopeOf = (em: EntityManager) => subscriber.scopeOf(em)
     const [orm, clock] = [this.orm, this.#clock]
-    const cache = openCache({ orm, store: choice.open({ clock, logger }), scopeOf, sweep: choice.sweep, caches, clock, logger })
+    const store = choice.open({ clock, logger, database: () => databaseIdentity(orm) })
+    const cache = openCache({ orm, store, scopeOf, sweep: choice.sweep, caches, clock, logger })
     this.#extension.joinCache(cache.participant)
     return cache
   }

@@ -9,6 +9,8 @@ import { MemoryStore } from './memory/memory-store.ts'
 export interface CacheSurroundings {
   readonly clock?: Clock
   readonly logger?: Logger
+  /** Resolves to a short text that other databases do not have: what was cached of another one is no hit. */
+  readonly database?: () => Promise<string>
 }
 
 /** Where the cache of a data access is; made by `memoryCache()` or `redisCache()`, or by you around your own store. */

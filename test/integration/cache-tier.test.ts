@@ -148,8 +148,8 @@ describe('copies in this process of what is in Redis', () => {
     async (where) => {
       const connect = () => new RedisConnection({ url: redis.url, timeoutMs: 5000 }, { logger: silentLogger })
       const [here, there] = [connect(), connect()]
-      const far = new RedisStore(here, redis.prefix, 'here')
-      const foreign = new RedisStore(there, redis.prefix, 'there')
+      const far = new RedisStore({ redis: here, prefix: redis.prefix, self: 'here' })
+      const foreign = new RedisStore({ redis: there, prefix: redis.prefix, self: 'there' })
       const near = new NearEntries({ maxEntries: 100, maxBytes: 1_000_000 })
       let expired = 0
       const onExpired = (keys: readonly string[]) => {

@@ -9,18 +9,34 @@ interface Proof {
   readonly expected: string | undefined
 }
 
+/** What stands in an entry between its token and its payload. */
+export function proofText(version: string, database: string, stamps: readonly string[]): string {
+  return `${ofDatabase(version, database)}${stamps.join(',')}|`
+}
+
+function ofDatabase(version: string, database: string): string {
+  return `|${version}@${database}|`
+}
+
 /** What is read from Redis by one command: the texts of entries and of their stamps. */
 export class ReadRound {
   readonly keys: string[] = []
   readonly #prefix: string
+  readonly #database: string
+  readonly #metAnother: () => void
   readonly #places = new Map<string, number>()
   #lastStamps: readonly string[] | undefined
   #texts: readonly (string | null)[] = []
   #proof: Proof | undefined
 
-  /** @param prefix begins every key in Redis. */
-  constructor(prefix: string) {
+  /**
+   * @param prefix begins every key in Redis.
+   * @param metAnother is called for each entry of another database.
+   */
+  constructor(prefix: string, database: string, metAnother: () => void) {
     this.#prefix = prefix
+    this.#database = database
+    this.#metAnother = metAnother
   }
 
   /** Adds entries and their stamps; gives the place of the first entry, for {@link answer}: the others follow. */
@@ -48,11 +64,20 @@ export class ReadRound {
       const { live, expected } = this.#proofOf(request)
       const tokenEnd = text.indexOf('|')
       const seen = text.slice(1, tokenEnd)
-      if (expected === undefined || !text.startsWith(expected, tokenEnd)) return { state: 'absent', seen }
+      if (expected === undefined || !text.startsWith(expected, tokenEnd)) {
+        this.#look(text, tokenEnd, request.version)
+        return { state: 'absent', seen }
+      }
       return { state: 'hit', payload: decodeFrom(text, tokenEnd + expected.length), seen, stamps: live as string[] }
     }
     if (text.startsWith('L')) return { state: 'leased', token: text.slice(1), stamps: this.#proofOf(request).live }
     return { state: 'absent', seen: undefined }
+  }
+
+  /** An entry that is no hit may be one of another database. */
+  #look(text: string, tokenEnd: number, version: string): void {
+    const same = text.startsWith(ofDatabase(version, this.#database), tokenEnd)
+    if (!same && text.startsWith(`|${version}@`, tokenEnd)) this.#metAnother()
   }
 
   #place(key: string): number {
@@ -67,7 +92,7 @@ export class ReadRound {
   #proofOf({ stamps, version }: EntryRequest): Proof {
     if (this.#proof?.stamps === stamps && this.#proof.version === version) return this.#proof
     const live = stamps.map((stamp) => this.#texts[this.#places.get(stamp) as number] ?? undefined)
-    const expected = live.includes(undefined) ? undefined : `|${version}|${live.join(',')}|`
+    const expected = live.includes(undefined) ? undefined : proofText(version, this.#database, live as readonly string[])
     this.#proof = { stamps, version, live, expected }
     return this.#proof
   }

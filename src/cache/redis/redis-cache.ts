@@ -73,7 +73,7 @@ export function redisCache(given: RedisCacheOptions): CacheChoice {
       const connection = new RedisConnection(options, surroundings)
       connection.connect()
       const self = randomUUID()
-      const far = new RedisStore(connection, prefix, self)
+      const far = new RedisStore({ redis: connection, prefix, self, ...surroundings })
       return tier === undefined ? far : withTier(far, tier, { options, redis: connection, prefix, self, ...surroundings })
     },
   }

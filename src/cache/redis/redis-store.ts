@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto'
+import { consoleLogger, type Logger } from '../../kernel/logger.ts'
 import type { RedisClient } from '../../redis/redis-client.ts'
 import type { RedisConnection } from '../../redis/redis-connection.ts'
 import type { CacheStore, EntryRequest, Fill, Found, LeaseRequest } from '../cache-store.ts'
 import { encode } from '../codec.ts'
 import { type BusMessage, busChannel } from './invalidation-bus.ts'
 import { withRemedy } from './missing-rights.ts'
-import { ReadRound } from './read-round.ts'
+import { proofText, ReadRound } from './read-round.ts'
 import { acquireScript, fillScript, openStampScript } from './scripts.ts'
 
 /** How long a commit waits for its invalidation. Reads wait less: they have the database to turn to. */
@@ -25,19 +26,39 @@ interface OpenRound {
   readonly send: () => void
 }
 
-/** Keeps entries in Redis, for all processes that use the same prefix. */
+/** What a {@link RedisStore} works with. */
+export interface RedisStoreParts {
+  readonly redis: RedisConnection
+  /** Begins every key. */
+  readonly prefix: string
+  /** Names this process on the bus. */
+  readonly self: string
+  /** Tells one database from another: see `CacheSurroundings`. */
+  readonly database?: () => Promise<string>
+  readonly logger?: Logger
+}
+
+/**
+ * Keeps entries in Redis, for all processes that use the same prefix. An entry tells of which database it is, so that databases which share a
+ * prefix end each other's entries and never get them.
+ */
 export class RedisStore implements CacheStore {
   readonly name = 'redis'
   readonly #redis: RedisConnection
   readonly #prefix: string
   readonly #self: string
+  readonly #identify: () => Promise<string>
+  readonly #logger: Logger
+  #database: string | undefined
+  #warned = false
   #open: OpenRound | undefined
 
-  /** @param self names this process on the bus. */
-  constructor(redis: RedisConnection, prefix: string, self: string) {
-    this.#self = self
+  constructor({ redis, prefix, self, database = async () => '', logger = consoleLogger }: RedisStoreParts) {
     this.#redis = redis
     this.#prefix = prefix
+    this.#self = self
+    this.#identify = database
+    this.#logger = logger
   }
 
   async read(requests: readonly EntryRequest[]): Promise<readonly Found[]> {
@@ -47,7 +68,8 @@ export class RedisStore implements CacheStore {
       for (let at = 0; at < requests.length; at += fullRound) parts.push(this.read(requests.slice(at, at + fullRound)))
       return (await Promise.all(parts)).flat()
     }
-    this.#open ??= this.#openRound()
+    this.#database ??= await this.#identify()
+    this.#open ??= this.#openRound(this.#database)
     const { round, answered, send } = this.#open
     const place = round.add(requests)
     if (round.keys.length >= fullRound) send()
@@ -89,10 +111,12 @@ export class RedisStore implements CacheStore {
   }
 
   async fill(fills: readonly Fill[]): Promise<readonly boolean[]> {
+    this.#database ??= await this.#identify()
+    const database = this.#database
     const answers = await this.#run('filling the cache', (client) =>
       Promise.all(
         fills.map((fill) =>
-          fillScript.run(client, [this.#key(fill.key)], [fill.token, textOf(fill), fill.ttlMs, fill.replaces ?? '']),
+          fillScript.run(client, [this.#key(fill.key)], [fill.token, textOf(fill, database), fill.ttlMs, fill.replaces ?? '']),
         ),
       ),
     )
@@ -123,8 +147,8 @@ export class RedisStore implements CacheStore {
   }
 
   /** Gathers what is read until the running code has come to its end, or enough, for one command: it costs less than one for each. */
-  #openRound(): OpenRound {
-    const round = new ReadRound(this.#prefix)
+  #openRound(database: string): OpenRound {
+    const round = new ReadRound(this.#prefix, database, () => this.#warnOfAnother())
     const { promise: answered, resolve, reject } = Promise.withResolvers<void>()
     const send = () => {
       if (this.#open?.round !== round) return
@@ -137,6 +161,13 @@ export class RedisStore implements CacheStore {
     }
     process.nextTick(send)
     return { round, answered, send }
+  }
+
+  #warnOfAnother(): void {
+    if (this.#warned) return
+    this.#warned = true
+    const cure = 'which costs both of them most hits; give each database a prefix of its own: redisCache({ prefix })'
+    this.#logger.warn(`Another database is cached under the prefix "${this.#prefix}" of the same Redis, ${cure}`)
   }
 
   async #run<T>(what: string, command: (client: RedisClient) => Promise<T>, timeoutMs?: number): Promise<T> {
@@ -159,6 +190,6 @@ async function deleteAll(client: RedisClient, keys: string[]): Promise<void> {
   await (client.isCluster ? Promise.all(keys.map((key) => client.unlink(key))) : client.unlink(keys))
 }
 
-function textOf({ token, version, stamps, payload }: Fill): string {
-  return payload === undefined ? '' : `V${token}|${version}|${stamps.join(',')}|${encode(payload)}`
+function textOf({ token, version, stamps, payload }: Fill, database: string): string {
+  return payload === undefined ? '' : `V${token}${proofText(version, database, stamps)}${encode(payload)}`
 }
