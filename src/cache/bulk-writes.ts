@@ -1,4 +1,5 @@
 import { type EntityManager, type EntityMetadata, type MikroORM, type Transaction, Utils } from '@mikro-orm/core'
+import { overrideManagers } from '../database/override-managers.ts'
 
 /** A write that passed an entity manager without change sets. */
 export interface BulkWrite {
@@ -48,31 +49,25 @@ interface QueryBuilder {
  * earlier are not watched.
  */
 export function watchBulkWrites(orm: MikroORM, observer: BulkWriteObserver): void {
-  const Base = orm.em.constructor as new (...args: never[]) => EntityManager
-  const own = Base.prototype as unknown as Readonly<Record<string, Method | undefined>>
-  const Watched = class extends Base {}
-  Object.defineProperty(Watched, 'name', { value: Base.name })
-  const define = (name: string, value: Method) =>
-    Object.defineProperty(Watched.prototype, name, { configurable: true, writable: true, value })
-  for (const [method, optionsAt] of Object.entries(methods)) {
-    define(method, async function (this: EntityManager, ...args: unknown[]): Promise<unknown> {
-      const run = (given: readonly unknown[]) => own[method]?.apply(this, given as never)
-      const meta = metadataOf(orm, args[0])
-      if (meta === undefined) return run(args)
-      const options = optionsAt === undefined ? undefined : (args[optionsAt] as { readonly ctx?: Transaction } | undefined)
-      const em = within(this.getContext(false), options?.ctx)
-      const inside = (ctx: Transaction) => run(withItem(args, optionsAt as number, { ...options, ctx }))
-      const write = { em, meta, deletes: method === 'nativeDelete' }
-      return tellOf(write, observer, () => run(args), optionsAt === undefined ? undefined : inside)
-    })
-  }
-  if (own.createQueryBuilder !== undefined) {
-    define('createQueryBuilder', function (this: EntityManager, ...args: unknown[]): unknown {
+  overrideManagers(orm.em, ({ own: managers, define }) => {
+    const own = managers as unknown as Readonly<Record<string, Method | undefined>>
+    for (const [method, optionsAt] of Object.entries(methods)) {
+      define(method, async function (...args: unknown[]): Promise<unknown> {
+        const run = (given: readonly unknown[]) => own[method]?.apply(this, given as never)
+        const meta = metadataOf(orm, args[0])
+        if (meta === undefined) return run(args)
+        const options = optionsAt === undefined ? undefined : (args[optionsAt] as { readonly ctx?: Transaction } | undefined)
+        const em = within(this.getContext(false), options?.ctx)
+        const inside = (ctx: Transaction) => run(withItem(args, optionsAt as number, { ...options, ctx }))
+        const write = { em, meta, deletes: method === 'nativeDelete' }
+        return tellOf(write, observer, () => run(args), optionsAt === undefined ? undefined : inside)
+      })
+    }
+    if (own.createQueryBuilder === undefined) return
+    define('createQueryBuilder', function (...args: unknown[]): unknown {
       return watched(own.createQueryBuilder?.apply(this, args as never) as QueryBuilder, this.getContext(false), observer)
     })
-  }
-  // MikroORM makes every fork with the constructor of the entity manager that it forks.
-  Object.setPrototypeOf(orm.em, Watched.prototype)
+  })
 }
 
 function watched(builder: QueryBuilder, em: EntityManager, observer: BulkWriteObserver): QueryBuilder {

@@ -1,4 +1,5 @@
 import { type EntityManager, type EntityMetadata, type MikroORM, Utils } from '@mikro-orm/core'
+import { type ManagerMethod, overrideManagers } from './override-managers.ts'
 
 type RuntimeFilter = Parameters<EntityManager['addFilter']>[0]
 
@@ -68,53 +69,43 @@ function openView(em: EntityManager): RowView {
   return view
 }
 
-type Method = (this: EntityManager, ...args: never[]) => unknown
-
 function watch(em: EntityManager): void {
-  const Base = em.constructor as new (...args: never[]) => EntityManager
-  const own = Base.prototype as EntityManager
-  const Watched = class extends Base {}
-  Object.defineProperty(Watched, 'name', { value: Base.name })
-  const define = (name: keyof EntityManager | 'mergeSessionContext', value: Method) =>
-    Object.defineProperty(Watched.prototype, name, { configurable: true, writable: true, value })
-  define('addFilter', function (options: RuntimeFilter) {
-    own.addFilter.call(this, options)
-    openView(this.getContext(false)).filters.set(options.name, options)
-  })
-  define('setFilterParams', function (...args: Parameters<EntityManager['setFilterParams']>) {
-    own.setFilterParams.apply(this, args)
-    openView(this.getContext(false)).hasParams = true
-  })
-  // Whatever sets a session comes by here.
-  define('mergeSessionContext', function (context: object) {
-    ;(own as unknown as { mergeSessionContext: Method }).mergeSessionContext.call(this, context as never)
-    openView(this)
-  })
-  define('fork', function (options: Parameters<EntityManager['fork']>[0] = {}) {
-    const from = options.disableContextResolution ? this : this.getContext(false)
-    const fork = own.fork.call(this, options)
-    const view = views.get(from)
-    if (view !== undefined) views.set(fork, { filters: new Map(view.filters), hasParams: view.hasParams })
-    else if (options.schema !== undefined) openView(fork)
-    return fork
-  })
-  const schema = schemaOf(own)
-  if (schema !== undefined) {
-    Object.defineProperty(Watched.prototype, 'schema', {
+  overrideManagers(em, ({ own, define }) => {
+    define('addFilter', function (options: RuntimeFilter) {
+      own.addFilter.call(this, options)
+      openView(this.getContext(false)).filters.set(options.name, options)
+    })
+    define('setFilterParams', function (...args: Parameters<EntityManager['setFilterParams']>) {
+      own.setFilterParams.apply(this, args)
+      openView(this.getContext(false)).hasParams = true
+    })
+    // Whatever sets a session comes by here.
+    define('mergeSessionContext', function (...args: never[]) {
+      ;(own as unknown as { mergeSessionContext: ManagerMethod }).mergeSessionContext.apply(this, args)
+      openView(this)
+    })
+    define('fork', function (options: Parameters<EntityManager['fork']>[0] = {}) {
+      const from = options.disableContextResolution ? this : this.getContext(false)
+      const fork = own.fork.call(this, options)
+      const view = views.get(from)
+      if (view !== undefined) views.set(fork, { filters: new Map(view.filters), hasParams: view.hasParams })
+      else if (options.schema !== undefined) openView(fork)
+      return fork
+    })
+    const schema = accessorOf(own, 'schema')
+    define('schema', {
       ...schema,
       set(this: EntityManager, value: string | null | undefined) {
-        schema.set?.call(this, value)
+        schema?.set?.call(this, value)
         openView(this.getContext(false))
       },
     })
-  }
-  // MikroORM makes every fork with the constructor of the entity manager that it forks.
-  Object.setPrototypeOf(em, Watched.prototype)
+  })
 }
 
-function schemaOf(own: object): PropertyDescriptor | undefined {
+function accessorOf(own: object, name: string): PropertyDescriptor | undefined {
   for (let object: object | null = own; object !== null; object = Object.getPrototypeOf(object)) {
-    const found = Object.getOwnPropertyDescriptor(object, 'schema')
+    const found = Object.getOwnPropertyDescriptor(object, name)
     if (found !== undefined) return found
   }
   return undefined
