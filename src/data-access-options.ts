@@ -9,8 +9,9 @@ import type { WakeChoice } from './outbox/relay/wake.ts'
 /** Where a data access caches. */
 export interface CacheOption {
   /**
-   * `redisCache({ url })` of `./cache/redis`, `memoryCache()`, or `false` to read without a cache. Default: in process on
-   * SQLite; none on PostgreSQL, where `cached()` asks you to choose, since other processes would not see what this one expires.
+   * `redisCache({ url })` of `./cache/redis`, `memoryCache()`, or `false` to read without a cache. Default: in process for SQLite
+   * in memory; none for PostgreSQL and a SQLite file, where `cached()` asks you to choose, since other processes would not see what this
+   * one expires.
    */
   readonly cache?: CacheChoice | false
 }

@@ -39,7 +39,7 @@ const [closeDeadlineMs, publisherEndMs, poolEndMs] = [10_000, 5000, 1000]
  * Opens a data access: on embedded defaults without options, on PostgreSQL by `database.url`, or around your own ORM.
  *
  * @throws DataAccessError `DATABASE_URL_INVALID`, `DRIVER_MISSING`, `DATABASE_UNREACHABLE`, `OPTION_INVALID`, or
- * `CACHE_CHOICE_REQUIRED` for an in-process cache on PostgreSQL without `singleProcess: true`.
+ * `CACHE_CHOICE_REQUIRED` for an in-process cache without `singleProcess: true` of a database that other processes can open.
  */
 export async function createDataAccess(options: DataAccessOptions | AdoptOptions = {}): Promise<DataAccess> {
   checkDataAccessOptions(options)
@@ -89,7 +89,7 @@ export class DataAccess {
     this.#owned = owned
     this.#runner = new UnitRunner({ orm, subscriber, events, clock, logger })
     this.outbox = new Outbox({ orm, wake, definitions: events, clock, logger })
-    const choice = chooseCache(this.dialect, options.cache)
+    const choice = chooseCache(orm, options.cache)
     const channel = options.wake?.open({ clock, logger })
     try {
       this.#cache = choice && this.#openCache(choice)
@@ -244,9 +244,11 @@ export interface DataAccessStats {
   readonly cache?: CacheStats
 }
 
-function chooseCache(dialect: Dialect, cache: CacheChoice | false | undefined): CacheChoice | undefined {
+function chooseCache(orm: MikroORM, cache: CacheChoice | false | undefined): CacheChoice | undefined {
   if (cache === false) return noCache()
-  if (cache === undefined) return dialect === 'sqlite' ? memoryCache() : undefined
-  if (dialect === 'postgresql' && !cache.sharedByProcesses) throw cacheChoiceRequired()
+  // No other process can open a database in memory.
+  const alone = dialectOf(orm) === 'sqlite' && orm.config.get('dbName') === ':memory:'
+  if (cache === undefined) return alone ? memoryCache() : undefined
+  if (!alone && !cache.sharedByProcesses) throw cacheChoiceRequired()
   return cache
 }

@@ -37,7 +37,10 @@ export interface MemoryCacheOptions {
   readonly maxEntries?: number
 }
 
-/** Caches in this process. On PostgreSQL say `singleProcess: true`, since other processes would not see its invalidations. */
+/**
+ * Caches in this process. For PostgreSQL and for a SQLite file say `singleProcess: true`, since other processes would not see its
+ * invalidations.
+ */
 export function memoryCache(options: MemoryCacheOptions = {}): CacheChoice {
   checkOptions({ door: 'memoryCache' }, options, { singleProcess: flag, maxEntries: wholeFrom(100) })
   const { singleProcess = false, maxEntries = 10_000 } = options
@@ -53,7 +56,7 @@ export function memoryCache(options: MemoryCacheOptions = {}): CacheChoice {
 export function cacheChoiceRequired(): DataAccessError {
   return new DataAccessError(
     'CACHE_CHOICE_REQUIRED',
-    "On PostgreSQL you choose where to cache: createDataAccess({ cache: redisCache({ url }) }) with redisCache from '@innovateai/data-access/cache/redis', " +
+    "Where other processes can open the database you choose where to cache: createDataAccess({ cache: redisCache({ url }) }) with redisCache from '@innovateai/data-access/cache/redis', " +
       'or cache: memoryCache({ singleProcess: true }) if no other process writes to this database, or cache: false to read without one',
   )
 }

@@ -8,7 +8,7 @@ export interface MigrateOptions {
   readonly direction?: 'up' | 'down'
   /**
    * The name of the last migration to run (`up`), or of the last one to keep (`down`; `0` keeps none). By default `up` runs
-   * all and `down` reverts the newest one.
+   * all and `down` reverts the one that ran last.
    */
   readonly to?: string | 0
 }
@@ -20,12 +20,14 @@ export function checkMigrateOptions(options: MigrateOptions): void {
 }
 
 /**
- * Decides which migrations run, in which order: the order of the list upwards, its reverse downwards. What has run but is not
- * in the list belongs to somebody else and is left alone.
+ * Decides which migrations run, in which order: upwards that of the list, downwards the reverse of that in which they ran. What has run
+ * but is not in the list belongs to somebody else and is left alone.
+ *
+ * @param executed the names of those that have run, the newest last.
  */
 export function planMigrations(
   definitions: readonly MigrationObject[],
-  executed: ReadonlySet<string>,
+  executed: readonly string[],
   options: MigrateOptions = {},
 ): MigrationObject[] {
   const { direction = 'up', to } = options
@@ -38,13 +40,37 @@ export function planMigrations(
       `migrate: to: there is no migration "${to}". The known ones are ${names.join(', ')}`,
     )
   }
-  const bound = typeof to === 'string' ? names.indexOf(to) : -1
-  if (direction === 'up') {
-    if (to === 0) throw new DataAccessError('OPTION_INVALID', 'migrate: to: 0 goes with direction "down"')
-    return definitions.filter(({ name }, index) => !executed.has(name) && (to === undefined || index <= bound))
+  if (direction === 'down') return planReverts(definitions, executed, to)
+  if (to === 0) throw new DataAccessError('OPTION_INVALID', 'migrate: to: 0 goes with direction "down"')
+  const ran = new Set(executed)
+  const wanted = to === undefined ? definitions : definitions.slice(0, names.indexOf(to) + 1)
+  return wanted.filter(({ name }) => !ran.has(name))
+}
+
+/** A later release may have put a migration in the middle of the list: what ran last is what goes first. */
+function planReverts(
+  definitions: readonly MigrationObject[],
+  executed: readonly string[],
+  to: string | 0 | undefined,
+): MigrationObject[] {
+  const byName = new Map(definitions.map((definition) => [definition.name, definition]))
+  const known = (names: readonly string[]) => names.flatMap((name) => byName.get(name) ?? [])
+  if (to === undefined) {
+    const newest = executed.at(-1)
+    if (newest === undefined || byName.has(newest)) return known(executed.slice(-1))
+    throw new DataAccessError(
+      'OPTION_INVALID',
+      `migrate: down: the newest migration, "${newest}", is in no list of this data access, and those before it may rest on each other. Revert it with what ran it, or say how far to go: { direction: 'down', to }`,
+    )
   }
-  const newestFirst = definitions.filter(({ name }, index) => executed.has(name) && index > bound).reverse()
-  return to === undefined ? newestFirst.slice(0, 1) : newestFirst
+  const bound = to === 0 ? -1 : executed.indexOf(to)
+  if (bound < 0 && to !== 0) {
+    throw new DataAccessError(
+      'OPTION_INVALID',
+      `migrate: to: the migration "${to}" has not run, so nothing after it can be reverted`,
+    )
+  }
+  return known(executed.slice(bound + 1)).reverse()
 }
 
 function isBound(value: unknown): boolean {

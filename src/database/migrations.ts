@@ -38,7 +38,7 @@ export async function migrate(
     const storage = new MigrationStorage(driver, { ...settings, ...(await schemaOfTables(em, settings)) })
     runner.setMasterMigration(transaction)
     storage.setMasterMigration(transaction)
-    const plan = planMigrations(definitions, new Set(await storage.executed()), options)
+    const plan = planMigrations(definitions, await storage.executed(), options)
     for (const { name, class: MigrationClass } of plan) {
       const migration = new MigrationClass(driver, orm.config) as Migration
       const log = (inner?: Transaction) =>
@@ -63,7 +63,8 @@ export async function pendingMigrations(orm: MikroORM, definitions: readonly Mig
     if (migrationMissing(error) === undefined) throw error
     return []
   })
-  return planMigrations(definitions, new Set(executed.map(({ name }) => name.replace(/\.[jt]s$/, '')))).map(({ name }) => name)
+  const names = executed.map(({ name }) => name.replace(/\.[jt]s$/, ''))
+  return planMigrations(definitions, names).map(({ name }) => name)
 }
 
 /** The application's settings for the table of migrations; the rest is ours: one transaction, and no file is read or written. */

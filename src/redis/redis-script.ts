@@ -5,14 +5,22 @@ import type { RedisClient } from './redis-client.ts'
 export class RedisScript {
   readonly #text: string
   readonly #sha: string
+  /** Those over which it went before. */
+  readonly #sent = new WeakSet<RedisClient>()
 
   constructor(text: string) {
     this.#text = text
     this.#sha = createHash('sha1').update(text).digest('hex')
   }
 
-  /** Runs the script; sends the text only when Redis does not have it yet, as after a restart. */
+  /**
+   * Runs the script. The first run over a connection sends the text, so that what is sent right after it is not answered before it; later ones
+   * do only where Redis does not have it any more, as after a restart.
+   */
   async run(client: RedisClient, keys: readonly string[], args: readonly (string | number)[]): Promise<unknown> {
+    const known = this.#sent.has(client)
+    this.#sent.add(client)
+    if (!known) return client.eval(this.#text, keys.length, ...keys, ...args)
     try {
       return await client.evalsha(this.#sha, keys.length, ...keys, ...args)
     } catch (error) {

@@ -58,7 +58,7 @@ describe.each(dialects)('a data access on %s', (dialect) => {
   })
 
   it('runs the tour of a user, its score, the caches and the relay', async () => {
-    const { data, close } = await open({ cache: dialect === 'sqlite' ? memoryCache() : memoryCache({ singleProcess: true }) })
+    const { data, close } = await open({ cache: memoryCache({ singleProcess: true }) })
     await data.migrate()
     const user = await data.unitOfWork(async ({ em, record }) => {
       const created = em.create(User, { email: 'alex@innovateai.dev', name: 'Alex' })
@@ -537,8 +537,8 @@ describe('opening a data access', () => {
     rmSync(folder, { recursive: true })
   })
 
-  it('asks for a choice of cache on PostgreSQL, and works without one for everything else', async () => {
-    const database = await openTestDatabase('postgresql')
+  it.each(dialects)('asks for a choice of cache where others can open the database, and works without one: %s', async (dialect) => {
+    const database = await openTestDatabase(dialect)
     const options = { modules: [assessment], database: { url: database.url } }
     await expect(createDataAccess({ ...options, cache: memoryCache() })).rejects.toMatchObject({ code: 'CACHE_CHOICE_REQUIRED' })
     const data = await createDataAccess(options)

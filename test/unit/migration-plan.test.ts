@@ -6,7 +6,7 @@ import { planMigrations } from '../../src/database/migration-plan.ts'
 import { outboxTables } from '../../src/outbox/store/tables.ts'
 
 const list = ['c', 'a', 'b'].map((name) => ({ name }) as MigrationObject)
-const plan = (executed: string[], options = {}) => planMigrations(list, new Set(executed), options).map(({ name }) => name)
+const plan = (executed: string[], options = {}) => planMigrations(list, executed, options).map(({ name }) => name)
 
 describe('the plan of migrations', () => {
   it.each([
@@ -17,7 +17,9 @@ describe('the plan of migrations', () => {
     ['nothing when all has run', ['c', 'a', 'b'], {}, []],
     ['nothing for what others ran', ['c', 'a', 'b', 'theirs'], {}, []],
     ['down: the newest one', ['c', 'a', 'b'], { direction: 'down' }, ['b']],
-    ['down: the newest of ours', ['c', 'a', 'theirs'], { direction: 'down' }, ['a']],
+    ['down: what ran last, wherever it stands in the list', ['c', 'b', 'a'], { direction: 'down' }, ['a']],
+    ['down: what ran after the one to keep', ['b', 'c', 'a'], { direction: 'down', to: 'c' }, ['a']],
+    ['down: nothing of what others ran', ['c', 'a', 'theirs'], { direction: 'down', to: 'c' }, ['a']],
     ['down: what follows the one to keep, newest first', ['c', 'a', 'b'], { direction: 'down', to: 'c' }, ['b', 'a']],
     ['down: all', ['c', 'a', 'b'], { direction: 'down', to: 0 }, ['b', 'a', 'c']],
     ['down: nothing where nothing ran', [], { direction: 'down', to: 0 }, []],
@@ -28,6 +30,11 @@ describe('the plan of migrations', () => {
   it('refuses an unknown name, and 0 upwards', () => {
     expect(() => plan([], { to: 'nope' })).toThrow(/no migration "nope".*c, a, b/)
     expect(() => plan([], { to: 0 })).toThrow(/direction "down"/)
+  })
+
+  it('refuses to revert what lies under a migration that it does not know, and what follows one that has not run', () => {
+    expect(() => plan(['c', 'a', 'theirs'], { direction: 'down' })).toThrow(/"theirs", is in no list/)
+    expect(() => plan(['c'], { direction: 'down', to: 'a' })).toThrow(/"a" has not run/)
   })
 
   it.each(Object.entries({ assessment, outboxTables, cacheTables }))(
