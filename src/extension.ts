@@ -82,6 +82,7 @@ export class DataAccessExtension implements MikroOrmExtension {
   /** Finds the extension in an ORM. */
   static of(orm: MikroORM): DataAccessExtension {
     const found: unknown = orm.config.getExtension(extensionKey)
+    refuseSchema(orm)
     if (found instanceof DataAccessExtension) return found
     throw new DataAccessError(
       'OPTION_INVALID',
@@ -152,4 +153,14 @@ export class DataAccessExtension implements MikroOrmExtension {
     const ours = [...outboxTables.migrations[dialect], ...cacheTables.migrations[dialect]]
     return [...ours, ...this.modules.flatMap((module) => module.migrations?.[dialect] ?? [])]
   }
+}
+
+/** MikroORM would qualify the entities' tables by it, and neither our statements nor migrations that name none would go there. */
+function refuseSchema({ config, driver }: MikroORM): void {
+  const schema = config.get('schema')
+  if (!schema || schema === driver.getPlatform().getDefaultSchemaName()) return
+  throw new DataAccessError(
+    'OPTION_INVALID',
+    `createDataAccess was given an ORM with \`schema: '${schema}'\`, in which its tables would not be found; leave it out, and let the connection lead there: driverOptions: { options: '-c search_path=${schema}' }`,
+  )
 }

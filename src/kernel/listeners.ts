@@ -56,7 +56,7 @@ export class Listeners<Events> {
       const hint = near === undefined ? '' : `; did you mean "${near}"?`
       throw new DataAccessError(
         'OPTION_INVALID',
-        `on: the ${this.#owner} tells no event ${describeValue(name)}${hint}. It tells ${this.#names.join(', ')}`,
+        `on: the ${this.#owner} tells no event ${describeValue(name)}${hint || '.'} It tells ${this.#names.join(', ')}`,
       )
     }
     if (typeof listener === 'function') return

@@ -118,6 +118,9 @@ export class Cache {
     }
     // The entity manager itself, in place of `{ em }`, would read past its transaction in silence.
     checkOptions({ door: 'cached' }, options, cachedOptions)
+    if (options.em !== undefined && options.em.getDriver() !== this.#orm.driver) {
+      throw new DataAccessError('OPTION_INVALID', 'cached: em belongs to another ORM; give one of this data access')
+    }
     return this.#reader(requireObject(what), options.em)
   }
 

@@ -52,8 +52,9 @@ describe.each(dialects)("an application's own ORM on %s", (dialect) => {
   let data: DataAccess
   let audit: Audit
 
-  const openOrm = async (): Promise<MikroORM> => {
+  const openOrm = async (more: { schema?: string } = {}): Promise<MikroORM> => {
     const options = {
+      ...more,
       entities: [Invoice],
       subscribers: [audit],
       extensions: [Migrator, dataAccess({ modules: [assessment, { name: 'invoices', events: [NoteTagged] }] })],
@@ -92,6 +93,13 @@ describe.each(dialects)("an application's own ORM on %s", (dialect) => {
     expect(audit.changes.sort()).toEqual(['create Invoice', 'create User'])
     expect(await orm.em.fork().count(Invoice)).toBe(1)
     expect(await events()).toHaveLength(1)
+  })
+
+  it('is refused with a schema of its own, in which our tables would not be', async () => {
+    const elsewhere = await openOrm({ schema: 'app' })
+    const message = expect.stringContaining('-c search_path=app')
+    await expect(createDataAccess({ orm: elsewhere })).rejects.toMatchObject({ code: 'OPTION_INVALID', message })
+    await elsewhere.close(true)
   })
 
   it("leaves our tables alone in the application's schema commands", async () => {

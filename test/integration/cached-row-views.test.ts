@@ -147,6 +147,9 @@ describe('the views of an adopted ORM', () => {
     }
     expect((await as('ours'))?.name).toBe('ours')
     expect(await as('theirs')).toBeNull()
+    const other = await MikroORM.init({ driver: SqliteDriver, dbName: ':memory:', entities: [Author, Book] })
+    open.push(() => other.close(true))
+    expect(() => data.cached(Author, { em: other.em.fork() })).toThrow(expect.objectContaining({ code: 'OPTION_INVALID' }))
     // Nobody told whose rows to show: as MikroORM itself refuses it.
     await expect(data.cached(Author).get(ours?.id as string)).rejects.toThrow(/No arguments provided for filter/)
   })

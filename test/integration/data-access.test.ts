@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -5,7 +6,7 @@ import { join } from 'node:path'
 import { CheckConstraintViolationException, type EntityManager, TableNotFoundException } from '@mikro-orm/core'
 import { Migration } from '@mikro-orm/migrations'
 import { describe, expect, inject, it } from 'vitest'
-import { AIRScore, assessment, latestScore, User, userCache } from '../../src/assessment/index.ts'
+import { AIRScore, AIRScoreCalculated, assessment, latestScore, User, userCache } from '../../src/assessment/index.ts'
 import { memoryCache } from '../../src/cache/cache-choice.ts'
 import { redisCache } from '../../src/cache/redis/redis-cache.ts'
 import { createDataAccess } from '../../src/data-access.ts'
@@ -290,6 +291,13 @@ describe.each(dialects)('a data access on %s', (dialect) => {
     const message = expect.stringContaining('"42" is not an id of the kind of User.id')
     await expect(data.fork().find(User, { id: '42' })).rejects.toMatchObject({ code: 'ID_INVALID', message })
     await expect(data.fork().find(AIRScore, { user: '42' })).rejects.toMatchObject({ code: 'ID_INVALID', message })
+    // In upper case it would be another ordering key, beside that of the same score.
+    const payload = { userId: randomUUID(), airScoreId: randomUUID(), airScoreValue: 1, occupation: '15-1252' }
+    for (const id of ['42', randomUUID().toUpperCase()]) {
+      const unit = data.unitOfWork(async ({ record }) => void record(AIRScoreCalculated, id, payload))
+      await expect(unit).rejects.toMatchObject({ code: 'ID_INVALID' })
+    }
+    await data.unitOfWork(async ({ record }) => void record(AIRScoreCalculated, randomUUID(), payload))
     await close()
   })
 })
@@ -537,20 +545,25 @@ describe('opening a data access', () => {
     rmSync(folder, { recursive: true })
   })
 
-  it.each(dialects)('asks for a choice of cache where others can open the database, and works without one: %s', async (dialect) => {
-    const database = await openTestDatabase(dialect)
-    const options = { modules: [assessment], database: { url: database.url } }
-    await expect(createDataAccess({ ...options, cache: memoryCache() })).rejects.toMatchObject({ code: 'CACHE_CHOICE_REQUIRED' })
-    const data = await createDataAccess(options)
-    expect(() => data.cached(User)).toThrow(expect.objectContaining({ code: 'CACHE_CHOICE_REQUIRED' }))
-    expect((await data.health()).cache).toBeUndefined()
-    await data.close()
-    const uncached = await createDataAccess({ ...options, cache: false })
-    await uncached.migrate()
-    expect(await uncached.cached(userCache).byEmail('nobody@innovateai.dev')).toBeNull()
-    await uncached.close()
-    await database.close()
-  })
+  it.each(dialects)(
+    'asks for a choice of cache where others can open the database, and works without one: %s',
+    async (dialect) => {
+      const database = await openTestDatabase(dialect)
+      const options = { modules: [assessment], database: { url: database.url } }
+      await expect(createDataAccess({ ...options, cache: memoryCache() })).rejects.toMatchObject({
+        code: 'CACHE_CHOICE_REQUIRED',
+      })
+      const data = await createDataAccess(options)
+      expect(() => data.cached(User)).toThrow(expect.objectContaining({ code: 'CACHE_CHOICE_REQUIRED' }))
+      expect((await data.health()).cache).toBeUndefined()
+      await data.close()
+      const uncached = await createDataAccess({ ...options, cache: false })
+      await uncached.migrate()
+      expect(await uncached.cached(userCache).byEmail('nobody@innovateai.dev')).toBeNull()
+      await uncached.close()
+      await database.close()
+    },
+  )
 
   it('waits for the first connection to a slow Redis before it calls it away', async () => {
     const proxy = await openProxy(Number(new URL(inject('redisUrl')).port))

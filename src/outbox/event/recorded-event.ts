@@ -1,6 +1,7 @@
-import { helper } from '@mikro-orm/core'
+import { type EntityMetadata, helper } from '@mikro-orm/core'
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { v7 as uuidv7 } from 'uuid'
+import { Uuid } from '../../database/uuid.ts'
 import { DataAccessError } from '../../errors.ts'
 import { checkOptions, type KnownOptions, record } from '../../kernel/options.ts'
 import { isStorableText } from '../../kernel/storable-text.ts'
@@ -59,7 +60,7 @@ export type RecordEvent = <Schema extends StandardSchemaV1, Aggregate extends ob
  * Makes the event that `record()` stores: validated, encoded, with its id and key.
  *
  * @throws DataAccessError `EVENT_PAYLOAD_REFUSED`, `EVENT_PAYLOAD_NOT_JSON`, `EVENT_SCHEMA_ASYNC`, `EVENT_AGGREGATE_INVALID`,
- * `OPTION_INVALID`.
+ * `ID_INVALID`, `OPTION_INVALID`.
  */
 export function makeEvent<Schema extends StandardSchemaV1, Aggregate extends object>(
   event: DomainEventDefinition<Schema, Aggregate>,
@@ -103,7 +104,11 @@ function aggregateIdOf(event: DomainEventDefinition, aggregate: object | string 
       `Event "${event.type}": the id of its ${event.aggregateType} is ${aggregate}; if the database makes it, await em.flush() before record()`,
     )
   }
-  if (typeof aggregate !== 'object') return requireLength(event.type, 'aggregate id', String(aggregate), eventLengths.aggregateId)
+  if (typeof aggregate !== 'object') {
+    // In another spelling it would be another ordering key.
+    idTypeOf(event.aggregate)?.convertToDatabaseValue(String(aggregate))
+    return requireLength(event.type, 'aggregate id', String(aggregate), eventLengths.aggregateId)
+  }
   const wrapped = '__helper' in aggregate ? helper(aggregate) : undefined
   if (wrapped === undefined || (event.aggregate !== undefined && !(aggregate instanceof event.aggregate))) {
     throw new DataAccessError(
@@ -119,6 +124,14 @@ function aggregateIdOf(event: DomainEventDefinition, aggregate: object | string 
     )
   }
   return requireLength(event.type, 'aggregate id', id, eventLengths.aggregateId)
+}
+
+/** The type of the ids of an aggregate whose ids are uuids of this library. */
+function idTypeOf(aggregate: DomainEventDefinition['aggregate']): Uuid | undefined {
+  const meta =
+    aggregate?.prototype === undefined ? undefined : (Reflect.get(aggregate.prototype, '__meta') as EntityMetadata | undefined)
+  const [id] = meta?.compositePK === false ? meta.getPrimaryProps() : []
+  return id?.customType instanceof Uuid ? id.customType : undefined
 }
 
 function requireLength(type: string, what: string, value: string, limit: number): string {
