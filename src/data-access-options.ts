@@ -1,6 +1,7 @@
 import { MikroORM } from '@mikro-orm/core'
-import type { CacheChoice } from './cache/cache-choice.ts'
+import { type CacheChoice, cacheChoiceRequired, memoryCache, noCache } from './cache/cache-choice.ts'
 import { type DatabaseOptions, databaseExpected } from './database/database-options.ts'
+import { dialectOf } from './database/sql.ts'
 import { DataAccessError } from './errors.ts'
 import { type DataAccessExtensionOptions, extensionOptions } from './extension.ts'
 import { checkOptions, type Expectation } from './kernel/options.ts'
@@ -82,4 +83,14 @@ export function checkDataAccessOptions(options: DataAccessOptions | AdoptOptions
     'DATABASE_URL_INVALID',
     `${door}: database is undefined; give { url }, or for SQLite in memory leave \`database\` out`,
   )
+}
+
+/** The cache that was chosen, or the one that needs no choice; `undefined` where nobody chose one that must be. */
+export function chooseCache(orm: MikroORM, cache: CacheChoice | false | undefined): CacheChoice | undefined {
+  if (cache === false) return noCache()
+  // No other process can open a database in memory.
+  const alone = dialectOf(orm) === 'sqlite' && orm.config.get('dbName') === ':memory:'
+  if (cache === undefined) return alone ? memoryCache() : undefined
+  if (!alone && !cache.sharedByProcesses) throw cacheChoiceRequired()
+  return cache
 }

@@ -1,10 +1,11 @@
 import type { EntityManager, MikroORM } from '@mikro-orm/core'
-import { type CacheChoice, cacheChoiceRequired, memoryCache, noCache } from './cache/cache-choice.ts'
+import { type CacheChoice, cacheChoiceRequired } from './cache/cache-choice.ts'
 import {
   type AdoptOptions,
   adopts,
   type CacheOption,
   checkDataAccessOptions,
+  chooseCache,
   type DataAccessOptions,
   type WakeOption,
 } from './data-access-options.ts'
@@ -23,6 +24,7 @@ import { type Clock, monotonicClock } from './kernel/clock.ts'
 import { requireFunction } from './kernel/options.ts'
 import { Outbox } from './outbox/outbox.ts'
 import { type Cache, type CacheStats, openCache } from './repository/cached-reads.ts'
+import { freshFork } from './unit-of-work/fresh-fork.ts'
 import type { UnitOfWorkContext, UnitOfWorkOptions, Work } from './unit-of-work/unit-of-work.ts'
 import { UnitRunner } from './unit-of-work/unit-runner.ts'
 
@@ -80,14 +82,14 @@ export class DataAccess {
 
   /** @internal Use {@link createDataAccess}. */
   constructor(orm: MikroORM, extension: DataAccessExtension, options: CacheOption & WakeOption, owned: boolean) {
-    const { logger, subscriber, wake, events } = extension
+    const { logger, subscriber, guard, wake, events } = extension
     const clock = this.#clock
     explainUnknownEntities(orm)
     this.orm = orm
     this.dialect = dialectOf(orm)
     this.#extension = extension
     this.#owned = owned
-    this.#runner = new UnitRunner({ orm, subscriber, events, clock, logger })
+    this.#runner = new UnitRunner({ orm, subscriber, guard, events, clock, logger })
     this.outbox = new Outbox({ orm, wake, definitions: events, clock, logger })
     const choice = chooseCache(orm, options.cache)
     const channel = options.wake?.open({ clock, logger })
@@ -101,10 +103,10 @@ export class DataAccess {
     wake.join(channel)
   }
 
-  /** A fresh entity manager, for reads outside a unit of work. */
+  /** A fresh entity manager, for reads outside a unit of work. In a `RequestContext` it has the request's filters, session and schema. */
   fork(): EntityManager {
     this.#refuseWhenClosed()
-    return this.orm.em.fork({ disableContextResolution: true })
+    return freshFork(this.orm)
   }
 
   /**
@@ -242,13 +244,4 @@ export interface DataAccessStats {
   readonly pool: PoolFigures
   /** Absent when no cache was chosen. */
   readonly cache?: CacheStats
-}
-
-function chooseCache(orm: MikroORM, cache: CacheChoice | false | undefined): CacheChoice | undefined {
-  if (cache === false) return noCache()
-  // No other process can open a database in memory.
-  const alone = dialectOf(orm) === 'sqlite' && orm.config.get('dbName') === ':memory:'
-  if (cache === undefined) return alone ? memoryCache() : undefined
-  if (!alone && !cache.sharedByProcesses) throw cacheChoiceRequired()
-  return cache
 }

@@ -2,8 +2,8 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Connection, MikroORM } from '@mikro-orm/core'
 import { DataAccessError } from '../errors.ts'
 import { monotonicClock } from '../kernel/clock.ts'
-import { explainNoConnection, unifyDriverError } from './driver-errors.ts'
-import { wasNeverSent } from './failure.ts'
+import { explainNoConnection, unifyDriverError, watchErrors } from './driver-errors.ts'
+import { noteOrigin, wasNeverSent } from './failure.ts'
 import type { KnownTables } from './known-tables.ts'
 import { returnLostConnections } from './lost-connections.ts'
 import { dialectOf } from './sql.ts'
@@ -62,12 +62,20 @@ export class ConnectionGuard {
     this.#wrap(connection, single)
     const { driver } = orm
     const { convertException } = driver
-    driver.convertException = (error) => unifyDriverError(error, convertException.call(driver, error), tables)
+    driver.convertException = (error) => {
+      return noteOrigin(unifyDriverError(error, convertException.call(driver, error), tables), connection)
+    }
   }
 
   /** From now on every statement throws `CLOSED`. */
   close(): void {
     this.#closed = true
+  }
+
+  /** The innermost transaction in whose callback the caller stands, while it is open. */
+  get surrounding(): object | undefined {
+    const transaction = this.#surrounding.getStore()
+    return transaction === undefined || this.#ended(transaction) ? undefined : transaction
   }
 
   get use(): ConnectionUse {
@@ -76,6 +84,7 @@ export class ConnectionGuard {
 
   #wrap(connection: SqlConnection, single: boolean): void {
     const { execute, getClient, begin, commit, rollback, connect, transactional } = connection
+    const note = watchErrors(connection)
     connection.connect = async (...args) => {
       this.#refuseWhenClosed()
       if (!single) {
@@ -99,7 +108,7 @@ export class ConnectionGuard {
       try {
         return (await execute.apply(connection, args)) as never
       } catch (error) {
-        throw explainNoConnection(error, connection)
+        throw explainNoConnection(noteOrigin(error, connection), connection)
       }
     }
     connection.begin = async (options) => {
@@ -119,7 +128,7 @@ export class ConnectionGuard {
         if (single) this.#holder = transaction
         return transaction
       } catch (error) {
-        throw explainNoConnection(error, connection)
+        throw explainNoConnection(note(error), connection)
       } finally {
         this.#waiting--
       }
@@ -153,7 +162,7 @@ export class ConnectionGuard {
         await commitOpen(transaction, ...rest)
       } catch (error) {
         // Of a commit that was on its way nobody knows what became.
-        throw wasNeverSent(error) ? explainNoConnection(error, connection) : error
+        throw wasNeverSent(note(error)) ? explainNoConnection(error, connection) : error
       }
     }
     connection.rollback = async (transaction, ...rest) => {
@@ -221,8 +230,7 @@ export class ConnectionGuard {
   }
 
   #refuseOtherFork(): void {
-    const transaction = this.#surrounding.getStore()
-    if (transaction === undefined || this.#ended(transaction)) return
+    if (this.surrounding === undefined) return
     throw new DataAccessError(
       'TRANSACTION_FORK',
       'A query went through another fork inside a transaction; SQLite has one connection, so it would wait for ever. Use the `em` of the unit of work',

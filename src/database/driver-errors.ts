@@ -1,8 +1,8 @@
 import { CheckConstraintViolationException, type Connection, type DriverException, TableNotFoundException } from '@mikro-orm/core'
 import { DataAccessError } from '../errors.ts'
 import { databaseLost, databaseUnreachable, tellsRefusal } from './database-unreachable.ts'
-import { addressOf } from './database-url.ts'
-import { classifyFailure } from './failure.ts'
+import { addressOf, type DatabaseAddress } from './database-url.ts'
+import { classifyFailure, comesFrom, noteOrigin } from './failure.ts'
 import type { KnownTables } from './known-tables.ts'
 import { migrationMissing } from './migration-missing.ts'
 
@@ -12,9 +12,89 @@ const poolTimeout = 'timeout exceeded when trying to connect'
 /** SQLSTATE 22001, string_data_right_truncation: PostgreSQL's word for what is a failed check on SQLite. */
 const tooLong = '22001'
 
-/** Says why a caller got no connection to the database, or lost the one it had; any other error is returned as it is. */
+/** The part of MikroORM's SQL connection that makes Kysely's driver. */
+interface KyselyConnection extends Connection {
+  createKyselyDialect(...args: unknown[]): Dialect | Promise<Dialect>
+}
+
+/** The parts of Kysely, which is no dependency of ours, that every statement passes through. */
+interface Dialect {
+  createDriver(): Driver
+}
+interface Driver {
+  acquireConnection(...args: unknown[]): Promise<DriverConnection>
+}
+interface DriverConnection {
+  executeQuery(...args: unknown[]): Promise<unknown>
+  streamQuery(...args: unknown[]): AsyncIterableIterator<unknown>
+}
+
+/**
+ * Notes each error of a connection as it leaves Kysely's driver: there the queries of `em.getKysely()` pass too, and nothing
+ * that an application's own subscribers and hooks throw.
+ *
+ * @returns notes an error that was met elsewhere, where the driver is the application's own and is not seen.
+ */
+export function watchErrors(connection: Connection): <Failure>(error: Failure) => Failure {
+  const sql = connection as KyselyConnection
+  const note = <Failure>(error: Failure) => noteOrigin(error, connection)
+  const create = sql.createKyselyDialect
+  let watched = false
+  sql.createKyselyDialect = (...args) => {
+    watched = true
+    const made = create.apply(sql, args)
+    return made instanceof Promise ? made.then((dialect) => watchDialect(dialect, note)) : watchDialect(made, note)
+  }
+  return (error) => (watched ? error : note(error))
+}
+
+type Note = (error: unknown) => unknown
+
+function watchDialect(dialect: Dialect, note: Note): Dialect {
+  const { createDriver } = dialect
+  const known = new WeakSet<DriverConnection>()
+  dialect.createDriver = () => {
+    const driver = createDriver.call(dialect)
+    const { acquireConnection } = driver
+    driver.acquireConnection = async (...args) => {
+      try {
+        const acquired = await acquireConnection.apply(driver, args)
+        if (!known.has(acquired)) watchQueries(acquired, note)
+        known.add(acquired)
+        return acquired
+      } catch (error) {
+        throw note(error)
+      }
+    }
+    return driver
+  }
+  return dialect
+}
+
+function watchQueries(connection: DriverConnection, note: Note): void {
+  const { executeQuery, streamQuery } = connection
+  connection.executeQuery = async (...args) => {
+    try {
+      return await executeQuery.apply(connection, args)
+    } catch (error) {
+      throw note(error)
+    }
+  }
+  connection.streamQuery = async function* (...args) {
+    try {
+      yield* streamQuery.apply(connection, args)
+    } catch (error) {
+      throw note(error)
+    }
+  }
+}
+
+/**
+ * Says why a caller got no connection to the database, or lost the one it had; any other error is returned as it is, and one
+ * that this connection did not throw, whatever its code.
+ */
 export function explainNoConnection(error: unknown, connection: Connection): unknown {
-  if (!(error instanceof Error) || error instanceof DataAccessError) return error
+  if (error instanceof DataAccessError || !comesFrom(error, connection)) return error
   if (error.message.includes(poolTimeout)) {
     return new DataAccessError(
       'POOL_EXHAUSTED',
@@ -22,8 +102,17 @@ export function explainNoConnection(error: unknown, connection: Connection): unk
       { cause: error },
     )
   }
-  if (tellsRefusal(error)) return databaseUnreachable(addressOf(connection), error)
-  return classifyFailure(error) === 'connection' ? databaseLost(addressOf(connection), error) : error
+  if (tellsRefusal(error)) return databaseUnreachable(placeOf(connection), error)
+  return classifyFailure(error, connection) === 'connection' ? databaseLost(placeOf(connection), error) : error
+}
+
+/** Not every connection has an address to read, and that must not hide what is to be explained. */
+function placeOf(connection: Connection): DatabaseAddress {
+  try {
+    return addressOf(connection)
+  } catch {
+    return { dialect: 'sqlite', target: ':memory:', printable: 'of this ORM' }
+  }
 }
 
 /**

@@ -20,9 +20,35 @@ const afterFailure = '25P02'
 /** `pg`'s word for a client whose connection had ended before: nothing was sent on it. */
 const neverSent = /is not queryable/
 
-/** Whether a statement was refused because an earlier one had failed, and its error was caught. */
-export function followsFailure(error: unknown): boolean {
-  return causesOf(error).some((each) => 'code' in each && each.code === afterFailure)
+/**
+ * The connection that threw an error. The code alone does not tell: a `fetch` that is refused has the code of a database that
+ * is away, and another database its own conflicts.
+ */
+const origins = new WeakMap<Error, object>()
+
+/** Notes that an error was thrown by a connection, unless it came from another one, and returns it. */
+export function noteOrigin<Failure>(error: Failure, connection: object): Failure {
+  if (error instanceof Error && !origins.has(error)) origins.set(error, connection)
+  return error
+}
+
+/** Whether a connection threw this very error; one that only has it as its cause is the application's own. */
+export function comesFrom(error: unknown, connection: object): error is Error {
+  return error instanceof Error && origins.get(error) === connection
+}
+
+/** Whether an error of a connection stands anywhere in the chain of causes. */
+export function isCausedBy(connection: object, error: unknown): boolean {
+  return causesOf(error, connection).length > 0
+}
+
+/**
+ * Whether a statement was refused because an earlier one had failed, and its error was caught.
+ *
+ * @param connection if given, errors that it did not throw tell nothing.
+ */
+export function followsFailure(error: unknown, connection?: object): boolean {
+  return causesOf(error, connection).some((each) => 'code' in each && each.code === afterFailure)
 }
 
 /** Whether a statement was never sent, since its connection had been lost before. */
@@ -30,9 +56,13 @@ export function wasNeverSent(error: unknown): boolean {
   return causesOf(error).some(({ message }) => neverSent.test(message))
 }
 
-/** Tells what kind of failure an error is, by the codes in its chain of causes. */
-export function classifyFailure(error: unknown): DatabaseFailure {
-  for (const each of causesOf(error)) {
+/**
+ * Tells what kind of failure an error is, by the codes in its chain of causes.
+ *
+ * @param connection if given, errors that it did not throw tell nothing.
+ */
+export function classifyFailure(error: unknown, connection?: object): DatabaseFailure {
+  for (const each of causesOf(error, connection)) {
     const code = 'code' in each && typeof each.code === 'string' ? each.code : ''
     if (conflicts.test(code)) return 'conflict'
     if (connectionLosses.test(code) || codelessLosses.test(each.message)) return 'connection'
@@ -40,9 +70,9 @@ export function classifyFailure(error: unknown): DatabaseFailure {
   return 'other'
 }
 
-/** An error and what caused it, the outermost first. */
-function causesOf(error: unknown): Error[] {
+/** An error and what caused it, the outermost first; of one connection, if it is named. */
+function causesOf(error: unknown, connection?: object): Error[] {
   const chain: Error[] = []
   for (let current = error; current instanceof Error && chain.length < 16; current = current.cause) chain.push(current)
-  return chain
+  return connection === undefined ? chain : chain.filter((each) => comesFrom(each, connection))
 }

@@ -44,8 +44,12 @@ export class TransactionSubscriber implements EventSubscriber {
   readonly #report: ReportError
   readonly #scopes = new WeakMap<Transaction, CommitScope>()
   readonly #layers = new WeakMap<Transaction, ScopeLayer>()
+  readonly #managers = new WeakMap<Transaction, EntityManager>()
   /** The transaction in which an entity manager is about to open a savepoint: start events do not name the parent. */
   readonly #parents = new WeakMap<EntityManager, Transaction>()
+
+  /** Entity managers that a unit of work has joined with a transaction of its own, which they are not in. */
+  readonly #joined = new WeakSet<EntityManager>()
 
   constructor(participants: readonly CommitParticipant[], report: ReportError) {
     this.#participants = [...participants]
@@ -87,12 +91,32 @@ export class TransactionSubscriber implements EventSubscriber {
     return transaction === undefined ? undefined : this.#scopes.get(transaction as object)
   }
 
+  /**
+   * Refuses writes of an entity manager while a unit of work that joined it has its own transaction, beside which they would go.
+   *
+   * @returns ends that.
+   */
+  holdBack(em: EntityManager): () => void {
+    this.#joined.add(em)
+    let joined = true
+    return () => {
+      if (joined) this.#joined.delete(em)
+      joined = false
+    }
+  }
+
+  /** The entity manager whose transaction this is, if this subscriber saw it begin. */
+  managerOf(transaction: object): EntityManager | undefined {
+    return this.#managers.get(transaction)
+  }
+
   beforeTransactionStart({ em, transaction }: TransactionEventArgs): void {
     if (transaction === undefined) this.#parents.delete(em)
     else this.#parents.set(em, transaction as object)
   }
 
   afterTransactionStart({ em, transaction }: TransactionEventArgs): void {
+    this.#managers.set(transaction as object, em)
     if (!isSavepoint(transaction)) {
       const opened = new CommitScope()
       this.#scopes.set(transaction as object, opened)
@@ -112,6 +136,7 @@ export class TransactionSubscriber implements EventSubscriber {
     const layer = transaction === undefined ? undefined : this.#layers.get(transaction)
     try {
       refuseDetached(uow.getChangeSets())
+      if (this.#joined.has(em)) refuseBeside(uow)
       if (layer !== undefined && this.scopeOf(em)?.unitAbove(layer) === true) refuseOuter(uow)
     } catch (error) {
       // MikroORM forgets what a failed flush was to write, so the transaction must not commit even if this is caught.
@@ -192,11 +217,24 @@ export class TransactionSubscriber implements EventSubscriber {
 
 /** What an outer entity manager writes while a unit's savepoint is open would go with it when that rolls back. */
 function refuseOuter(uow: FlushEventArgs['uow']): void {
-  if (uow.getChangeSets().length === 0 && uow.getCollectionUpdates().length === 0) return
+  if (!writes(uow)) return
   throw new DataAccessError(
     'TRANSACTION_FORK',
     'An outer `em` was to write while a nested unit of work was open, which could roll that back; await the nested unit first, or use its `em`',
   )
+}
+
+/** A unit of work does not roll back what is flushed in the entity manager that it has joined. */
+function refuseBeside(uow: FlushEventArgs['uow']): void {
+  if (!writes(uow)) return
+  throw new DataAccessError(
+    'TRANSACTION_FORK',
+    'An `em` was to write while a unit of work that has joined it was running, beside its transaction; use the `em` of the unit, or await the unit first',
+  )
+}
+
+function writes(uow: FlushEventArgs['uow']): boolean {
+  return uow.getChangeSets().length > 0 || uow.getCollectionUpdates().length > 0
 }
 
 function isSavepoint(transaction: Transaction | undefined): transaction is { readonly savepointName: string } {

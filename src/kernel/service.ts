@@ -17,6 +17,8 @@ interface Run {
   readonly stopping: AbortController
   readonly deadline: AbortController
   readonly ended: Promise<void>
+  /** Somebody has called {@link Service.stop}: whoever does so again will not wait. */
+  asked: boolean
 }
 
 /**
@@ -54,7 +56,7 @@ export class Service {
       this.#state = 'stopped'
     })
     ended.catch(() => {}) // Whoever asks for the end gets the error; nobody has to.
-    this.#run = { stopping, deadline, ended }
+    this.#run = { stopping, deadline, ended, asked: false }
   }
 
   /**
@@ -62,12 +64,16 @@ export class Service {
    * the first still waits tells it so at once.
    */
   async stop(deadlineMs: number): Promise<void> {
-    const run = this.#run
-    if (run === undefined || this.#state === 'idle' || this.#state === 'stopped') return
-    if (this.#state === 'stopping') {
-      run.deadline.abort()
-      return run.ended
-    }
+    const run = this.#present
+    if (run?.asked) run.deadline.abort()
+    if (run !== undefined) run.asked = true
+    await this.finish(deadlineMs)
+  }
+
+  /** As {@link stop}, for whoever ends everything: beside a stop it is no second call, and of two deadlines the earlier counts. */
+  async finish(deadlineMs: number): Promise<void> {
+    const run = this.#present
+    if (run === undefined) return
     this.#state = 'stopping'
     run.stopping.abort()
     const timer = new AbortController()
@@ -81,5 +87,9 @@ export class Service {
       timer.abort()
       await expiry
     }
+  }
+
+  get #present(): Run | undefined {
+    return this.#state === 'running' || this.#state === 'stopping' ? this.#run : undefined
   }
 }

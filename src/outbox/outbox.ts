@@ -9,11 +9,12 @@ import type { DoctorOptions } from './doctor/doctor-check.ts'
 import type { EventDefinitions } from './event/event-definitions.ts'
 import type { Publisher } from './publishing/publisher.ts'
 import { Relay } from './relay/relay.ts'
+import { stopDeadlineMs } from './relay/relay-deadline.ts'
 import type { RelayOptions } from './relay/relay-options.ts'
 import type { Wake } from './relay/wake.ts'
 import { type OutboxStats, readOutboxStats } from './store/outbox-stats.ts'
 import { OutboxStore } from './store/outbox-store.ts'
-import { pruneBatch, pruneFailures, prunePublished } from './store/retention.ts'
+import { longestKeepMs, pruneBatch, pruneFailures, prunePublished } from './store/retention.ts'
 
 /** What an {@link Outbox} works with. */
 export interface OutboxParts {
@@ -34,7 +35,7 @@ export class Outbox {
   readonly deadLetters: DeadLetters
   /** The publishers that its relays were given. */
   readonly #publishers = new Set<Publisher>()
-  #running: Relay | undefined
+  #running: { readonly relay: Relay; readonly finish: (deadlineMs: number) => Promise<void> } | undefined
 
   /** @internal */
   constructor(parts: OutboxParts) {
@@ -51,7 +52,7 @@ export class Outbox {
    * @throws DataAccessError `OPTION_INVALID`.
    */
   relay(options: RelayOptions): Relay {
-    const relay = new Relay({ ...this.#parts, store: this.#store, enter: (relay) => this.#enter(relay) }, options)
+    const relay = new Relay({ ...this.#parts, store: this.#store, enter: (relay, finish) => this.#enter(relay, finish) }, options)
     if (typeof options.publisher !== 'function') this.#publishers.add(options.publisher)
     return relay
   }
@@ -75,9 +76,11 @@ export class Outbox {
   /**
    * Deletes events that were published longer ago than `keepMs` milliseconds, in small transactions; resolves to how many. The
    * failures of events that are no longer pending go too. A relay with `retention: { keepMs }` does it by itself.
+   *
+   * @throws DataAccessError `OPTION_INVALID`, also for more than ten years.
    */
   async prune(options: { readonly keepMs: number }): Promise<number> {
-    checkOptions({ door: 'prune' }, options, { keepMs: numberFrom(0, Number.MAX_SAFE_INTEGER, ' milliseconds') })
+    checkOptions({ door: 'prune' }, options, { keepMs: numberFrom(0, longestKeepMs, ' milliseconds') })
     const { keepMs } = options
     if (keepMs === undefined) throw new DataAccessError('OPTION_INVALID', 'prune needs keepMs; give 0 or more milliseconds')
     let sum = 0
@@ -90,9 +93,12 @@ export class Outbox {
     return sum
   }
 
-  /** Stops the relay that runs, if one does; for `data.close()`. */
-  async stop(options?: { readonly deadline?: number }): Promise<void> {
-    await this.#running?.stop(options)
+  /**
+   * Stops the relay that runs or drains, if one does; for `data.close()`. Beside a stop that is on its way it waits for the same end,
+   * and what is in hand is dropped at the earlier deadline of the two.
+   */
+  async stop({ deadline = stopDeadlineMs }: { readonly deadline?: number } = {}): Promise<void> {
+    await this.#running?.finish(deadline)
   }
 
   /** Closes the publishers that its relays were given; for `data.close()`, once nothing publishes any more. Never rejects. */
@@ -108,16 +114,17 @@ export class Outbox {
     )
   }
 
-  #enter(relay: Relay): () => void {
+  #enter(relay: Relay, finish: (deadlineMs: number) => Promise<void>): () => void {
     if (this.#running !== undefined) {
       throw new DataAccessError(
         'RELAY_ALREADY_RUNNING',
-        `Relay "${this.#running.status().name}" already runs on this data access; stop it first, or start the other in another process`,
+        `Relay "${this.#running.relay.status().name}" already runs on this data access; stop it first, or start the other in another process`,
       )
     }
-    this.#running = relay
+    const running = { relay, finish }
+    this.#running = running
     return () => {
-      if (this.#running === relay) this.#running = undefined
+      if (this.#running === running) this.#running = undefined
     }
   }
 }

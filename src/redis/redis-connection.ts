@@ -63,7 +63,8 @@ export class RedisConnection {
   }
 
   /**
-   * Runs commands and waits for their answer.
+   * Runs commands and waits for their answer. A `TypeError` or `RangeError` is thrown as it is: a fault in how the commands were
+   * made, which says nothing of Redis.
    *
    * @param what names the commands in errors.
    * @param timeoutMs bounds the wait for connection and answer together.
@@ -83,6 +84,11 @@ export class RedisConnection {
       if (isRedisReply(error)) {
         this.#breaker.succeeded()
         throw this.#refused(what, error)
+      }
+      if (isFaultOfCaller(error)) {
+        // A probe that proved nothing must end, or none would follow.
+        if (admission.kind === 'probe') this.#breaker.failed(admission)
+        throw error
       }
       this.#breaker.failed(admission)
       if (admission.kind === 'probe' && this.#options.client === undefined) reconnect(client)
@@ -186,6 +192,11 @@ class Deadline {
   end(): void {
     clearTimeout(this.#timer)
   }
+}
+
+/** ioredis tells of its connection by plain errors; these come from what it was called with. */
+function isFaultOfCaller(error: unknown): boolean {
+  return error instanceof TypeError || error instanceof RangeError
 }
 
 function startConnecting(client: RedisClient): void {

@@ -6,6 +6,7 @@ import type { EventDefinitions } from '../outbox/event/event-definitions.ts'
 import { makeEvent, type RecordEvent } from '../outbox/event/recorded-event.ts'
 import { recordedEvents } from '../outbox/event/recorder.ts'
 import { commitHooks } from './commit-hooks.ts'
+import { noteUnit } from './flushed-savepoints.ts'
 import type { UnitOfWorkContext } from './unit-of-work.ts'
 
 /** Events that `record()` refused: whoever caught the error, the unit in which it happened does not commit. */
@@ -13,7 +14,8 @@ const refusals = new Journal<unknown>('refused events')
 
 /** What a unit of work stands in. */
 export interface UnitSurroundings {
-  readonly joined: EntityManager
+  /** The entity managers that this unit joined or was forked from: nothing else may be done in them while it is open. */
+  readonly suspends: readonly EntityManager[]
   readonly parent: ActiveUnit | undefined
   readonly attempt: number
   readonly outside: ActiveUnit['outside']
@@ -23,8 +25,7 @@ export interface UnitSurroundings {
 /** One unit of work while its callback runs. */
 export class ActiveUnit {
   readonly em: EntityManager
-  /** The entity manager that this unit joined, or was forked from. */
-  readonly joined: EntityManager
+  readonly suspends: readonly EntityManager[]
   readonly parent: ActiveUnit | undefined
   readonly attempt: number
   /** Runs a function in the async context in which the outermost unit was called. */
@@ -36,9 +37,9 @@ export class ActiveUnit {
   readonly #layer: ScopeLayer
   #active = true
 
-  constructor(em: EntityManager, scope: CommitScope, { joined, parent, attempt, outside, events }: UnitSurroundings) {
+  constructor(em: EntityManager, scope: CommitScope, { suspends, parent, attempt, outside, events }: UnitSurroundings) {
     this.em = em
-    this.joined = joined
+    this.suspends = suspends
     this.parent = parent
     this.attempt = attempt
     this.outside = outside
@@ -46,6 +47,7 @@ export class ActiveUnit {
     this.#scope = scope
     this.#layer = scope.layer
     this.#layer.unit = 'running'
+    noteUnit(scope)
     this.context = {
       em,
       attempt,
@@ -65,6 +67,11 @@ export class ActiveUnit {
   /** Whether the root transaction is over, as far as it was heard of. */
   get over(): boolean {
     return this.#scope.over
+  }
+
+  /** Whether this unit and an entity manager in this scope are in one root transaction. */
+  sharesTransaction(scope: CommitScope | undefined): boolean {
+    return this.#scope === scope
   }
 
   end(): void {

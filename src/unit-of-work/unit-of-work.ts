@@ -1,4 +1,5 @@
 import { EntityManager, IsolationLevel } from '@mikro-orm/core'
+import { DataAccessError } from '../errors.ts'
 import { checkOptions, either, type KnownOptions, oneOf, record } from '../kernel/options.ts'
 import type { RecordEvent } from '../outbox/event/recorded-event.ts'
 import type { CommitHook } from './commit-hooks.ts'
@@ -35,12 +36,13 @@ export type UnitIsolation = Exclude<IsolationLevel, IsolationLevel.SNAPSHOT>
 export interface UnitOfWorkOptions {
   /**
    * Join this entity manager, such as a request's: edits already made in it are saved. In a transaction the unit becomes a
-   * savepoint. Without it the unit joins the unit or transaction around it, or else gets a fresh fork.
+   * savepoint. Without it the unit joins the innermost unit or transaction around it, or else gets a fresh fork, which in a
+   * `RequestContext` has the request's filters, session and schema.
    */
   readonly em?: EntityManager
   /** The isolation level of a root transaction. Default: the database's. SQLite has one, which is as strict as `serializable`. */
   readonly isolation?: UnitIsolation | `${UnitIsolation}`
-  /** For a unit with its own fork: run again, with a fresh one, after a serialization failure or deadlock. `false`: never, and the database's own error. */
+  /** For a unit with its own fork: run again, with a fresh one, after a serialization failure or deadlock of its database. Not with `em`. `false`: never, and the database's own error. */
   readonly retry?: UnitRetryOptions | false
 }
 
@@ -53,4 +55,9 @@ const unitOptions: KnownOptions<UnitOfWorkOptions> = {
 /** Refuses options of `unitOfWork()` with `OPTION_INVALID`, but for the number of attempts, which is checked when it is read. */
 export function checkUnitOptions(options: UnitOfWorkOptions): void {
   checkOptions({ door: 'unitOfWork' }, options, unitOptions)
+  if (options.em === undefined || !options.retry) return
+  throw new DataAccessError(
+    'OPTION_INVALID',
+    'unitOfWork: retry has no effect with `em`, since a failed flush leaves that `em` unusable; leave one of the two out',
+  )
 }

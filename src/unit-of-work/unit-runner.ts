@@ -1,8 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { type EntityManager, type MikroORM, TransactionContext } from '@mikro-orm/core'
+import type { EntityManager } from '@mikro-orm/core'
 import { classifyFailure } from '../database/failure.ts'
 import { dialectOf, runSql } from '../database/sql.ts'
-import type { TransactionSubscriber } from '../database/transaction-subscriber.ts'
 import { DataAccessError } from '../errors.ts'
 import { fullJitter } from '../kernel/backoff.ts'
 import type { Clock } from '../kernel/clock.ts'
@@ -10,8 +9,13 @@ import type { CommitScope } from '../kernel/commit-scope.ts'
 import type { Logger } from '../kernel/logger.ts'
 import type { EventDefinitions } from '../outbox/event/event-definitions.ts'
 import { ActiveUnit } from './active-unit.ts'
+import { commitHooks } from './commit-hooks.ts'
 import { EntitySnapshot } from './entity-snapshot.ts'
+import { flushBeforeSavepoints, openSavepoint } from './flushed-savepoints.ts'
+import { freshFork } from './fresh-fork.ts'
 import { allowedAttempts } from './retry.ts'
+import { managerToJoin, type TransactionWatch } from './surroundings.ts'
+import { Turns } from './turns.ts'
 import { describeFailure } from './unit-failure.ts'
 import { checkUnitOptions, type UnitOfWorkOptions, type Work } from './unit-of-work.ts'
 
@@ -19,17 +23,12 @@ import { checkUnitOptions, type UnitOfWorkOptions, type Work } from './unit-of-w
 const retryBackoff = { baseMs: 10, maxMs: 500 }
 
 /** What a {@link UnitRunner} works with. */
-export interface UnitRunnerParts {
-  readonly orm: MikroORM
-  readonly subscriber: TransactionSubscriber
+export interface UnitRunnerParts extends TransactionWatch {
   /** What may be recorded. */
   readonly events: EventDefinitions
   readonly clock: Clock
   readonly logger: Logger
 }
-
-/** Kysely's transaction tells whether the database confirmed its commit. */
-type TransactionState = { readonly isCommitted: boolean; readonly isRolledBack: boolean }
 
 type Outside = ActiveUnit['outside']
 
@@ -37,11 +36,11 @@ type Outside = ActiveUnit['outside']
 export class UnitRunner {
   readonly #parts: UnitRunnerParts
   readonly #current = new AsyncLocalStorage<ActiveUnit>()
-  /** Per entity manager the last savepoint that was asked for. */
-  readonly #turns = new WeakMap<EntityManager, Promise<unknown>>()
+  readonly #turns = new Turns()
 
   constructor(parts: UnitRunnerParts) {
     this.#parts = parts
+    flushBeforeSavepoints(parts.orm, parts.subscriber)
   }
 
   /** Whether the caller stands in a unit of work that is running. */
@@ -53,8 +52,7 @@ export class UnitRunner {
     checkUnitOptions(options)
     const attempts = allowedAttempts(options.retry)
     const outside = AsyncLocalStorage.snapshot()
-    const surrounding = this.#surrounding(options)
-    this.#refuseOuter(surrounding)
+    const surrounding = managerToJoin(this.#parts, this.#current.getStore(), options.em)
     if (surrounding?.isInTransaction() === true) {
       if (options.isolation === undefined) return this.#savepoint(work, surrounding, outside)
       throw new DataAccessError(
@@ -62,53 +60,40 @@ export class UnitRunner {
         'unitOfWork: isolation belongs to a root transaction, and this unit is a savepoint inside one; set it on the outer unit',
       )
     }
-    // Two forks of one entity manager would both write its edits.
     if (surrounding !== undefined) {
-      return this.#inTurn(surrounding, () => this.#transaction(work, surrounding, options, 1, outside))
+      return this.#turns.take(surrounding, (end) => this.#joining(work, surrounding, options, outside, end))
     }
     return this.#retrying(work, options, attempts, outside)
   }
 
-  /** The entity manager to join: the one given, else the one of the unit or transaction around the caller. */
-  #surrounding({ em }: UnitOfWorkOptions): EntityManager | undefined {
-    if (em !== undefined) {
-      const resolved = em.getContext(false)
-      return resolved.global ? undefined : resolved
+  /** @param end lets the next unit that joins this `em` begin. */
+  async #joining<Result>(
+    work: Work<Result>,
+    em: EntityManager,
+    options: UnitOfWorkOptions,
+    outside: Outside,
+    end: () => void,
+  ): Promise<Result> {
+    const letGo = this.#parts.subscriber.holdBack(em)
+    const committed = () => {
+      letGo()
+      end()
     }
-    const unit = this.#current.getStore()
-    if (unit?.active === true) return unit.em
-    if (unit?.over === false) throw endingAround()
-    const ambient = TransactionContext.currentTransactionContext()?.em
-    if (ambient === undefined || ambient.getDriver() !== this.#parts.orm.driver) return undefined
-    const state = ambient.getTransactionContext() as TransactionState | undefined
-    const open = state !== undefined && !state.isCommitted && !state.isRolledBack
-    const scope = this.#parts.subscriber.scopeOf(ambient)
-    // A savepoint's own state does not hear of the root's end; its scope does.
-    if (!open || scope?.over === true) return undefined
-    if (scope !== undefined && scope.phase !== 'open') throw endingAround()
-    return ambient
-  }
-
-  /** What is done in an outer entity manager while an inner one is open would go beside the inner one's transaction. */
-  #refuseOuter(em: EntityManager | undefined): void {
-    for (let unit = this.#current.getStore(); unit?.active === true; unit = unit.parent) {
-      if (unit.joined === em) {
-        throw new DataAccessError(
-          'TRANSACTION_FORK',
-          'unitOfWork was given the `em` of an outer unit while one inside it is open; use the `em` of the innermost unit',
-        )
-      }
+    try {
+      return await this.#transaction(work, em, options, 1, outside, committed)
+    } finally {
+      letGo()
     }
   }
 
   async #retrying<Result>(work: Work<Result>, options: UnitOfWorkOptions, attempts: number, outside: Outside): Promise<Result> {
     for (let attempt = 1; ; attempt++) {
       // Each try needs a fork of its own: after a failed flush the old one would write the same changes again.
-      const em = this.#parts.orm.em.fork({ disableContextResolution: true })
+      const em = freshFork(this.#parts.orm)
       try {
         return await this.#transaction(work, em, options, attempt, outside)
       } catch (error) {
-        if (classifyFailure(error) !== 'conflict' || options.retry === false) throw error
+        if (classifyFailure(error, em.getConnection('write')) !== 'conflict' || options.retry === false) throw error
         if (attempt >= attempts) {
           throw exhausted(attempts, error)
         }
@@ -123,6 +108,7 @@ export class UnitRunner {
     { isolation }: UnitOfWorkOptions,
     attempt: number,
     outside: Outside,
+    committed?: () => void,
   ): Promise<Result> {
     let scope: CommitScope | undefined
     let result: { readonly value: Result } | undefined
@@ -130,7 +116,15 @@ export class UnitRunner {
       scope = this.#scopeOf(inner)
       // A deferred transaction that upgrades from read to write can fail at once; one that begins with the lock waits.
       if (dialectOf(inner) === 'sqlite') await runSql(inner, 'update outbox_sequence set value = value where id = 1')
-      const unit = new ActiveUnit(inner, scope, { joined: em, parent: undefined, attempt, outside, events: this.#parts.events })
+      // The first of the hooks: those behind it may start a unit on the same `em`, which must not wait for this one.
+      if (committed !== undefined) scope.append(commitHooks, committed)
+      const unit = new ActiveUnit(inner, scope, {
+        suspends: [em],
+        parent: undefined,
+        attempt,
+        outside,
+        events: this.#parts.events,
+      })
       result = { value: await this.#perform(work, unit) }
     }
     try {
@@ -146,12 +140,18 @@ export class UnitRunner {
     return (result as { readonly value: Result }).value
   }
 
-  /** Savepoints of one transaction form a stack: siblings that ran at once would release each other's, so they take turns. */
   #savepoint<Result>(work: Work<Result>, em: EntityManager, outside: Outside): Promise<Result> {
     const parent = this.#current.getStore()
-    const attempt = parent?.em === em ? parent.attempt : 1
-    const surroundings = { joined: em, parent, attempt, outside: parent?.outside ?? outside, events: this.#parts.events }
-    return this.#inTurn(em, async () => {
+    // A savepoint of the application's own may stand between them.
+    const shared = parent?.active === true && parent.sharesTransaction(this.#parts.subscriber.scopeOf(em)) ? parent : undefined
+    const surroundings = {
+      suspends: shared === undefined ? [em] : [em, shared.em],
+      parent,
+      attempt: shared?.attempt ?? 1,
+      outside: parent?.outside ?? outside,
+      events: this.#parts.events,
+    }
+    const turn = this.#turns.take(em, async () => {
       const snapshot = await EntitySnapshot.take(em)
       try {
         const perform = (inner: EntityManager) => {
@@ -159,20 +159,13 @@ export class UnitRunner {
           if (inner === em) throw withoutSavepoints()
           return this.#perform(work, new ActiveUnit(inner, this.#scopeOf(inner), surroundings))
         }
-        return await em.transactional(perform)
+        return await openSavepoint(em, perform)
       } catch (error) {
         await snapshot.restore()
         throw error
       }
     })
-  }
-
-  #inTurn<Result>(em: EntityManager, run: () => Promise<Result>): Promise<Result> {
-    const turn = (this.#turns.get(em) ?? Promise.resolve()).then(run)
-    this.#turns.set(
-      em,
-      turn.catch(() => {}),
-    )
+    if (shared !== undefined && shared.em !== em) this.#turns.hold(shared.em, turn)
     return turn
   }
 
@@ -191,10 +184,7 @@ export class UnitRunner {
   /** A savepoint that nobody awaited must not outlive its parent, whether that commits or rolls back. */
   async #settle(unit: ActiveUnit): Promise<void> {
     unit.end()
-    for (let last: unknown, turn = this.#turns.get(unit.em); turn !== last; turn = this.#turns.get(unit.em)) {
-      await turn
-      last = turn
-    }
+    await this.#turns.settle(unit.em)
   }
 
   #scopeOf(em: EntityManager): CommitScope {
@@ -211,13 +201,6 @@ function withoutSavepoints(): DataAccessError {
   return new DataAccessError(
     'OPTION_INVALID',
     'unitOfWork: the transaction around it was begun with `ignoreNestedTransactions`, so it cannot be divided; begin it without',
-  )
-}
-
-function endingAround(): DataAccessError {
-  return new DataAccessError(
-    'TRANSACTION_ENDED',
-    'unitOfWork was called after the work around it had ended and before its commit was over; await all work inside the transaction',
   )
 }
 

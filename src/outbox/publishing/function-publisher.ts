@@ -1,6 +1,8 @@
 import { DataAccessError } from '../../errors.ts'
+import { untilAborted } from '../../kernel/abortable.ts'
 import {
   isOutcome,
+  notBegun,
   type OutboxEvent,
   type Outcome,
   outcomeOfError,
@@ -19,9 +21,7 @@ const concurrency = 32
  * @throws DataAccessError `OPTION_INVALID` for anything else.
  */
 export function toPublisher(given: Publisher | PublishFunction): Publisher {
-  if (typeof given === 'function') {
-    return { name: given.name || 'function', publish: (events, context) => publishEach(given, events, context) }
-  }
+  if (typeof given === 'function') return new FunctionPublisher(given)
   if (typeof given?.publish === 'function' && typeof given.name === 'string' && given.name !== '' && given.name.length <= 100) {
     return given
   }
@@ -31,39 +31,43 @@ export function toPublisher(given: Publisher | PublishFunction): Publisher {
   )
 }
 
-async function publishEach(
-  publish: PublishFunction,
-  events: readonly OutboxEvent[],
-  context: PublishContext,
-): Promise<Outcome[]> {
-  const outcomes: Outcome[] = []
-  let next = 0
-  const lane = async () => {
-    while (next < events.length) {
-      const index = next++
-      outcomes[index] = await publishOne(publish, events[index] as OutboxEvent, context)
-    }
+class FunctionPublisher implements Publisher {
+  readonly name: string
+  readonly #publish: PublishFunction
+  /** The ids of what the last call had no time to begin. */
+  #left: ReadonlySet<string> = new Set()
+
+  constructor(publish: PublishFunction) {
+    this.name = publish.name || 'function'
+    this.#publish = publish
   }
-  await Promise.all(Array.from({ length: Math.min(concurrency, events.length) }, lane))
-  return outcomes
+
+  async publish(events: readonly OutboxEvent[], context: PublishContext): Promise<Outcome[]> {
+    const { signal, closing } = context
+    const outcomes = events.map(() => notBegun)
+    // What got no turn last time comes first: behind events that hang with each try it would never get one.
+    const places = [...events.entries()].sort(([, a], [, b]) => Number(this.#left.has(b.id)) - Number(this.#left.has(a.id)))
+    const turns = places.values()
+    const lane = async () => {
+      for (const [index, event] of turns) {
+        // What the function never got is no failure, and what it got with no time left would be one.
+        if (signal.aborted || closing?.aborted) return
+        outcomes[index] = await publishOne(this.#publish, event, context)
+      }
+    }
+    await Promise.all(Array.from({ length: Math.min(concurrency, events.length) }, lane))
+    this.#left = new Set(events.filter((_, index) => outcomes[index] === notBegun).map(({ id }) => id))
+    return outcomes
+  }
 }
 
 /** Gives up on a function that ignores its signal, so that the outcomes of the other events are not lost with it. */
 async function publishOne(publish: PublishFunction, event: OutboxEvent, context: PublishContext): Promise<Outcome> {
-  const { signal } = context
-  let giveUp: (() => void) | undefined
   try {
-    signal.throwIfAborted()
-    const aborted = new Promise<never>((_, reject) => {
-      giveUp = () => reject(signal.reason)
-      signal.addEventListener('abort', giveUp, { once: true })
-    })
-    const returned: unknown = await Promise.race([(async () => publish(event, context))(), aborted])
+    const returned: unknown = await untilAborted((async () => publish(event, context))(), context.signal)
     // Whoever returns an outcome, as a publisher of many events does, means it.
     return isOutcome(returned) ? returned : { status: 'published' }
   } catch (error) {
     return outcomeOfError(error)
-  } finally {
-    if (giveUp !== undefined) signal.removeEventListener('abort', giveUp)
   }
 }

@@ -60,7 +60,7 @@ export interface Publisher {
   prepare?(): Promise<void>
   /**
    * Publishes events and resolves to their outcomes, one for each, in their order. `published` means that the broker has
-   * acknowledged it. When the signal aborts, the relay waits no longer than a moment.
+   * acknowledged it. The list is frozen: to sort it, copy it. When the signal aborts, the relay waits no longer than a moment.
    */
   publish(events: readonly OutboxEvent[], context: PublishContext): Promise<readonly Outcome[]>
   /**
@@ -74,10 +74,25 @@ export interface Publisher {
 export interface PublishContext {
   /** Aborts at the publish timeout, and when the relay must stop now. */
   readonly signal: AbortSignal
+  /**
+   * Aborts at half the publish timeout. Our own publishers begin no event after it, so that each has the other half at least.
+   *
+   * @internal
+   */
+  readonly closing?: AbortSignal
 }
 
 /** A publisher for one event: resolves when it was published, unless to another {@link Outcome}; throws when it was not. */
 export type PublishFunction = (event: OutboxEvent, context: PublishContext) => unknown
+
+/**
+ * What our own publishers answer for an event that they had no time to begin: it stays pending as if it had not been in the wave,
+ * and comes with the next batch. Known by its identity; to anybody but a relay it reads as `unavailable`, which blames no event either.
+ */
+export const notBegun: Outcome = Object.freeze({
+  status: 'unavailable',
+  error: new Error('The publisher had no time to begin with this event'),
+})
 
 const faultMark = Symbol.for('@innovateai/data-access/publish-fault')
 
@@ -104,6 +119,9 @@ export function outcomeOfError(error: unknown): Outcome {
   return { status: mark === 'permanent' || mark === 'unavailable' ? mark : 'retryable', error: toError(error) }
 }
 
+/** One for all: a wave has hundreds. */
+const published: Outcome = Object.freeze({ status: 'published' })
+
 /**
  * Checks what a publisher gave back. Events for which it reported nothing that makes sense count as `retryable`: nobody
  * knows whether they were published.
@@ -126,8 +144,11 @@ export function checkOutcomes(publisher: string, events: readonly OutboxEvent[],
 }
 
 function withError(publisher: string, outcome: Outcome): Outcome {
-  if (outcome.status === 'published') return outcome
-  const { status, error } = outcome
+  if (outcome === notBegun) return notBegun
+  const { status } = outcome
+  // Not the publisher's own object: it may use that again for another event.
+  if (status === 'published') return published
+  const { error } = outcome
   if (error !== undefined && error !== null) return { status, error: toError(error) }
   return { status, error: new Error(`Publisher "${publisher}" gave no error with its outcome ${status}`) }
 }

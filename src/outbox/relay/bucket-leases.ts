@@ -1,5 +1,5 @@
-import { DataAccessError } from '../../errors.ts'
-import type { Clock } from '../../kernel/clock.ts'
+import { DataAccessError, hasErrorCode } from '../../errors.ts'
+import { type Clock, longestSince, type Moment, momentOf } from '../../kernel/clock.ts'
 import { bucketCount } from '../event/ordering-key.ts'
 import type { DeadRelay, LeasedBucket, LeaseStore, NoteCrash, RelayIdentity } from '../store/lease-store.ts'
 import type { RelayRates } from '../store/relay-rates.ts'
@@ -22,22 +22,28 @@ export interface BucketLeasesParts {
 /** A bucket as its holder knows it. */
 interface Lease {
   readonly epoch: number
-  /** Nobody else takes it before this moment of our monotonic clock, which was read before we last registered. */
-  readonly deadline: number
+  /** When we last registered, before the database was asked: for the length of a lease from here nobody else takes it. */
+  readonly since: Moment
 }
 
 /**
  * The buckets that a relay may publish from. It takes its fair share, renews it, and hands the surplus over once nothing of it
- * is in hand. What it believes to hold is never more than what the database would confirm.
+ * is in hand. What it publishes from is never more than what the database would confirm, and what the database holds for it is
+ * soon known here: nobody else may take that.
  */
 export class BucketLeases {
   readonly #parts: BucketLeasesParts
   readonly #leases = new Map<number, Lease>()
+  /** Those to hand over, once nothing of them is in hand. */
   readonly #leaving = new Set<number>()
+  /** Those that the database was told to free. Until it has answered they may be another relay's: no publish begins. */
+  readonly #releasing = new Set<number>()
   #inHand: ReadonlySet<number> = new Set()
-  #renewedAt = Number.NEGATIVE_INFINITY
+  /** A claim was sent and not answered: the database may hold buckets for us that we do not know. */
+  #claiming = false
+  #renewedAt: Moment | undefined
   /** When the database last answered a look at the others. */
-  #lookedAt = Number.NEGATIVE_INFINITY
+  #lookedAt: Moment | undefined
   #judgesFrom = Number.NEGATIVE_INFINITY
 
   constructor(parts: BucketLeasesParts) {
@@ -51,7 +57,8 @@ export class BucketLeases {
 
   /** The buckets to fetch from: ours, and not on their way to another relay. */
   get buckets(): number[] {
-    return [...this.#leases.keys()].filter((bucket) => !this.#leaving.has(bucket)).sort((one, other) => one - other)
+    const stays = (bucket: number) => !this.#leaving.has(bucket) && !this.#releasing.has(bucket)
+    return [...this.#leases.keys()].filter(stays).sort((one, other) => one - other)
   }
 
   /** The epoch that fences writes to a bucket's events; `undefined` when it is not ours. */
@@ -59,10 +66,15 @@ export class BucketLeases {
     return this.#leases.get(bucket)?.epoch
   }
 
-  /** Tells whether a publish that begins now would end while the bucket is still ours. */
+  /**
+   * Tells whether a publish that begins now would end while the bucket is still ours. Asks the wall clock too: in a machine that
+   * was suspended the other one may have stood still while the lease ran out.
+   */
   safe(bucket: number): boolean {
+    const { clock, leaseMs, publishTimeoutMs } = this.#parts
     const lease = this.#leases.get(bucket)
-    return lease !== undefined && lease.deadline - this.#parts.clock.now() >= this.#parts.publishTimeoutMs
+    if (lease === undefined || this.#releasing.has(bucket)) return false
+    return leaseMs - longestSince(lease.since, clock) >= publishTimeoutMs
   }
 
   /** Declares whose events are in hand from now on: those buckets are not handed over meanwhile. */
@@ -73,35 +85,29 @@ export class BucketLeases {
   /**
    * Registers the relay and takes what is free of its share.
    *
-   * @throws DataAccessError `RELAY_PUBLISHER_MISMATCH` when a relay with another publisher lives.
+   * @throws DataAccessError `RELAY_PUBLISHER_MISMATCH` when an older relay with another publisher lives.
    */
   async join(): Promise<void> {
-    const { store, relay, leaseMs, rates } = this.#parts
-    await store.heartbeat(relay, leaseMs, rates?.())
-    const { live } = await store.look()
-    const other = live.find(({ publisher }) => publisher !== relay.publisher)
-    // Of two that start at once the older one stays.
-    const older = live.slice(
-      0,
-      live.findIndex(({ id }) => id === relay.id),
-    )
-    if (other !== undefined && older.includes(other)) {
-      await store.leave(relay.id)
-      throw new DataAccessError(
-        'RELAY_PUBLISHER_MISMATCH',
-        `Relay "${other.name}" publishes this outbox to publisher "${other.publisher}", and this one would publish to "${relay.publisher}": each event would reach only one of them. Stop it first (after a crash its registration ends within ${leaseMs} ms), or give all relays one publisher that publishes to both`,
-        { context: { running: other.publisher, refused: relay.publisher } },
-      )
+    try {
+      await this.keep()
+    } catch (error) {
+      if (hasErrorCode(error, 'RELAY_PUBLISHER_MISMATCH')) await this.leave()
+      throw error
     }
-    await this.keep()
   }
 
-  /** Gives a sign of life, renews, takes and hands over. */
+  /**
+   * Gives a sign of life, renews, takes and hands over. After an error it may be called again, and finds out what was carried out.
+   *
+   * @throws DataAccessError `RELAY_PUBLISHER_MISMATCH` when an older relay has another publisher, also one that registered at the
+   * same time and was not seen before; from then on no publish begins.
+   */
   async keep(): Promise<void> {
     const { store, relay, clock, leaseMs, noteCrash, onDead } = this.#parts
-    if (clock.now() - this.#renewedAt >= leaseMs / 3) await this.#renew()
+    if (this.#claiming || longestSince(this.#renewedAt, clock) >= leaseMs / 3) await this.#renew()
     const { live, dead, free } = await store.look()
-    this.#lookedAt = clock.now()
+    this.#lookedAt = momentOf(clock)
+    this.#refuseOtherPublisher(live)
     if (dead > 0 && clock.now() >= this.#judgesFrom) {
       for (const found of await store.takeDead(relay.id, noteCrash)) onDead(found)
     }
@@ -113,17 +119,20 @@ export class BucketLeases {
     await this.#parts.store.leave(this.#parts.relay.id)
     this.#leases.clear()
     this.#leaving.clear()
-    this.#renewedAt = Number.NEGATIVE_INFINITY
-    this.#lookedAt = Number.NEGATIVE_INFINITY
+    this.#releasing.clear()
+    this.#renewedAt = undefined
+    this.#lookedAt = undefined
   }
 
   async #renew(): Promise<void> {
     const { store, relay, clock, leaseMs, rates } = this.#parts
-    const before = clock.now()
+    const before = momentOf(clock)
     await store.heartbeat(relay, leaseMs, rates?.())
-    this.#graceAfter(clock.now() - this.#lookedAt)
-    if (this.#leases.size > 0) this.#renewed(await store.renew(relay.id, leaseMs), before)
+    this.#graceAfter(longestSince(this.#lookedAt, clock))
+    // Also when we know of none: a claim whose answer was lost may be carried out late.
+    this.#renewed(await store.renew(relay.id, leaseMs), before)
     this.#renewedAt = before
+    this.#claiming = false
   }
 
   /**
@@ -137,40 +146,65 @@ export class BucketLeases {
     if (awayMs > leaseMs || clock.now() - this.#judgesFrom > leaseMs) this.#judgesFrom = clock.now() + leaseMs
   }
 
+  /** Of two that registered at the same time each may have looked before it could see the other: the younger one gives way. */
+  #refuseOtherPublisher(live: readonly RelayIdentity[]): void {
+    const { relay, leaseMs } = this.#parts
+    const [oldest] = live
+    if (oldest === undefined || oldest.publisher === relay.publisher || live.every(({ id }) => id !== relay.id)) return
+    for (const bucket of this.#leases.keys()) this.#releasing.add(bucket)
+    throw new DataAccessError(
+      'RELAY_PUBLISHER_MISMATCH',
+      `Relay "${oldest.name}" publishes this outbox to publisher "${oldest.publisher}", and this one, which came later, would publish to "${relay.publisher}": each event would reach only one of them. Stop it first (after a crash its registration ends within ${leaseMs} ms), or give all relays one publisher that publishes to both`,
+      { context: { running: oldest.publisher, refused: relay.publisher } },
+    )
+  }
+
   async #balance(fair: number, free: number): Promise<void> {
     const { store, relay, leaseMs } = this.#parts
-    if (this.#leases.size < fair && free > 0) {
+    await this.#release()
+    if (this.#leases.size < fair && free > 0 && this.#renewedAt !== undefined) {
+      this.#claiming = true
       const claimed = await store.claim(relay.id, fair - this.#leases.size, leaseMs)
+      this.#claiming = false
       // Not from now on: when our registration ends, others free whatever we hold.
-      const deadline = this.#renewedAt + leaseMs
-      for (const { bucket, epoch } of claimed) this.#leases.set(bucket, { epoch, deadline })
+      for (const { bucket, epoch } of claimed) this.#leases.set(bucket, { epoch, since: this.#renewedAt })
     }
     this.#leaving.clear()
     const surplus = [...this.#leases.keys()].sort((one, other) => one - other).slice(fair)
     for (const bucket of surplus) this.#leaving.add(bucket)
-    const drained = surplus.filter((bucket) => !this.#inHand.has(bucket))
-    if (drained.length === 0) return
-    const released = drained.map((bucket) => ({ bucket, epoch: this.#leases.get(bucket)?.epoch ?? 0 }))
-    for (const bucket of drained) {
-      this.#leases.delete(bucket)
-      this.#leaving.delete(bucket)
-    }
-    await store.release(relay.id, released)
+    for (const bucket of surplus) if (!this.#inHand.has(bucket)) this.#releasing.add(bucket)
+    await this.#release()
   }
 
-  #renewed(renewed: readonly LeasedBucket[], before: number): void {
-    const deadline = before + this.#parts.leaseMs
+  /**
+   * Forgets what it releases only behind the answer. Forgotten before, a bucket that the database did not free would be renewed with
+   * the others, and read by nobody. Begun, a release is not taken back: it may be carried out late, so only a new claim brings it back.
+   */
+  async #release(): Promise<void> {
+    if (this.#releasing.size === 0) return
+    const buckets = [...this.#releasing].map((bucket) => ({ bucket, epoch: this.epochOf(bucket) ?? 0 }))
+    await this.#parts.store.release(this.#parts.relay.id, buckets)
+    for (const { bucket } of buckets) this.#forget(bucket)
+  }
+
+  /** Learns what the database holds for us: confirmed, lost, or ours by a claim of whose answer nothing came. */
+  #renewed(renewed: readonly LeasedBucket[], since: Moment): void {
     const confirmed = new Map(renewed.map(({ bucket, epoch }) => [bucket, epoch]))
     const lost: number[] = []
     for (const [bucket, { epoch }] of this.#leases) {
-      if (confirmed.get(bucket) === epoch) {
-        this.#leases.set(bucket, { epoch, deadline })
-      } else {
-        this.#leases.delete(bucket)
-        this.#leaving.delete(bucket)
-        lost.push(bucket)
-      }
+      if (confirmed.get(bucket) === epoch) continue
+      // What was being released is what we wanted to lose.
+      if (!this.#releasing.has(bucket)) lost.push(bucket)
+      this.#forget(bucket)
     }
+    // One that is new here has an epoch that was never seen: it is read from its beginning.
+    for (const [bucket, epoch] of confirmed) this.#leases.set(bucket, { epoch, since })
     if (lost.length > 0) this.#parts.onLost(lost)
+  }
+
+  #forget(bucket: number): void {
+    this.#leases.delete(bucket)
+    this.#leaving.delete(bucket)
+    this.#releasing.delete(bucket)
   }
 }

@@ -1,5 +1,8 @@
 import type { Clock } from '../../kernel/clock.ts'
 
+/** How long `stop()` waits for the batch in hand, unless told otherwise, in ms. */
+export const stopDeadlineMs = 10_000
+
 /** How long what is begun may still take when its deadline is over, in ms: enough for a mark that is on its way. */
 const graceMs = 1000
 

@@ -1,4 +1,4 @@
-import { DataAccessError } from '../../errors.ts'
+import { DataAccessError, hasErrorCode } from '../../errors.ts'
 import { fullJitter } from '../../kernel/backoff.ts'
 import type { Bell } from '../../kernel/bell.ts'
 import type { Clock } from '../../kernel/clock.ts'
@@ -6,6 +6,7 @@ import type { Logger } from '../../kernel/logger.ts'
 import type { StopSignals } from '../../kernel/service.ts'
 import { toError } from '../../kernel/thrown-error.ts'
 import type { RelayCounts } from './batch-settler.ts'
+import { untilDeadline } from './relay-deadline.ts'
 import type { RelayEngine } from './relay-engine.ts'
 import type { RelayListeners } from './relay-events.ts'
 import type { RelaySettings } from './relay-options.ts'
@@ -19,13 +20,17 @@ const unsureShare = 8
 
 const databaseBackoff = { baseMs: 200, maxMs: 5000 }
 
-/** What {@link keepPublishing} works with. */
-export interface PublishingParts {
+/** What {@link whileHolding} works with. */
+export interface HoldingParts {
   readonly engine: RelayEngine
-  /** Ends the wait for new events. */
+  /** Ends the wait for new events; rung too when there are new buckets. */
   readonly bell: Bell
   readonly clock: Clock
   readonly logger: Logger
+}
+
+/** What {@link keepPublishing} works with. */
+export interface PublishingParts extends HoldingParts {
   readonly poll: RelaySettings['poll']
   readonly wake: Wake
   readonly listeners: RelayListeners
@@ -74,55 +79,109 @@ export interface DrainParts {
 }
 
 /**
- * Publishes until nothing is due any more, here or in the hand of another relay.
+ * Publishes until nothing is due any more, here or in the hand of another relay. Told to stop, it ends with the batch in hand.
  *
- * @throws DataAccessError `PUBLISHER_FAILED`; what the database throws; the signal's reason.
+ * @throws DataAccessError `CLOSED` when it was stopped; `PUBLISHER_FAILED`; what the database throws.
  */
-export async function publishAllDue({ engine, clock, settings }: DrainParts, signal: AbortSignal): Promise<RelayCounts> {
+export async function publishAllDue(
+  { engine, clock, settings }: DrainParts,
+  { stopping, deadline }: StopSignals,
+): Promise<RelayCounts> {
   const sum = { published: 0, retried: 0, deadLettered: 0 }
+  const add = (counts: RelayCounts) => {
+    sum.published += counts.published
+    sum.retried += counts.retried
+    sum.deadLettered += counts.deadLettered
+  }
   let outages = 0
   for (;;) {
-    const step = await engine.step(signal).catch(async (error: unknown) => {
+    if (stopping.aborted) {
+      add(await engine.marked())
+      throw drainStopped(sum)
+    }
+    const step = await engine.step(deadline).catch(async (error: unknown) => {
       // Its buckets go back then, and would go before it is marked.
       await engine.marked().catch(() => {})
       throw error
     })
-    signal.throwIfAborted()
     if (step.kind === 'busy') {
-      sum.published += step.counts.published
-      sum.retried += step.counts.retried
-      sum.deadLettered += step.counts.deadLettered
+      add(step.counts)
       if (step.counts.published > 0) outages = 0
     } else if (step.kind === 'paused') {
       if (++outages >= drainOutages) throw away(settings.publisher.name, step.error)
-      await clock.wait(step.waitMs, signal)
+      await clock.wait(step.waitMs, stopping).catch(() => {})
     } else if (await engine.events.dueOutside(engine.bucketsRead)) {
-      await clock.wait(settings.poll.min, signal)
+      await clock.wait(settings.poll.min, stopping).catch(() => {})
     } else {
       return sum
     }
   }
 }
 
-/** Renews and balances the leases of a relay until the signal aborts; rings the bell when there are new ones. */
-export async function keepLeases(
-  engine: RelayEngine,
-  bell: Bell,
-  clock: Clock,
-  logger: Logger,
-  signal: AbortSignal,
-): Promise<void> {
+/**
+ * Works while the leases are kept, then gives them back. When they may not be kept the work is told to stop, and why is thrown
+ * once it has ended.
+ */
+export async function whileHolding<Result>(
+  parts: HoldingParts,
+  { stopping, deadline }: StopSignals,
+  work: (signals: StopSignals) => Promise<Result>,
+): Promise<Result> {
+  const { engine, clock, logger } = parts
+  const ended = new AbortController()
+  const refused = new AbortController()
+  const keeping = keepLeases(parts, ended.signal).catch((error: unknown) => refused.abort(error))
+  try {
+    return await untilDeadline(work({ stopping: AbortSignal.any([stopping, refused.signal]), deadline }), deadline, clock)
+  } finally {
+    ended.abort()
+    // Not before nothing in the background can take new ones.
+    await untilDeadline(
+      keeping.then(() => engine.leases.leave()),
+      deadline,
+      clock,
+    ).catch((error: unknown) => {
+      logger.warn('The relay could not give its leases back; others take them over when they run out', { error })
+    })
+    refused.signal.throwIfAborted()
+  }
+}
+
+/**
+ * Renews and balances the leases of a relay until the signal aborts. While the database is away it tries on, and logs so once.
+ *
+ * @throws DataAccessError `RELAY_PUBLISHER_MISMATCH` when an older relay turns out to have another publisher.
+ */
+async function keepLeases({ engine, bell, clock, logger }: HoldingParts, signal: AbortSignal): Promise<void> {
+  let failing = false
   for (;;) {
     await clock.wait(engine.leases.intervalMs, signal).catch(() => {})
     if (signal.aborted) return
     try {
       const before = engine.leases.buckets.length
       await engine.leases.keep()
+      if (failing) logger.info('The relay can renew its leases again')
+      failing = false
       if (engine.leases.buckets.length > before) bell.ring()
     } catch (error) {
-      logger.warn('The relay could not renew its leases; it publishes no longer than they last', { error })
+      if (hasErrorCode(error, 'RELAY_PUBLISHER_MISMATCH')) throw error
+      if (failing) continue
+      failing = true
+      logger.warn(
+        'The relay could not renew its leases; it publishes no longer than they last, and tries on. Further failures are not logged until it can',
+        { error },
+      )
     }
   }
+}
+
+/** What a drain rejects with that `stop()` or `close()` ended: whoever awaits it must not take the rest for published. */
+export function drainStopped(counts?: RelayCounts): DataAccessError {
+  return new DataAccessError(
+    'CLOSED',
+    'drain() was ended by relay.stop() or data.close() before it found nothing due any more. What it published is marked, unless that outlasted their deadline; the rest is still pending: drain again, or run a relay',
+    { context: { ...counts } },
+  )
 }
 
 function away(publisher: string, error: unknown): DataAccessError {

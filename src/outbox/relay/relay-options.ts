@@ -4,12 +4,16 @@ import { toPublisher } from '../publishing/function-publisher.ts'
 import type { Publisher, PublishFunction } from '../publishing/publisher.ts'
 import { type DeadLetterRules, deadLetterRules, type RetryPolicy, toRetryPolicy } from '../publishing/retry-policy.ts'
 import type { MarkMode } from '../store/progress-store.ts'
+import { longestKeepMs } from '../store/retention.ts'
+
+/** PostgreSQL may always take so long for an answer to a relay, in ms, however short the lease. */
+const shortestAnswerMs = 5000
 
 /** What becomes of published events. */
 export type Retention =
   | 'delete'
   | {
-      /** Published rows older than so many milliseconds are pruned in small batches. */
+      /** Published rows older than so many milliseconds, at most ten years, are pruned in small batches. */
       readonly keepMs: number
     }
 
@@ -43,6 +47,8 @@ export interface RelaySettings {
   readonly poll: { readonly min: number; readonly max: number }
   readonly publishTimeoutMs: number
   readonly leaseMs: number
+  /** Milliseconds that PostgreSQL has for an answer: early enough for a lease to be renewed on another connection. */
+  readonly answerMs: number
   readonly retry: RetryPolicy
   readonly rules: DeadLetterRules
   readonly mark: MarkMode
@@ -74,6 +80,7 @@ export function toRelaySettings(options: RelayOptions): RelaySettings {
     poll: { min, max: inRange('pollInterval.max', options.pollInterval?.max ?? Math.max(2000, min), min, 3_600_000) },
     publishTimeoutMs,
     leaseMs,
+    answerMs: Math.max(shortestAnswerMs, leaseMs / 3),
     retry: toRetryPolicy(options.retry),
     rules: checkRules(options.onDeadLetter ?? 'skip'),
     mark: retention === 'delete' ? 'delete' : 'keep',
@@ -127,6 +134,6 @@ function checkRules(rules: DeadLetterRules): DeadLetterRules {
 
 function keepMsOf(retention: 'keep' | Retention): number | undefined {
   if (retention === 'keep' || retention === 'delete') return undefined
-  if (typeof retention === 'object') return inRange('retention.keepMs', retention.keepMs, 0, Number.MAX_SAFE_INTEGER)
+  if (typeof retention === 'object') return inRange('retention.keepMs', retention.keepMs, 0, longestKeepMs)
   throw new DataAccessError('OPTION_INVALID', `relay: retention is ${String(retention)}; give 'keep', 'delete' or { keepMs }`)
 }

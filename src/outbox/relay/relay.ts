@@ -6,25 +6,20 @@ import type { Logger } from '../../kernel/logger.ts'
 import { checkOptions, numberFrom } from '../../kernel/options.ts'
 import { inRootContext } from '../../kernel/root-context.ts'
 import { Service, type ServiceState, type StopSignals } from '../../kernel/service.ts'
+import { toError } from '../../kernel/thrown-error.ts'
 import type { EventDefinitions } from '../event/event-definitions.ts'
 import { OutboxStore } from '../store/outbox-store.ts'
 import type { RelayRates } from '../store/relay-rates.ts'
 import { pruneInBackground } from '../store/retention.ts'
 import type { RelayCounts } from './batch-settler.ts'
-import { untilDeadline } from './relay-deadline.ts'
+import { stopDeadlineMs, untilDeadline } from './relay-deadline.ts'
 import { RelayEngine } from './relay-engine.ts'
 import { type RelayEventName, type RelayEvents, type RelayListeners, relayListeners } from './relay-events.ts'
 import { logFailures } from './relay-log.ts'
-import { keepLeases, keepPublishing, publishAllDue } from './relay-loop.ts'
+import { drainStopped, keepPublishing, publishAllDue, whileHolding } from './relay-loop.ts'
 import { type RelayOptions, type RelaySettings, toRelaySettings } from './relay-options.ts'
 import { RelayTally } from './relay-tally.ts'
 import type { Wake } from './wake.ts'
-
-/** How long `stop()` waits for the batch in hand, unless told otherwise, in ms. */
-const stopDeadlineMs = 10_000
-
-/** PostgreSQL may always take so long for an answer to a relay, in ms, however short the lease. */
-const shortestAnswerMs = 5000
 
 /** What a {@link Relay} gets from the outbox that makes it. */
 export interface RelayParts {
@@ -34,8 +29,12 @@ export interface RelayParts {
   readonly definitions: EventDefinitions
   readonly clock: Clock
   readonly logger: Logger
-  /** Throws when another relay of this data access runs; the function returned tells that this one has ended. */
-  readonly enter: (relay: Relay) => () => void
+  /**
+   * Throws when another relay of this data access runs; the function returned tells that this one has ended.
+   *
+   * @param finish ends it for `data.close()`: beside a stop it waits, as no second call of it.
+   */
+  readonly enter: (relay: Relay, finish: (deadlineMs: number) => Promise<void>) => () => void
 }
 
 /** What {@link Relay.status} tells. */
@@ -62,8 +61,9 @@ export class Relay {
   readonly #listeners: RelayListeners
   readonly #tally: RelayTally
   readonly #service: Service
+  #draining: Service | undefined
   #engine: RelayEngine | undefined
-  #starting: Promise<unknown> | undefined
+  #starting: Promise<void> | undefined
 
   /** @internal */
   constructor(parts: RelayParts, options: RelayOptions) {
@@ -76,44 +76,47 @@ export class Relay {
   }
 
   /**
-   * Starts to publish and resolves once it runs; does nothing when it runs already.
+   * Starts to publish and resolves once it runs; does nothing when it runs already, and waits for a start that is on its way. A
+   * relay that turns out to have started beside an older one with another publisher ends by itself: it logs
+   * `RELAY_PUBLISHER_MISMATCH`, and its state is `stopped`.
    *
    * @throws DataAccessError `RELAY_ALREADY_RUNNING` when another relay of this data access runs or drains;
-   * `RELAY_PUBLISHER_MISMATCH`; `MIGRATION_MISSING`; what the publisher's `prepare()` and the database throw.
+   * `RELAY_PUBLISHER_MISMATCH`; `TRANSACTION_FORK` inside a transaction; `MIGRATION_MISSING`; what the publisher's `prepare()` and
+   * the database throw.
    */
   async start(): Promise<this> {
     if (this.#service.state === 'running') return this
-    const exit = this.#parts.enter(this)
-    this.#starting = inRootContext(() => this.#open())
-    try {
-      await this.#starting
-    } catch (error) {
-      exit()
-      throw error
-    } finally {
+    this.#refuseInTransaction('start')
+    this.#starting ??= this.#start().finally(() => {
       this.#starting = undefined
-    }
-    this.#service.start()
-    this.#service.ended.catch((error: unknown) => this.#parts.logger.error('The relay ended', { error })).finally(exit)
+    })
+    await this.#starting
     return this
   }
 
   /**
    * Publishes all that is due now and resolves to how many events went which way; for scripts and tests. Events that fail and
-   * wait for their next try are not due. What another relay has in hand is waited for.
+   * wait for their next try are not due. What another relay has in hand is waited for. `stop()` and `data.close()` end it as they
+   * end a relay, once the batch in hand is published and marked: it rejects then, for what it did not look at may be due.
    *
    * @throws DataAccessError `PUBLISHER_FAILED` when the publisher was away three times in a row; `RELAY_ALREADY_RUNNING`;
-   * `TRANSACTION_FORK` inside a transaction; the signal's reason; what the publisher's `prepare()` throws.
+   * `TRANSACTION_FORK` inside a transaction; `CLOSED` when it was stopped, with the counts as its context; the signal's reason, for
+   * an aborted signal drops the batch at once; what the publisher's `prepare()` throws.
    */
   async drain(options: { readonly signal?: AbortSignal } = {}): Promise<RelayCounts> {
     const signals = { words: 'an AbortSignal', fits: (value: unknown) => value instanceof AbortSignal }
     checkOptions({ door: 'relay.drain' }, options, { signal: signals })
     const { signal } = options
-    this.#refuseInTransaction()
-    const exit = this.#parts.enter(this)
+    this.#refuseInTransaction('drain')
+    const counts = Promise.withResolvers<RelayCounts>()
+    const draining = new Service((signals) => this.#drain(signals, signal).then(counts.resolve, counts.reject), this.#parts.clock)
+    const exit = this.#parts.enter(this, (deadlineMs) => draining.finish(deadlineMs))
+    this.#draining = draining
+    draining.start()
     try {
-      return await inRootContext(() => this.#drain(signal ?? new AbortController().signal))
+      return await counts.promise
     } finally {
+      this.#draining = undefined
       exit()
     }
   }
@@ -128,7 +131,7 @@ export class Relay {
     checkOptions({ door: 'relay.stop' }, options, { deadline: numberFrom(0, 86_400_000, ' milliseconds') })
     const { deadline = stopDeadlineMs } = options
     await this.#starting?.catch(() => {})
-    await this.#service.stop(deadline)
+    await (this.#draining ?? this.#service).stop(deadline)
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -158,13 +161,27 @@ export class Relay {
     }
   }
 
+  async #start(): Promise<void> {
+    const exit = this.#parts.enter(this, async (deadlineMs) => {
+      await this.#starting?.catch(() => {})
+      await this.#service.finish(deadlineMs)
+    })
+    try {
+      await inRootContext(() => this.#open())
+    } catch (error) {
+      exit()
+      throw error
+    }
+    this.#service.start()
+    const told = (error: unknown) => this.#parts.logger.error(`The relay ended: ${toError(error).message}`, { error })
+    this.#service.ended.catch(told).finally(exit)
+  }
+
   async #open(): Promise<RelayEngine> {
     await this.#settings.publisher.prepare?.()
     const { orm, definitions, clock, logger } = this.#parts
-    // Early enough for a lease to be renewed on another connection.
-    const answerMs = Math.max(shortestAnswerMs, this.#settings.leaseMs / 3)
     const engine = new RelayEngine({
-      store: new OutboxStore(orm, answerMs),
+      store: new OutboxStore(orm, this.#settings.answerMs),
       definitions,
       clock,
       logger,
@@ -181,60 +198,49 @@ export class Relay {
   async #run(signals: StopSignals): Promise<void> {
     const engine = this.#engine as RelayEngine
     const { clock, logger, wake, store } = this.#parts
+    const { poll, keepMs } = this.#settings
     const bell = new Bell(clock)
     const unsubscribe = wake.subscribe(() => bell.ring())
     const ended = new AbortController()
-    const background = Promise.all([
-      keepLeases(engine, bell, clock, logger, ended.signal),
-      pruneInBackground({ store, keepMs: this.#settings.keepMs, clock, logger, signal: ended.signal }),
-    ])
+    const pruning = pruneInBackground({ store, keepMs, clock, logger, signal: ended.signal })
+    const parts = { engine, bell, clock, logger, poll, wake, listeners: this.#listeners }
     try {
-      const { poll } = this.#settings
-      const parts = { engine, bell, clock, logger, poll, wake, listeners: this.#listeners }
-      await untilDeadline(keepPublishing(parts, signals), signals.deadline, clock)
+      await whileHolding({ engine, bell, clock, logger }, signals, (signals) => keepPublishing(parts, signals))
     } catch (error) {
       if (!signals.deadline.aborted) throw error
     } finally {
+      this.#engine = undefined
       unsubscribe()
       ended.abort()
-      await this.#close(engine, background, signals.deadline)
+      await untilDeadline(pruning, signals.deadline, clock).catch(() => {})
     }
   }
 
-  async #drain(signal: AbortSignal): Promise<RelayCounts> {
-    signal.throwIfAborted()
+  async #drain(stop: StopSignals, given = new AbortController().signal): Promise<RelayCounts> {
+    given.throwIfAborted()
     const { clock, logger } = this.#parts
     const engine = await this.#open()
-    const ended = new AbortController()
-    const background = keepLeases(engine, new Bell(clock), clock, logger, ended.signal)
+    const signals = { stopping: AbortSignal.any([given, stop.stopping]), deadline: AbortSignal.any([given, stop.deadline]) }
+    const parts = { engine, clock, settings: this.#settings }
     try {
-      return await untilDeadline(publishAllDue({ engine, clock, settings: this.#settings }, signal), signal, clock)
-    } finally {
-      ended.abort()
-      await this.#close(engine, background, signal)
-    }
-  }
-
-  /** Gives the leases back once nothing in the background can take new ones. */
-  async #close(engine: RelayEngine, background: Promise<unknown>, deadline: AbortSignal): Promise<void> {
-    const { clock } = this.#parts
-    const leave = background.then(() => engine.leases.leave())
-    try {
-      await untilDeadline(leave, deadline, clock)
+      const held = { engine, bell: new Bell(clock), clock, logger }
+      return await whileHolding(held, signals, (signals) => publishAllDue(parts, signals))
     } catch (error) {
-      this.#parts.logger.warn('The relay could not give its leases back; others take them over when they run out', { error })
+      given.throwIfAborted()
+      throw error === stop.deadline.reason ? drainStopped() : error
+    } finally {
+      this.#engine = undefined
     }
-    this.#engine = undefined
   }
 
-  #refuseInTransaction(): void {
+  #refuseInTransaction(door: 'start' | 'drain'): void {
     const ambient = TransactionContext.currentTransactionContext()?.em
     if (ambient === undefined || ambient.getDriver() !== this.#parts.orm.driver) return
     const transaction = ambient.getTransactionContext() as { isCommitted: boolean; isRolledBack: boolean } | undefined
     if (transaction === undefined || transaction.isCommitted || transaction.isRolledBack) return
     throw new DataAccessError(
       'TRANSACTION_FORK',
-      'drain() was called inside a transaction, whose events do not exist yet; call it after the unit of work',
+      `${door}() was called inside a transaction, whose events do not exist yet and whose locks it may wait for; call it after the unit of work`,
     )
   }
 }

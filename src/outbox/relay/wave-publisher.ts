@@ -5,6 +5,7 @@ import {
   type OutboxEvent,
   type Outcome,
   outcomeOfError,
+  type PublishContext,
   type Publisher,
   unavailable,
 } from '../publishing/publisher.ts'
@@ -14,6 +15,7 @@ const graceMs = 50
 
 /** Why nobody waits any more; given, since without a reason each abort would make an error with a stack. */
 const answered = 'answered'
+const halfOver = 'half of the time is over'
 
 /** Publishes one wave at a time, within the publish timeout, and turns whatever the publisher does into outcomes. */
 export class WavePublisher {
@@ -35,31 +37,39 @@ export class WavePublisher {
    */
   async publish(events: readonly OutboxEvent[], deadline: AbortSignal): Promise<Outcome[]> {
     const abort = new AbortController()
+    const closing = new AbortController()
     const settled = new AbortController()
-    const silence = this.#giveUp(events, abort, settled.signal, deadline)
+    const silence = this.#giveUp(events, { abort, closing }, settled.signal, deadline)
     try {
-      const answer = (async () => this.#publisher.publish(events, { signal: abort.signal }))()
-      return await Promise.race([
-        answer.then(
-          (outcomes) => checkOutcomes(this.#publisher.name, events, outcomes),
-          (error: unknown) => events.map(() => outcomeOfError(error)),
-        ),
-        silence,
-      ])
+      return await Promise.race([this.#ask(events, { signal: abort.signal, closing: closing.signal }), silence])
     } finally {
       settled.abort(answered)
     }
   }
 
-  /** Aborts the publisher at the timeout or the deadline; a moment later speaks for it. */
+  /** Whatever goes wrong here is the publisher's doing: were it thrown on, it would be taken for an outage of the database. */
+  async #ask(events: readonly OutboxEvent[], context: PublishContext): Promise<Outcome[]> {
+    try {
+      // A list of its own, and frozen: had it sorted ours in place, outcomes would be given to the wrong events.
+      const answer = await this.#publisher.publish(Object.freeze([...events]), context)
+      return checkOutcomes(this.#publisher.name, events, answer)
+    } catch (error) {
+      return events.map(() => outcomeOfError(error))
+    }
+  }
+
+  /** Lets nothing begin after half of the time, aborts the publisher at the timeout or the deadline; a moment later speaks for it. */
   async #giveUp(
     events: readonly OutboxEvent[],
-    abort: AbortController,
+    { abort, closing }: { readonly abort: AbortController; readonly closing: AbortController },
     settled: AbortSignal,
     deadline: AbortSignal,
   ): Promise<Outcome[]> {
     try {
-      await this.#clock.wait(this.#timeoutMs, AbortSignal.any([settled, deadline]))
+      const over = AbortSignal.any([settled, deadline])
+      await this.#clock.wait(this.#timeoutMs / 2, over)
+      closing.abort(halfOver)
+      await this.#clock.wait(this.#timeoutMs / 2, over)
       abort.abort(
         new DataAccessError(
           'PUBLISHER_TIMEOUT',

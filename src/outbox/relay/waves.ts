@@ -1,4 +1,4 @@
-import type { Outcome } from '../publishing/publisher.ts'
+import { notBegun, type Outcome } from '../publishing/publisher.ts'
 
 /** What decides an event's place in a batch. */
 export interface Orderable {
@@ -43,13 +43,13 @@ export interface Published<Event> {
 /** What happened to a batch: an outcome for each event that was tried, in the order of the waves. */
 export interface WaveResult<Event> {
   readonly tried: readonly Published<Event>[]
-  /** Events that were not tried, since one before them failed or the publishing was broken off. */
+  /** Events that were not tried, since one before them failed, the publishing was broken off, or the publisher had no time. */
   readonly untried: readonly Event[]
 }
 
 /**
  * Publishes a batch wave by wave. A key with a failure drops out of the later waves; an `unavailable` ends the batch after
- * its wave.
+ * its wave, and so does an event that was not begun, which comes before what follows in other keys.
  *
  * @param publish publishes one wave: one outcome per event, in order.
  * @param admit tells before each wave which of its events may still be tried.
@@ -77,9 +77,10 @@ export async function publishInWaves<Event extends Orderable>(
     const outcomes = await publish(open)
     open.forEach((event, index) => {
       const outcome = outcomes[index] as Outcome
-      tried.push({ event, outcome })
+      if (outcome === notBegun) untried.push(event)
+      else tried.push({ event, outcome })
       if (outcome.status !== 'published') stopped.add(laneOf(event))
-      if (outcome.status === 'unavailable') broken = true
+      if (outcome.status === 'unavailable') broken = true // also where it was not begun
     })
   }
   return { tried, untried }

@@ -116,12 +116,15 @@ export class LeaseStore {
     )
   }
 
-  /** Gives buckets back, for others to take at once. */
+  /**
+   * Gives buckets back, for others to take at once. Idempotent, and fenced: carried out late, by a connection on which nobody waits
+   * any more, it takes away nothing that was claimed anew.
+   */
   async release(owner: string, buckets: readonly LeasedBucket[]): Promise<void> {
-    const rows = sqlRows(this.#dialect, 's', { bucket: 'int' })
+    const rows = sqlRows(this.#dialect, 's', { bucket: 'int', epoch: 'bigint' })
     await this.#store.run(
       `update outbox_leases set owner = null, leased_until = null where owner = ?
-        and ${sqlAmong(this.#dialect, 'bucket', `select s.bucket from ${rows}`)}`,
+        and ${sqlAmong(this.#dialect, 'bucket', `select s.bucket from ${rows} where s.epoch = outbox_leases.epoch`)}`,
       [owner, JSON.stringify(buckets)],
     )
   }

@@ -6,6 +6,9 @@ import { keyIndex, sqlAmong, sqlBy, sqlFromNow } from './store-sql.ts'
 /** Rows pruned by one statement: small, so that no transaction is long. */
 export const pruneBatch = 1000
 
+/** The longest that published rows can be told to stay, in ms: ten years. PostgreSQL has no moment as far back as a number may ask for. */
+export const longestKeepMs = 10 * 365 * 86_400_000
+
 /** How often a relay looks for rows to prune, in ms. */
 const pruneEveryMs = 60_000
 

@@ -1,6 +1,7 @@
 import { DataAccessError, hasErrorCode } from '../../errors.ts'
 import { callable, either, text } from '../../kernel/options.ts'
-import { type OutboxEvent, type Outcome, outcomeOfError, type Publisher } from '../../outbox/publishing/publisher.ts'
+import { type Message, publishInPortions } from '../../outbox/publishing/portions.ts'
+import type { OutboxEvent, Outcome, PublishContext, Publisher } from '../../outbox/publishing/publisher.ts'
 import { RedisConnection } from '../../redis/redis-connection.ts'
 import { checkRedisOptions, type RedisOptions, redisTimeout } from '../../redis/redis-options.ts'
 import { isRedisReply, tellsServerState } from '../../redis/redis-reply.ts'
@@ -10,7 +11,10 @@ import { toMessage } from './message.ts'
 export interface RedisPubSubOptions extends Omit<RedisOptions, 'timeoutMs'> {
   /** The channel of every event, or a function that names one. Default: {@link defaultChannel} of its type. */
   readonly channel?: string | ((event: OutboxEvent) => string)
-  /** Milliseconds to wait for the answers to one wave; 1 … 60,000, default 2000. Keep it below the relay's `publishTimeout`. */
+  /**
+   * Milliseconds to wait for the answers to one wave, of a large one to each MB; 1 … 60,000, default 2000. Keep it below half of the
+   * relay's `publishTimeout`, so that none is cut off.
+   */
   readonly timeoutMs?: number
 }
 
@@ -49,45 +53,36 @@ class RedisPubSubPublisher implements Publisher {
     await this.#redis.prepare()
   }
 
-  async publish(events: readonly OutboxEvent[], { signal }: { readonly signal: AbortSignal }): Promise<readonly Outcome[]> {
-    if (events.length === 0) return []
-    signal.throwIfAborted()
-    const outcomes: (Outcome | undefined)[] = events.map((event) => this.#refusal(event))
-    const open = events.filter((_, index) => outcomes[index] === undefined)
-    const answers = await this.#send(open)
-    let next = 0
-    return outcomes.map((outcome) => outcome ?? (answers[next++] as Outcome))
+  async publish(events: readonly OutboxEvent[], context: PublishContext): Promise<readonly Outcome[]> {
+    return publishInPortions(events, context, {
+      place: (event) => this.#place(event),
+      write: toMessage,
+      publish: (messages) => this.#send(messages),
+    })
   }
 
   async close(): Promise<void> {
     await this.#redis.close()
   }
 
-  /** A channel function that fails for an event fails for this event alone. */
-  #refusal(event: OutboxEvent): Outcome | undefined {
-    try {
-      const channel = this.#channelOf(event)
-      if (typeof channel === 'string' && channel !== '') return undefined
-      const error = new DataAccessError('OPTION_INVALID', `redisPubSub: channel named no channel for event type "${event.type}"`)
-      return { status: 'retryable', error }
-    } catch (error) {
-      return outcomeOfError(error)
-    }
+  #place(event: OutboxEvent): string {
+    const channel: unknown = this.#channelOf(event)
+    if (typeof channel === 'string' && channel !== '') return channel
+    throw new DataAccessError('OPTION_INVALID', `redisPubSub: channel named no channel for event type "${event.type}"`)
   }
 
-  async #send(events: readonly OutboxEvent[]): Promise<Outcome[]> {
-    if (events.length === 0) return []
+  async #send(messages: readonly Message[]): Promise<Outcome[]> {
     try {
       const answers = await this.#redis.run('PUBLISH', async (client) => {
         const pipeline = client.pipeline()
-        for (const event of events) pipeline.publish(this.#channelOf(event), toMessage(event))
+        for (const { place, text } of messages) pipeline.publish(place, text)
         return pipeline.exec()
       })
       // The pipeline resolves also when commands in it failed: each answer is read.
-      return events.map((_, index) => outcomeOf(answers?.[index]))
+      return messages.map((_, index) => outcomeOf(answers?.[index]))
     } catch (error) {
       const away = hasErrorCode(error, 'REDIS_UNAVAILABLE')
-      return events.map(() => ({ status: away ? 'unavailable' : 'retryable', error }))
+      return messages.map(() => ({ status: away ? 'unavailable' : 'retryable', error }))
     }
   }
 }

@@ -1,7 +1,7 @@
-import type { OutboxEvent } from '../../outbox/publishing/publisher.ts'
 import type { RedisClient } from '../../redis/redis-client.ts'
 import { RedisScript } from '../../redis/redis-script.ts'
-import { toStreamEntry } from './stream-entry.ts'
+import { rememberedIdsKey } from './remembered-ids.ts'
+import { entryFields } from './stream-entry.ts'
 
 /** How much a stream remembers, and keeps. */
 export interface StreamBounds {
@@ -64,26 +64,20 @@ redis.call('PEXPIRE', KEYS[2], ARGV[1])
 return refused`)
 
 /**
- * Appends events to one stream in one round trip, in their order, without those whose ids it remembers. Resolves to the error
+ * Appends entries to one stream in one round trip, in their order, without those whose ids it remembers. Resolves to the error
  * of each that Redis refused, by its index.
  *
+ * @param entries see `writeEntry`.
  * @throws what the connection throws; the reply of Redis when it refuses all of them.
  */
 export async function appendToStream(
   client: RedisClient,
   stream: string,
-  events: readonly OutboxEvent[],
+  entries: readonly string[],
   { windowMs, maxIds, maxLength }: StreamBounds,
 ): Promise<ReadonlyMap<number, string>> {
-  const entries = events.map(toStreamEntry)
-  const fields = Object.keys(entries[0] ?? {})
-  const values = JSON.stringify(entries.map((entry) => Object.values(entry)))
   const keys = [stream, rememberedIdsKey(stream)]
-  const refused = await appendScript.run(client, keys, [windowMs, maxIds, maxLength, values, ...fields])
+  const args = [windowMs, maxIds, maxLength, `[${entries.join(',')}]`, ...entryFields]
+  const refused = await appendScript.run(client, keys, args)
   return new Map((refused as [number, string][]).map(([place, error]) => [place - 1, error.replace(/^-/, '')]))
-}
-
-/** The key of a stream's remembered ids, in the hash slot of the stream. */
-function rememberedIdsKey(stream: string): string {
-  return /^[^{]*\{[^}]+\}/.test(stream) ? `${stream}:published` : `{${stream}}:published`
 }

@@ -32,3 +32,22 @@ export function toStreamEntry(event: OutboxEvent): StreamEntry {
     payload: event.payloadJson,
   }
 }
+
+/** The fields of an entry, in their order. */
+export const entryFields = [
+  'id',
+  'type',
+  'aggregateType',
+  'aggregateId',
+  'sequence',
+  'schemaVersion',
+  'createdAt',
+  'headers',
+  'payload',
+] as const satisfies readonly (keyof StreamEntry)[]
+
+/** The values of an event's entry as a JSON array, in the order of {@link entryFields}. */
+export function writeEntry(event: OutboxEvent): string {
+  const entry = toStreamEntry(event)
+  return JSON.stringify(entryFields.map((field) => entry[field]))
+}

@@ -175,6 +175,16 @@ test('a function that names no stream, or throws, fails for its event alone', as
   expect(await statuses(publisher, events(3))).toEqual(['retryable', 'retryable', 'published'])
 })
 
+test('a name beside which a cluster could not keep the ids is refused, at the door or for its event alone', async () => {
+  expect(() => redisStreams({ url: ground.url, stream: 'orders:}' })).toThrow(/stream is "orders:}"; give a name without "}"/)
+  const publisher = open({ stream: ({ payload }) => (payload === 0 ? `${ground.prefix}a{}b` : stream) })
+  const outcomes = await publisher.publish(events(2), context)
+  expect(outcomes).toEqual([
+    { status: 'retryable', error: expect.objectContaining({ code: 'OPTION_INVALID' }) },
+    { status: 'published' },
+  ])
+})
+
 test('a stream keeps roughly its newest entries', async () => {
   const publisher = open({ maxLength: 100 })
   for (let round = 0; round < 4; round++) await publisher.publish(events(200), context)

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { toPublisher } from '../../../src/outbox/publishing/function-publisher.ts'
-import { checkOutcomes, type OutboxEvent, permanent, unavailable } from '../../../src/outbox/publishing/publisher.ts'
+import { checkOutcomes, notBegun, type OutboxEvent, permanent, unavailable } from '../../../src/outbox/publishing/publisher.ts'
 
 const event = (id: string): OutboxEvent => ({
   id,
@@ -68,6 +68,39 @@ describe('function publisher', () => {
     expect(begun).toEqual(ids)
   })
 
+  test('what it had no time to begin has not failed, and comes first in the next call', async () => {
+    const ids = Array.from({ length: 40 }, (_, index) => String(index))
+    const begun: string[] = []
+    let hangs = true
+    const publisher = toPublisher(({ id }: OutboxEvent) => {
+      begun.push(id)
+      return hangs ? new Promise(() => {}) : undefined
+    })
+    const abort = new AbortController()
+    const publishing = publisher.publish(ids.map(event), abort)
+    abort.abort(new Error('late'))
+    const outcomes = await publishing
+    expect(statuses(outcomes.slice(0, 32))).toEqual(Array(32).fill('retryable'))
+    expect(outcomes.slice(32).every((outcome) => outcome === notBegun)).toBe(true)
+    expect(begun).toEqual(ids.slice(0, 32))
+    hangs = false
+    await publisher.publish(ids.map(event), context)
+    expect(begun.slice(32)).toEqual([...ids.slice(32), ...ids.slice(0, 32)])
+  })
+
+  test('after half of the time none is begun, and those that were have the other half', async () => {
+    const closing = new AbortController()
+    const publisher = toPublisher(() => new Promise((resolve) => setImmediate(resolve)))
+    const publishing = publisher.publish(
+      Array.from({ length: 40 }, (_, index) => event(String(index))),
+      { ...context, closing: closing.signal },
+    )
+    closing.abort()
+    const outcomes = await publishing
+    expect(statuses(outcomes.slice(0, 32))).toEqual(Array(32).fill('published'))
+    expect(outcomes.slice(32).every((outcome) => outcome === notBegun)).toBe(true)
+  })
+
   test('what is neither a function nor a publisher is refused', () => {
     for (const given of [undefined, {}, { name: '', publish() {} }, { name: 'x' }, 'redis']) {
       expect(() => toPublisher(given as never)).toThrow('OPTION_INVALID')
@@ -97,6 +130,13 @@ describe('checking outcomes', () => {
       'Error: too long',
       'Error: Publisher "p" gave no error with its outcome unavailable',
     ])
+  })
+
+  test('an object that the publisher uses again for the next outcome changes no earlier one', () => {
+    const outcome = { status: 'published' }
+    const outcomes = checkOutcomes('p', [event('a')], [outcome])
+    outcome.status = 'retryable'
+    expect(statuses(outcomes)).toEqual(['published'])
   })
 
   test('garbage of any kind is told apart from outcomes', () => {

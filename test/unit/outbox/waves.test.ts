@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import type { Outcome } from '../../../src/outbox/publishing/publisher.ts'
+import { notBegun, type Outcome } from '../../../src/outbox/publishing/publisher.ts'
 import { laneOf, publishInWaves, toWaves } from '../../../src/outbox/relay/waves.ts'
 
 const keys = fc.constantFrom('a', 'b', 'c', null)
@@ -62,6 +62,15 @@ describe('waves', () => {
       ['a2', 'b2'],
     ])
     expect(untried.map(({ id }) => id)).toEqual(['a3', 'b3'])
+  })
+
+  test('what was not begun is untried, and nothing is tried after its wave', async () => {
+    const events = [1, 2].flatMap((n) => ['a', 'b'].map((orderingKey) => ({ id: `${orderingKey}${n}`, orderingKey })))
+    const { tried, untried } = await publishInWaves(events, async (wave) =>
+      wave.map(({ id }): Outcome => (id === 'b1' ? notBegun : { status: 'published' })),
+    )
+    expect(tried.map(({ event }) => event.id)).toEqual(['a1'])
+    expect(untried.map(({ id }) => id)).toEqual(['b1', 'a2', 'b2'])
   })
 
   test('an event that is not admitted holds back the later ones of its key', async () => {

@@ -1,0 +1,94 @@
+import { untilAborted } from '../../kernel/abortable.ts'
+import { notBegun, type OutboxEvent, type Outcome, outcomeOfError, type PublishContext, permanent } from './publisher.ts'
+
+/**
+ * About how much text is one portion, in characters. Ordinary waves are smaller and stay one round trip; a larger one would need
+ * longer than a broker has to answer, and the more often it is tried again the more of it arrives more than once.
+ */
+const portionLength = 1_000_000
+
+/** What a broker gets of an event. */
+export interface Message {
+  /** The channel, stream or topic that it goes to. */
+  readonly place: string
+  readonly text: string
+}
+
+/** How a publisher makes messages of events, and publishes some of them in one round trip. */
+export interface MessagePublishing {
+  /** What it throws is a failure of this event alone, as marked. */
+  place(event: OutboxEvent): string
+  /** What it throws is permanent: an event does not change. */
+  write(event: OutboxEvent): string
+  /** Resolves to one outcome for each; never rejects. */
+  publish(portion: readonly Message[]): Promise<readonly Outcome[]>
+}
+
+/**
+ * Publishes events portion by portion, so that what was acknowledged is published whatever becomes of the others. Behind an
+ * `unavailable` nothing more goes out, and all of it is; what has not gone out when the time is over was not begun.
+ */
+export async function publishInPortions(
+  events: readonly OutboxEvent[],
+  { signal, closing }: PublishContext,
+  { place, write, publish }: MessagePublishing,
+): Promise<Outcome[]> {
+  const outcomes = events.map(() => notBegun)
+  const open: Placed[] = []
+  for (const [index, event] of events.entries()) {
+    try {
+      open.push({ index, message: { place: place(event), text: textOf(write, event) } })
+    } catch (error) {
+      outcomes[index] = outcomeOfError(error)
+    }
+  }
+  let away: Outcome | undefined
+  for (const portion of toPortions(open)) {
+    if (away === undefined && (signal.aborted || closing?.aborted)) break
+    const answers = away === undefined ? await publishPortion(portion, signal, publish) : []
+    for (const [n, { index }] of portion.entries()) outcomes[index] = away ?? (answers[n] as Outcome)
+    away ??= answers.find(({ status }) => status === 'unavailable')
+  }
+  return outcomes
+}
+
+/** A message with the place of its event among those of the call. */
+interface Placed {
+  readonly index: number
+  readonly message: Message
+}
+
+function textOf(write: (event: OutboxEvent) => string, event: OutboxEvent): string {
+  try {
+    return write(event)
+  } catch (cause) {
+    throw permanent(new Error(`Event ${event.id} of type "${event.type}" cannot be written as a message`, { cause }))
+  }
+}
+
+async function publishPortion(
+  portion: readonly Placed[],
+  signal: AbortSignal,
+  publish: MessagePublishing['publish'],
+): Promise<readonly Outcome[]> {
+  try {
+    return await untilAborted(publish(portion.map(({ message }) => message)), signal)
+  } catch (error) {
+    return portion.map(() => outcomeOfError(error))
+  }
+}
+
+/** Parts messages in their order; one that is larger than a portion goes alone. */
+function toPortions(messages: readonly Placed[]): Placed[][] {
+  const portions: Placed[][] = []
+  let length = Number.POSITIVE_INFINITY
+  for (const placed of messages) {
+    length += placed.message.text.length
+    if (length > portionLength) {
+      portions.push([])
+      length = placed.message.text.length
+    }
+    portions.at(-1)?.push(placed)
+  }
+  return portions
+}

@@ -1,0 +1,82 @@
+import { type EntityManager, type MikroORM, TransactionContext } from '@mikro-orm/core'
+import type { TransactionSubscriber } from '../database/transaction-subscriber.ts'
+import { DataAccessError } from '../errors.ts'
+import type { ActiveUnit } from './active-unit.ts'
+
+/** Where the transactions of one ORM are seen. */
+export interface TransactionWatch {
+  readonly orm: MikroORM
+  readonly subscriber: TransactionSubscriber
+  /** Tells the innermost open transaction in whose callback the caller stands: MikroORM's own context may be that of another ORM. */
+  readonly guard: { readonly surrounding: object | undefined }
+}
+
+/**
+ * The entity manager for a unit to join: the one that it is given, else that of the innermost transaction around the caller,
+ * whether it is a unit's or the application's own; undefined if there is none.
+ *
+ * @param unit the innermost unit around the caller, which may have ended.
+ * @throws DataAccessError `TRANSACTION_ENDED` if that transaction is about to commit, `TRANSACTION_FORK` if another one is open inside it.
+ */
+export function managerToJoin(
+  watch: TransactionWatch,
+  unit: ActiveUnit | undefined,
+  given: EntityManager | undefined,
+): EntityManager | undefined {
+  const em = given === undefined ? around(watch, unit) : notGlobal(given.getContext(false))
+  refuseOuter(em, unit)
+  return em
+}
+
+function notGlobal(em: EntityManager): EntityManager | undefined {
+  return em.global ? undefined : em
+}
+
+function around(watch: TransactionWatch, unit: ActiveUnit | undefined): EntityManager | undefined {
+  if (unit?.active === false && !unit.over) throw endingAround()
+  const innermost = innermostManager(watch)
+  const scope = innermost && watch.subscriber.scopeOf(innermost)
+  if (innermost === undefined || scope?.over === true) return unit?.active === true ? unit.em : undefined
+  if (scope !== undefined && scope.phase !== 'open') throw endingAround()
+  return innermost
+}
+
+function innermostManager({ orm, subscriber, guard }: TransactionWatch): EntityManager | undefined {
+  const ambient = TransactionContext.currentTransactionContext()?.em
+  if (ambient?.getDriver() === orm.driver && isOpen(ambient.getTransactionContext())) return ambient
+  const transaction = guard.surrounding
+  const em = transaction === undefined ? undefined : subscriber.managerOf(transaction)
+  // An implicit flush has a transaction that its entity manager is not in.
+  return em?.getTransactionContext() === transaction ? em : undefined
+}
+
+/** Kysely's transaction tells whether the database confirmed its end. */
+function isOpen(transaction: unknown): boolean {
+  const state = transaction as { readonly isCommitted: boolean; readonly isRolledBack: boolean } | undefined
+  return state !== undefined && !state.isCommitted && !state.isRolledBack
+}
+
+/** What is done in an outer entity manager while an inner one is open would go beside the inner one's transaction. */
+function refuseOuter(em: EntityManager | undefined, innermost: ActiveUnit | undefined): void {
+  for (let unit = innermost; unit?.active === true; unit = unit.parent) {
+    if (em !== undefined && unit.suspends.includes(em)) {
+      throw new DataAccessError(
+        'TRANSACTION_FORK',
+        'unitOfWork was given the `em` of an outer unit while one inside it is open; use the `em` of the innermost unit',
+      )
+    }
+    if (unit.em === em && !em.isInTransaction()) {
+      throw new DataAccessError(
+        'TRANSACTION_FORK',
+        'unitOfWork was to join the `em` of a unit whose transaction is suspended, by `propagation: REQUIRES_NEW` or `NOT_SUPPORTED`; use the `em` of the transaction inside, or none',
+      )
+    }
+  }
+}
+
+function endingAround(): DataAccessError {
+  return new DataAccessError(
+    'TRANSACTION_ENDED',
+    'unitOfWork was called after the work around it had ended and before its commit was over; await all work inside the transaction',
+  )
+}

@@ -1,0 +1,93 @@
+import { describe, expect, test } from 'vitest'
+import { type MessagePublishing, publishInPortions } from '../../../src/outbox/publishing/portions.ts'
+import { notBegun, type Outcome, permanent } from '../../../src/outbox/publishing/publisher.ts'
+import { contractEvent } from '../../../src/testing/publisher-contract.ts'
+
+const never = { signal: new AbortController().signal }
+const published: Outcome = { status: 'published' }
+const away: Outcome = { status: 'unavailable', error: new Error('away') }
+/** Two of them are one portion, three are not. */
+const half = 500_000
+const events = (count: number) => Array.from({ length: count }, (_, n) => contractEvent(`k${n}`, n))
+
+/** Makes messages of a length, whose place is the payload, and answers each portion as told; notes what went out. */
+function broker(length: number, answer: (portion: number) => Outcome | Promise<Outcome>) {
+  const portions: string[][] = []
+  const publishing: MessagePublishing = {
+    place: ({ payload }) => String(payload),
+    write: () => 'x'.repeat(length),
+    publish: async (portion) => {
+      portions.push(portion.map(({ place }) => place))
+      const outcome = await answer(portions.length)
+      return portion.map(() => outcome)
+    },
+  }
+  return { portions, publishing }
+}
+
+describe('publishing in portions', () => {
+  test('an ordinary wave is one portion, a large one is several in its order, and what is larger than one goes alone', async () => {
+    const small = broker(1000, () => published)
+    await publishInPortions(events(500), never, small.publishing)
+    expect(small.portions).toHaveLength(1)
+    const large = broker(half, () => published)
+    expect(await publishInPortions(events(5), never, large.publishing)).toEqual(Array(5).fill(published))
+    expect(large.portions).toEqual([['0', '1'], ['2', '3'], ['4']])
+    const huge = broker(3_000_000, () => published)
+    await publishInPortions(events(2), never, huge.publishing)
+    expect(huge.portions).toEqual([['0'], ['1']])
+  })
+
+  test('what was acknowledged is published, and behind an outage nothing more goes out', async () => {
+    const { portions, publishing } = broker(half, (portion) => (portion === 2 ? away : published))
+    const outcomes = await publishInPortions(events(6), never, publishing)
+    expect(outcomes).toEqual([published, published, away, away, away, away])
+    expect(portions).toHaveLength(2)
+  })
+
+  test('what has not gone out when the signal aborts was not begun, and what is under way fails by it', async () => {
+    const abort = new AbortController()
+    const late = new Error('late')
+    const { publishing } = broker(half, (portion) => {
+      if (portion === 1) return published
+      abort.abort(late)
+      return new Promise<Outcome>(() => {})
+    })
+    const outcomes = await publishInPortions(events(6), abort, publishing)
+    expect(outcomes.slice(0, 2)).toEqual([published, published])
+    expect(outcomes.slice(2, 4)).toEqual(Array(2).fill({ status: 'retryable', error: late }))
+    expect(outcomes.slice(4).every((outcome) => outcome === notBegun)).toBe(true)
+  })
+
+  test('no portion goes out after half of the time, so that none is cut off', async () => {
+    const closing = new AbortController()
+    const { publishing } = broker(half, () => {
+      closing.abort()
+      return published
+    })
+    const outcomes = await publishInPortions(events(3), { ...never, closing: closing.signal }, publishing)
+    expect(outcomes).toEqual([published, published, notBegun])
+  })
+
+  test('an event without a place, or that cannot be written, fails alone, and is asked for once', async () => {
+    const asked: unknown[] = []
+    const { portions, publishing } = broker(1, () => published)
+    const outcomes = await publishInPortions(events(4), never, {
+      ...publishing,
+      place: ({ payload }) => {
+        asked.push(payload)
+        if (payload === 0) throw new Error('nowhere')
+        if (payload === 1) throw permanent(new Error('never'))
+        return String(payload)
+      },
+      write: ({ payload }) => {
+        if (payload === 2) throw new RangeError('Invalid time value')
+        return 'x'
+      },
+    })
+    expect(outcomes.map(({ status }) => status)).toEqual(['retryable', 'permanent', 'permanent', 'published'])
+    expect(outcomes[2]).toMatchObject({ error: { cause: new RangeError('Invalid time value') } })
+    expect(portions).toEqual([['3']])
+    expect(asked).toEqual([0, 1, 2, 3])
+  })
+})
