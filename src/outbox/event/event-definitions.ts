@@ -21,6 +21,11 @@ export class EventDefinitions {
     }
   }
 
+  /** The types of the events that are listed, in whatever version. */
+  get types(): readonly string[] {
+    return [...new Set([...this.#listed.values()].map(({ type }) => type))]
+  }
+
   find(type: string, version: number): DomainEventDefinition | undefined {
     return this.#listed.get(keyOf(type, version))
   }

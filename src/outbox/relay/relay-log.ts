@@ -1,5 +1,7 @@
 import type { Logger } from '../../kernel/logger.ts'
-import { errorText } from '../publishing/retry-policy.ts'
+import { nearestName } from '../../kernel/nearest-name.ts'
+import type { EventDefinitions } from '../event/event-definitions.ts'
+import { type DeadLetterRules, errorText } from '../publishing/retry-policy.ts'
 import type { RelayListeners } from './relay-events.ts'
 
 /** Logs what somebody must hear of without having asked: the first failure of a row of failures, and each dead letter. */
@@ -22,4 +24,14 @@ export function logFailures(listeners: RelayListeners, logger: Logger): void {
       { eventId, type, attempts, reason },
     )
   })
+}
+
+/** Logs a rule for an event that no module lists, where one of nearly the same name is listed: others may come from elsewhere. */
+export function warnOfRules(rules: DeadLetterRules, { types }: EventDefinitions, logger: Logger): void {
+  for (const type of typeof rules === 'string' ? [] : Object.keys(rules)) {
+    if (type === 'default' || types.includes(type)) continue
+    const near = nearestName(type, types)
+    if (near === undefined) continue
+    logger.warn(`relay: onDeadLetter has a rule for "${type}", which no module lists; did you mean "${near}"?`, { type })
+  }
 }

@@ -15,7 +15,7 @@ import type { RelayCounts } from './batch-settler.ts'
 import { stopDeadlineMs, untilDeadline } from './relay-deadline.ts'
 import { RelayEngine } from './relay-engine.ts'
 import { type RelayEventName, type RelayEvents, type RelayListeners, relayListeners } from './relay-events.ts'
-import { logFailures } from './relay-log.ts'
+import { logFailures, warnOfRules } from './relay-log.ts'
 import { drainStopped, keepPublishing, publishAllDue, whileHolding } from './relay-loop.ts'
 import { type RelayOptions, type RelaySettings, toRelaySettings } from './relay-options.ts'
 import { RelayTally } from './relay-tally.ts'
@@ -72,6 +72,7 @@ export class Relay {
     this.#listeners = relayListeners(parts.logger)
     this.#tally = new RelayTally(this.#listeners, parts.clock)
     logFailures(this.#listeners, parts.logger)
+    warnOfRules(this.#settings.rules, parts.definitions, parts.logger)
     this.#service = new Service((signals) => this.#run(signals), parts.clock)
   }
 

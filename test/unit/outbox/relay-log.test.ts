@@ -1,6 +1,9 @@
 import { describe, expect, it } from 'vitest'
+import { z } from 'zod'
+import { defineEvent } from '../../../src/outbox/event/define-event.ts'
+import { EventDefinitions } from '../../../src/outbox/event/event-definitions.ts'
 import { relayListeners } from '../../../src/outbox/relay/relay-events.ts'
-import { logFailures } from '../../../src/outbox/relay/relay-log.ts'
+import { logFailures, warnOfRules } from '../../../src/outbox/relay/relay-log.ts'
 import { MemoryLogger } from '../../support/memory-logger.ts'
 
 describe('the log of a relay', () => {
@@ -30,5 +33,15 @@ describe('the log of a relay', () => {
       expect.stringContaining('e1 ("Placed") is a dead letter (exhausted): Error: the broker says no'),
       expect.stringContaining('e2'),
     ])
+  })
+
+  it('warns of a rule for an event of nearly the name of a listed one, and not for one from elsewhere', () => {
+    const logger = new MemoryLogger()
+    const definitions = new EventDefinitions([defineEvent({ type: 'OrderPaid', aggregate: 'Order', payload: z.object({}) })])
+    warnOfRules('skip', definitions, logger)
+    warnOfRules({ OrderPaid: 'skip', Shipment: 'block-key', default: 'skip' }, definitions, logger)
+    expect(logger.warnings).toEqual([])
+    warnOfRules({ OrderPayed: 'block-key', default: 'skip' }, definitions, logger)
+    expect(logger.warnings.map(({ message }) => message)).toEqual([expect.stringContaining('did you mean "OrderPaid"?')])
   })
 })
