@@ -32,6 +32,8 @@ export class RedisConnection {
   #opened: RedisClient | undefined
   #ready: Promise<void> | undefined
   #lastError: Error | undefined
+  /** Why Redis keeps to database 0, while the connection stands. */
+  #elsewhere: Error | undefined
   #closed = false
 
   constructor(options: RedisOptions, { clock = monotonicClock, logger = consoleLogger }: RedisSurroundings = {}) {
@@ -77,6 +79,8 @@ export class RedisConnection {
     const deadline = new Deadline(timeoutMs)
     try {
       if (client.status !== 'ready') await deadline.bound(this.#whenReady(client))
+      // What is meant for another database must not go where others have theirs.
+      if (this.#elsewhere !== undefined) throw new Error('Redis has no such database', { cause: this.#elsewhere })
       const answer = await deadline.bound(command(client))
       this.#breaker.succeeded()
       return answer
@@ -142,8 +146,14 @@ export class RedisConnection {
     client.on('error', (error: Error) => {
       if (this.#lastError === undefined) this.#logger.warn(`Redis at ${this.address} is away`, { cause: error.message })
       this.#lastError = error
+      if (/^ERR .*DB index/.test(error.message)) this.#elsewhere = error
+    })
+    client.on('connect', () => {
+      this.#elsewhere = undefined
     })
     client.on('ready', () => {
+      // ioredis goes on without the database that it could not select.
+      if (this.#elsewhere !== undefined) return
       if (this.#lastError !== undefined) this.#logger.info(`Redis at ${this.address} is back`)
       this.#lastError = undefined
     })

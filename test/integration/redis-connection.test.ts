@@ -40,6 +40,20 @@ test('the first command connects and gets its answer', async () => {
   expect(await connection.ping()).toBeGreaterThan(0)
 })
 
+test('a database that the server does not have takes nothing, in place of its first one', async () => {
+  const url = new URL(inject('redisUrl'))
+  url.pathname = '/9999'
+  const connection = connect({ url: url.href, timeoutMs: 1000 })
+  const key = `test-${crypto.randomUUID()}`
+  for (let n = 0; n < 2; n++) {
+    const message = expect.stringContaining('DB index is out of range')
+    const set = connection.run('SET', (client) => client.set(key, 'astray', 'PX', 10_000))
+    await expect(set).rejects.toMatchObject({ code: 'REDIS_UNAVAILABLE', message })
+  }
+  const first = connect({ url: inject('redisUrl'), timeoutMs: 1000 })
+  expect(await first.run('EXISTS', (client) => client.exists(key))).toBe(0)
+})
+
 test('a refused connection fails each command within a bounded time', async () => {
   const { proxy, url } = await proxied()
   await proxy.refuse()
