@@ -131,8 +131,9 @@ function keysOf(
     }
   }
   for (const name of watched.uniques) {
+    // A class beside the one that has it knows no such property.
     const values = states.map((state) => state[name])
-    if (!appearsOrGoes && values[0] === values[1]) continue
+    if (values.every((value) => value == null) || (!appearsOrGoes && values[0] === values[1])) continue
     const kept = hasSpellings(propertyOf(meta, name), dialect)
     for (const value of values) {
       // Of a column without spellings no absence is kept, and what is found there is looked at again.

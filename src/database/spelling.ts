@@ -41,6 +41,8 @@ function makeSpeller(property: EntityProperty, dialect: Dialect): Speller | unde
   const { columnTypes, collation, targetMeta, enum: listed, nativeEnumName, items } = property
   if (targetMeta !== undefined && !targetMeta.getPrimaryProps().every((key) => spellerOf(key, dialect))) return undefined
   if (collation !== undefined || columnTypes?.length !== 1) return undefined
+  // What SQL makes of it nobody knows here.
+  if (property.hasConvertToDatabaseValueSQL || property.hasConvertToJSValueSQL) return undefined
   const type = columnTypes[0] as string
   // A native enum compares its own items alone.
   if (listed === true && nativeEnumName !== undefined)

@@ -50,6 +50,11 @@ export class CircuitBreaker {
     return { kind: 'probe', at }
   }
 
+  /** An attempt that was admitted was not made. */
+  unused({ kind }: Admission): void {
+    if (kind === 'probe') this.#probing = false
+  }
+
   /** The other side answered. */
   succeeded(): void {
     this.#failures = 0

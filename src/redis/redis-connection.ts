@@ -146,7 +146,7 @@ export class RedisConnection {
     client.on('error', (error: Error) => {
       if (this.#lastError === undefined) this.#logger.warn(`Redis at ${this.address} is away`, { cause: error.message })
       this.#lastError = error
-      if (/^ERR .*DB index/.test(error.message)) this.#elsewhere = error
+      if ((error as { command?: { name?: unknown } }).command?.name === 'select') this.#elsewhere = error
     })
     client.on('connect', () => {
       this.#elsewhere = undefined

@@ -1,4 +1,4 @@
-import { type EntityManager, type MikroORM, TransactionPropagation } from '@mikro-orm/core'
+import { type EntityManager, type MikroORM, TransactionPropagation, ValidationError } from '@mikro-orm/core'
 import { overrideManagers } from '../database/override-managers.ts'
 import type { TransactionSubscriber } from '../database/transaction-subscriber.ts'
 import type { CommitScope } from '../kernel/commit-scope.ts'
@@ -41,8 +41,18 @@ export function flushBeforeSavepoints(orm: MikroORM, subscriber: TransactionSubs
       const scope = flushed.has(em) ? undefined : subscriber.scopeOf(em)
       // An application asks for a transaction that is new, or for none, in order to write beside the unit.
       const { propagation = TransactionPropagation.NESTED } = args[1] ?? {}
-      if (scope !== undefined && withUnits.has(scope) && propagation === TransactionPropagation.NESTED) await em.flush()
+      if (scope !== undefined && withUnits.has(scope) && propagation === TransactionPropagation.NESTED) await flush(em)
       return own.transactional.apply(this, args)
     })
   })
+}
+
+/** From a lifecycle hook MikroORM refuses it: what is pending there is being written already. */
+async function flush(em: EntityManager): Promise<void> {
+  try {
+    await em.flush()
+  } catch (error) {
+    const inHook = error instanceof ValidationError && error.message === ValidationError.cannotCommit().message
+    if (!inHook) throw error
+  }
 }

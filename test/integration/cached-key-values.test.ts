@@ -7,14 +7,19 @@ import { createDataAccess, type DataAccess } from '../../src/data-access.ts'
 import { runSql } from '../../src/database/sql.ts'
 import { dialects, openTestDatabase, type TestDatabase } from '../support/databases.ts'
 import {
+  Bike,
   Blob,
   blobCache,
+  Car,
+  carCache,
   Ledger,
   ledgerCache,
   ledgersByCount,
   ledgersByOpen,
   ledgersByTitle,
+  Mail,
   Member,
+  mailCache,
   memberCache,
   membersNamed,
   Owner,
@@ -24,6 +29,7 @@ import {
   petsOf,
   Slug,
   spelledModule,
+  Vehicle,
 } from '../support/spelled-entities.ts'
 
 // Keys are texts, and values are not: whatever is written, read back or asked for, no text may stand for two values, and a value that
@@ -100,6 +106,25 @@ describe.each(dialects)('the values by which rows are cached, on %s', (dialect) 
         ;(await em.findOneOrFail(Member, 'u_7')).name = 'new'
       })
     }
+  })
+
+  test('a value that the database writes in another form', async () => {
+    expect(await data.cached(mailCache).byAddress('ann@example.com')).toBeNull()
+    await add(Mail, { id: 1, address: 'Ann@example.com' })
+    expect((await data.cached(mailCache).byAddress('ann@example.com'))?.id).toBe(1)
+  })
+
+  test('a unique value of a class, beside classes that do not have it', async () => {
+    expect(await data.cached(carCache).byPlate('B-1')).toBeNull()
+    await add(Bike, { id: 1, name: 'bike', gears: 3 })
+    await add(Vehicle, { id: 2, name: 'cart' })
+    await add(Car, { id: 3, name: 'car', plate: 'B-1' })
+    expect((await data.cached(carCache).byPlate('B-1'))?.name).toBe('car')
+    await data.unitOfWork(async ({ em }) => {
+      ;(await em.findOneOrFail(Bike, 1)).name = 'new'
+      ;(await em.findOneOrFail(Car, 3)).name = 'new'
+    })
+    expect((await data.cached(carCache).byPlate('B-1'))?.name).toBe('new')
   })
 
   test('bytes that are no text', async () => {

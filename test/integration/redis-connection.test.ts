@@ -54,6 +54,20 @@ test('a database that the server does not have takes nothing, in place of its fi
   expect(await first.run('EXISTS', (client) => client.exists(key))).toBe(0)
 })
 
+test('nor does one that its user may not select', async () => {
+  const server = await openRedisServer()
+  opened.push(server)
+  const admin = new Redis(server.url)
+  opened.push({ close: async () => admin.disconnect() })
+  await admin.call('ACL', 'SETUSER', 'guest', 'on', '>secret', '~*', '&*', '+@all', '-select')
+  const url = new URL(server.url)
+  Object.assign(url, { username: 'guest', password: 'secret', pathname: '/3' })
+  const connection = connect({ url: url.href, timeoutMs: 1000 })
+  const set = connection.run('SET', (client) => client.set('astray', '1'))
+  await expect(set).rejects.toMatchObject({ code: 'REDIS_UNAVAILABLE' })
+  expect(await admin.dbsize()).toBe(0)
+})
+
 test('a refused connection fails each command within a bounded time', async () => {
   const { proxy, url } = await proxied()
   await proxy.refuse()

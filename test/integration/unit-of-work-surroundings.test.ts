@@ -1,4 +1,4 @@
-import { TransactionPropagation } from '@mikro-orm/core'
+import { type EntityManager, TransactionPropagation } from '@mikro-orm/core'
 import { afterEach, describe, expect, it } from 'vitest'
 import { createDataAccess, type DataAccess } from '../../src/data-access.ts'
 import { DomainEvent } from '../../src/outbox/event/domain-event.ts'
@@ -223,4 +223,25 @@ describe.each(dialects)('the em that a unit of work on %s has joined', (dialect)
     )
     expect((await stored(data)).rows).toEqual(['afterwards', 'in a hook'])
   })
+})
+
+describe.each(dialects)('a savepoint of a subscriber during the flush on %s', (dialect) => {
+  it.each(['beforeCreate', 'afterCreate', 'onFlush'] as const)(
+    'is opened in %s, whose edits are being written already',
+    async (hook) => {
+      const data = await open(dialect)
+      let opened = 0
+      data.orm.em.getEventManager().registerSubscriber({
+        [hook]: async ({ em }: { em: EntityManager }) => {
+          if (opened++ === 0)
+            await em.transactional((inner) => inner.getConnection().execute('select 1', [], 'all', inner.getTransactionContext()))
+        },
+      })
+      await data.unitOfWork(async ({ em, record }) => {
+        record(NoteTagged, em.create(Note, { id: 'a', title: 'kept' }), 'kept')
+      })
+      expect(opened).toBeGreaterThan(0)
+      expect(await stored(data)).toEqual({ rows: ['kept'], events: ['kept'] })
+    },
+  )
 })

@@ -50,6 +50,40 @@ export const membersNamed = cachedQuery({
   run: (em, v) => em.find(Member, { name: v.name }),
 })
 
+/** Written by the database in another form than it is given. */
+class Lowered extends Type<string, string> {
+  override convertToDatabaseValueSQL(key: string): string {
+    return `lower(${key})`
+  }
+  override getColumnType(): string {
+    return 'text'
+  }
+}
+
+const MailSchema = defineEntity({
+  name: 'Mail',
+  properties: { id: p.integer().primary(), address: p.type(new Lowered()).$type<string>().unique() },
+})
+export class Mail extends MailSchema.class {}
+MailSchema.setClass(Mail)
+export const mailCache = cachePolicy(Mail, { uniques: ['address'] })
+
+/** Classes with a table each, of which one has a unique property that the others do not know. */
+const VehicleSchema = defineEntity({
+  name: 'Vehicle',
+  inheritance: 'tpt',
+  properties: { id: p.integer().primary(), name: p.string() },
+})
+export class Vehicle extends VehicleSchema.class {}
+VehicleSchema.setClass(Vehicle)
+const CarSchema = defineEntity({ name: 'Car', extends: VehicleSchema, properties: { plate: p.string().unique() } })
+export class Car extends CarSchema.class {}
+CarSchema.setClass(Car)
+const BikeSchema = defineEntity({ name: 'Bike', extends: VehicleSchema, properties: { gears: p.integer() } })
+export class Bike extends BikeSchema.class {}
+BikeSchema.setClass(Bike)
+export const carCache = cachePolicy(Car, { uniques: ['plate'] })
+
 const BlobSchema = defineEntity({
   name: 'Blob',
   properties: {
@@ -124,9 +158,21 @@ export const priceCache = cachePolicy(Price)
 /** All of them, as a module. */
 export const spelledModule = {
   name: 'spelled',
-  entities: [Member, Blob, Owner, Pet, Slug, Ledger, Price],
+  entities: [Member, Mail, Vehicle, Car, Bike, Blob, Owner, Pet, Slug, Ledger, Price],
   caches: [
-    ...[memberCache, membersNamed, blobCache, ownerCache, petCache, petsOf, slugCache, ledgerCache, priceCache],
+    ...[
+      memberCache,
+      membersNamed,
+      mailCache,
+      carCache,
+      blobCache,
+      ownerCache,
+      petCache,
+      petsOf,
+      slugCache,
+      ledgerCache,
+      priceCache,
+    ],
     ...[ledgersByCount, ledgersByOpen, ledgersByTitle],
   ],
 }

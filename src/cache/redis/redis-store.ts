@@ -79,6 +79,8 @@ export class RedisStore implements CacheStore {
 
   /** Like {@link read}, with the milliseconds that each entry has left, in the same round trip. */
   async readWithLife(requests: readonly EntryRequest[]): Promise<readonly { readonly answer: Found; readonly leftMs: number }[]> {
+    // The read must not wait for it while the question after the lives goes out.
+    this.#database ??= await this.#identify()
     const read = this.read(requests)
     // Asked after the value: of a lease that was just filled it would be the life of the lease.
     const lives = new Promise<void>((resolve) => process.nextTick(resolve)).then(() =>

@@ -52,6 +52,11 @@ export class Outage {
     if (first && !stopped) this.#listeners.tell('paused', { cause: 'publisher', error: toError(error) })
   }
 
+  /** Nothing was tried after all, so that nothing is known. */
+  unused(admission: Admission): void {
+    this.#breaker.unused(admission)
+  }
+
   /** The broker answered. */
   ended(): void {
     this.#breaker.succeeded()

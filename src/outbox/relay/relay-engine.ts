@@ -167,6 +167,7 @@ export class RelayEngine {
     // Before anything that the database may fail: a probe whose end is not told would be followed by others without a wait.
     if (pause?.settlement.kind === 'pause') this.outage.began(admission, pause.settlement.error, deadline.aborted)
     else if (tried.length > 0) this.outage.ended()
+    else this.outage.unused(admission)
     this.#reader.settled(settled, untried)
     const well = untried.length === 0 && settled.every(({ settlement: { kind } }) => kind === 'published')
     // Were this batch marked and the one before not, an event would come again after its successor.
