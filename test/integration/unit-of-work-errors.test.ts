@@ -2,40 +2,20 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { EntityManager } from '@mikro-orm/core'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { createDataAccess, type DataAccess } from '../../src/data-access.ts'
+import type { DataAccess } from '../../src/data-access.ts'
 import { runSql } from '../../src/database/sql.ts'
-import { DomainEvent } from '../../src/outbox/event/domain-event.ts'
-import { dialects, openTestDatabase, type TestDatabase, type TestDialect } from '../support/databases.ts'
-import { Note, NoteTagged, notes } from '../support/notes-module.ts'
+import { dialects } from '../support/databases.ts'
+import { closeNotes, openNotes, storedNotes } from '../support/notes-access.ts'
+import { NoteTagged } from '../support/notes-module.ts'
 
-let databases: TestDatabase[] = []
-let opened: DataAccess[] = []
-
-const open = async (dialect: TestDialect): Promise<DataAccess> => {
-  const database = await openTestDatabase(dialect)
-  databases.push(database)
-  const data = await createDataAccess({ modules: [notes], database: { url: database.url } })
-  opened.push(data)
-  await data.migrate()
-  return data
-}
-const stored = async (data: DataAccess) => ({
-  rows: (await data.fork().findAll(Note, { orderBy: { id: 'asc' } })).map(({ title }) => title),
-  events: (await data.fork().findAll(DomainEvent, { orderBy: { sequence: 'asc' } })).map(({ payload }) => payload),
-})
 const nothing = { rows: [], events: [] }
 
-afterEach(async () => {
-  await Promise.all(opened.map((data) => data.close()))
-  await Promise.all(databases.map((database) => database.close()))
-  databases = []
-  opened = []
-})
+afterEach(closeNotes)
 
 describe.each(dialects)('a unit of work on %s and the errors of others', (dialect) => {
   let data: DataAccess
   beforeEach(async () => {
-    data = await open(dialect)
+    data = await openNotes(dialect)
   })
 
   it('throws a refused request of the work as it is', async () => {
@@ -55,7 +35,7 @@ describe.each(dialects)('a unit of work on %s and the errors of others', (dialec
     expect(thrown).toBe(refused)
     // What once was taken for the loss of our own database.
     expect(thrown).toMatchObject({ message: 'fetch failed', cause: { code: 'ECONNREFUSED' } })
-    expect(await stored(data)).toEqual(nothing)
+    expect(await storedNotes(data)).toEqual(nothing)
   })
 
   it.each(['40001', '40P01', 'SQLITE_BUSY', '25P02', '42P01', 'ECONNRESET'])(
@@ -73,7 +53,7 @@ describe.each(dialects)('a unit of work on %s and the errors of others', (dialec
   )
 
   it('runs once for the conflict of another data access', async () => {
-    const other = await open(dialect)
+    const other = await openNotes(dialect)
     let runs = 0
     const unit = data.unitOfWork(async () => {
       runs++
@@ -109,7 +89,7 @@ describe.each(dialects)('a unit of work on %s and the errors of others', (dialec
 
 describe('a unit of work on postgresql and errors of its own', () => {
   it.each(['the ORM', 'Kysely'])('runs again for a conflict that %s met', async (way) => {
-    const data = await open('postgresql')
+    const data = await openNotes('postgresql')
     let runs = 0
     await data.unitOfWork(async ({ em }) => {
       const conflict = "do $$ begin raise exception 'conflict' using errcode = '40001'; end $$"
@@ -122,7 +102,7 @@ describe('a unit of work on postgresql and errors of its own', () => {
   })
 
   it('tells that its database went away in a query of Kysely', async () => {
-    const data = await open('postgresql')
+    const data = await openNotes('postgresql')
     const unit = data.unitOfWork(async ({ em }) => {
       const suicide = 'select pg_terminate_backend(pg_backend_pid())'
       await kyselyOf(em).executeQuery({ sql: suicide, parameters: [], query: { kind: 'RawNode' } })

@@ -1,38 +1,17 @@
 import { RequestContext } from '@mikro-orm/core'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { createDataAccess, type DataAccess } from '../../src/data-access.ts'
+import type { DataAccess } from '../../src/data-access.ts'
 import { runSql } from '../../src/database/sql.ts'
-import { DomainEvent } from '../../src/outbox/event/domain-event.ts'
-import { dialects, openTestDatabase, type TestDatabase, type TestDialect } from '../support/databases.ts'
-import { Note, NoteTagged, notes } from '../support/notes-module.ts'
+import { dialects } from '../support/databases.ts'
+import { closeNotes, openNotes, storedNotes } from '../support/notes-access.ts'
+import { Note, NoteTagged } from '../support/notes-module.ts'
 
-let databases: TestDatabase[] = []
-let opened: DataAccess[] = []
-
-const open = async (dialect: TestDialect): Promise<DataAccess> => {
-  const database = await openTestDatabase(dialect)
-  databases.push(database)
-  const data = await createDataAccess({ modules: [notes], database: { url: database.url } })
-  opened.push(data)
-  await data.migrate()
-  return data
-}
-const stored = async (data: DataAccess) => ({
-  rows: (await data.fork().findAll(Note, { orderBy: { id: 'asc' } })).map(({ title }) => title),
-  events: (await data.fork().findAll(DomainEvent, { orderBy: { sequence: 'asc' } })).map(({ payload }) => payload),
-})
-
-afterEach(async () => {
-  await Promise.all(opened.map((data) => data.close()))
-  await Promise.all(databases.map((database) => database.close()))
-  databases = []
-  opened = []
-})
+afterEach(closeNotes)
 
 describe.each(dialects)('inside a request on %s', (dialect) => {
   let data: DataAccess
   beforeEach(async () => {
-    data = await open(dialect)
+    data = await openNotes(dialect)
     await data.unitOfWork(async ({ em }) => {
       em.create(Note, { id: 'a', title: 'ours', count: 1 })
       em.create(Note, { id: 'b', title: 'theirs', count: 2 })
@@ -59,7 +38,7 @@ describe.each(dialects)('inside a request on %s', (dialect) => {
       seen.push(...(await data.fork().findAll(Note)).map(({ title }) => title))
     })
     expect(seen).toEqual(['ours', 1, 'ours', 2, 'ours'])
-    expect((await stored(data)).rows).toEqual(['ours', 'theirs'])
+    expect((await storedNotes(data)).rows).toEqual(['ours', 'theirs'])
   })
 
   it('a unit has the session of the request, and its schema', async () => {
@@ -86,11 +65,11 @@ describe.each(dialects)('inside a request on %s', (dialect) => {
       })
       expect(note.title).toBe('pending')
     })
-    expect(await stored(data)).toEqual({ rows: ['ours', 'theirs'], events: ['unit'] })
+    expect(await storedNotes(data)).toEqual({ rows: ['ours', 'theirs'], events: ['unit'] })
   })
 
   it('a unit of another data access is of its own ORM', async () => {
-    const other = await open(dialect)
+    const other = await openNotes(dialect)
     await inRequest(1, async () => {
       await other.unitOfWork(async ({ em }) => expect(em.getDriver()).toBe(other.orm.driver))
       expect(other.fork().getDriver()).toBe(other.orm.driver)

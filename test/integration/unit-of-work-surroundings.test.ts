@@ -1,37 +1,16 @@
 import { type EntityManager, TransactionPropagation } from '@mikro-orm/core'
 import { afterEach, describe, expect, it } from 'vitest'
-import { createDataAccess, type DataAccess } from '../../src/data-access.ts'
-import { DomainEvent } from '../../src/outbox/event/domain-event.ts'
-import { dialects, openTestDatabase, type TestDatabase, type TestDialect } from '../support/databases.ts'
-import { Note, NoteTagged, notes } from '../support/notes-module.ts'
+import { dialects } from '../support/databases.ts'
+import { closeNotes, openNotes, storedNotes } from '../support/notes-access.ts'
+import { Note, NoteTagged } from '../support/notes-module.ts'
 
-let databases: TestDatabase[] = []
-let opened: DataAccess[] = []
-
-const open = async (dialect: TestDialect): Promise<DataAccess> => {
-  const database = await openTestDatabase(dialect)
-  databases.push(database)
-  const data = await createDataAccess({ modules: [notes], database: { url: database.url } })
-  opened.push(data)
-  await data.migrate()
-  return data
-}
-const stored = async (data: DataAccess) => ({
-  rows: (await data.fork().findAll(Note, { orderBy: { id: 'asc' } })).map(({ title }) => title),
-  events: (await data.fork().findAll(DomainEvent, { orderBy: { sequence: 'asc' } })).map(({ payload }) => payload),
-})
 const nothing = { rows: [], events: [] }
 
-afterEach(async () => {
-  await Promise.all(opened.map((data) => data.close()))
-  await Promise.all(databases.map((database) => database.close()))
-  databases = []
-  opened = []
-})
+afterEach(closeNotes)
 
 describe.each(dialects)('a hook after the commit on %s', (dialect) => {
   it('may run a unit on the em that its own unit has joined, before that resolves', async () => {
-    const data = await open(dialect)
+    const data = await openNotes(dialect)
     const em = data.fork()
     const seen: string[] = []
     await data.unitOfWork(
@@ -53,11 +32,11 @@ describe.each(dialects)('a hook after the commit on %s', (dialect) => {
       { em },
     )
     expect(seen).toEqual(['first', 'hook', 'next hook'])
-    expect(await stored(data)).toEqual({ rows: ['first', 'second'], events: ['first', 'second'] })
+    expect(await storedNotes(data)).toEqual({ rows: ['first', 'second'], events: ['first', 'second'] })
   })
 
   it('lets a unit that waits for the same em begin, and resolves after its own hooks', async () => {
-    const data = await open(dialect)
+    const data = await openNotes(dialect)
     const em = data.fork()
     const seen: string[] = []
     const begun = Promise.withResolvers<void>()
@@ -74,7 +53,7 @@ describe.each(dialects)('a hook after the commit on %s', (dialect) => {
 
 describe('the transaction that a unit of work joins', () => {
   it('on postgresql: the new one of the application that was begun inside a unit', async () => {
-    const data = await open('postgresql')
+    const data = await openNotes('postgresql')
     await data.unitOfWork(async ({ em, record }) => {
       record(NoteTagged, 'a', 'outer')
       const own = em.transactional(
@@ -88,13 +67,13 @@ describe('the transaction that a unit of work joins', () => {
       )
       await expect(own).rejects.toThrow('no')
     })
-    expect(await stored(data)).toEqual({ rows: [], events: ['outer'] })
+    expect(await storedNotes(data)).toEqual({ rows: [], events: ['outer'] })
   })
 
   it.each([TransactionPropagation.REQUIRES_NEW, TransactionPropagation.NOT_SUPPORTED])(
     'on postgresql: not that of a unit which is suspended by %s',
     async (propagation) => {
-      const data = await open('postgresql')
+      const data = await openNotes('postgresql')
       await data.unitOfWork(async ({ em }) => {
         const beside = em.transactional(() => data.unitOfWork(async () => {}, { em }), { propagation })
         await expect(beside).rejects.toMatchObject({ code: 'TRANSACTION_FORK' })
@@ -103,7 +82,7 @@ describe('the transaction that a unit of work joins', () => {
   )
 
   it.each(dialects)('on %s: a savepoint of the application in a unit, whose entities it shares', async (dialect) => {
-    const data = await open(dialect)
+    const data = await openNotes(dialect)
     const attempts: number[] = []
     await data.unitOfWork(async ({ em, attempt }) => {
       if (attempt === 1) throw data.orm.driver.convertException(Object.assign(new Error('conflict'), { code: '40001' }))
@@ -129,12 +108,12 @@ describe('the transaction that a unit of work joins', () => {
       expect(em.getUnitOfWork().getById(Note, 'b')).toBeUndefined()
     })
     expect(attempts).toEqual([2])
-    expect(await stored(data)).toEqual({ rows: ['ours'], events: ['ours'] })
+    expect(await storedNotes(data)).toEqual({ rows: ['ours'], events: ['ours'] })
   })
 
   it.each(dialects)('on %s: that of its own ORM, also inside the unit of another one', async (dialect) => {
-    const data = await open(dialect)
-    const other = await open(dialect)
+    const data = await openNotes(dialect)
+    const other = await openNotes(dialect)
     const own = data.orm.em.fork().transactional(async () => {
       await other.unitOfWork(async ({ record }) => {
         record(NoteTagged, 'other', 'other')
@@ -145,14 +124,14 @@ describe('the transaction that a unit of work joins', () => {
       throw new Error('no')
     })
     await expect(own).rejects.toThrow('no')
-    expect(await stored(data)).toEqual(nothing)
-    expect(await stored(other)).toEqual({ rows: [], events: ['other'] })
+    expect(await storedNotes(data)).toEqual(nothing)
+    expect(await storedNotes(other)).toEqual({ rows: [], events: ['other'] })
   })
 })
 
 describe.each(dialects)('a savepoint of the application in a unit of work on %s', (dialect) => {
   it('takes no edit along that was made before it, when it is rolled back', async () => {
-    const data = await open(dialect)
+    const data = await openNotes(dialect)
     await data.unitOfWork(async ({ em }) => void em.create(Note, { id: 'a', title: 'old' }))
     await data.unitOfWork(async ({ em, record }) => {
       const note = await em.findOneOrFail(Note, 'a')
@@ -173,24 +152,24 @@ describe.each(dialects)('a savepoint of the application in a unit of work on %s'
       })
       await expect(own).rejects.toThrow('nor this')
     })
-    expect(await stored(data)).toEqual({ rows: ['new', 'added'], events: ['kept'] })
+    expect(await storedNotes(data)).toEqual({ rows: ['new', 'added'], events: ['kept'] })
   })
 
   it('saves nothing when the edits made before it cannot be saved', async () => {
-    const data = await open(dialect)
+    const data = await openNotes(dialect)
     await data.unitOfWork(async ({ em }) => void em.create(Note, { id: 'a', title: 'taken' }))
     const unit = data.unitOfWork(async ({ em, record }) => {
       record(NoteTagged, em.create(Note, { id: 'b', title: 'taken' }), 'lost')
       await em.transactional(async () => {}).catch(() => {})
     })
     await expect(unit).rejects.toThrow()
-    expect(await stored(data)).toEqual({ rows: ['taken'], events: [] })
+    expect(await storedNotes(data)).toEqual({ rows: ['taken'], events: [] })
   })
 })
 
 describe.each(dialects)('the em that a unit of work on %s has joined', (dialect) => {
   it('writes nothing beside the unit while that runs, and writes again afterwards', async () => {
-    const data = await open(dialect)
+    const data = await openNotes(dialect)
     const em = data.fork()
     const begun = Promise.withResolvers<void>()
     const gate = Promise.withResolvers<void>()
@@ -209,7 +188,7 @@ describe.each(dialects)('the em that a unit of work on %s has joined', (dialect)
     await expect(em.flush()).rejects.toMatchObject({ code: 'TRANSACTION_FORK' })
     gate.resolve()
     await expect(unit).rejects.toThrow('no')
-    expect(await stored(data)).toEqual(nothing)
+    expect(await storedNotes(data)).toEqual(nothing)
     em.clear()
     em.create(Note, { id: 'b', title: 'afterwards' })
     await em.flush()
@@ -221,7 +200,7 @@ describe.each(dialects)('the em that a unit of work on %s has joined', (dialect)
         }),
       { em },
     )
-    expect((await stored(data)).rows).toEqual(['afterwards', 'in a hook'])
+    expect((await storedNotes(data)).rows).toEqual(['afterwards', 'in a hook'])
   })
 })
 
@@ -229,7 +208,7 @@ describe.each(dialects)('a savepoint of a subscriber during the flush on %s', (d
   it.each(['beforeCreate', 'afterCreate', 'onFlush'] as const)(
     'is opened in %s, whose edits are being written already',
     async (hook) => {
-      const data = await open(dialect)
+      const data = await openNotes(dialect)
       let opened = 0
       data.orm.em.getEventManager().registerSubscriber({
         [hook]: async ({ em }: { em: EntityManager }) => {
@@ -241,7 +220,7 @@ describe.each(dialects)('a savepoint of a subscriber during the flush on %s', (d
         record(NoteTagged, em.create(Note, { id: 'a', title: 'kept' }), 'kept')
       })
       expect(opened).toBeGreaterThan(0)
-      expect(await stored(data)).toEqual({ rows: ['kept'], events: ['kept'] })
+      expect(await storedNotes(data)).toEqual({ rows: ['kept'], events: ['kept'] })
     },
   )
 })
