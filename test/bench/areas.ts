@@ -23,6 +23,9 @@ const relayTables: readonly Table[] = [
     contestants: [
       relay('raw SQL: claim by SKIP LOCKED, XADD pipeline, mark', 'relay/raw-claim.ts'),
       relay('raw SQL: owner reads plainly, marks by UPDATE, overlapped', 'relay/raw-owner.ts'),
+      relay('raw SQL: owner reads plainly, DELETEs, XADD by one script, overlapped', 'relay/raw-owner.ts', {
+        env: { RETENTION: 'delete', PUBLISHER: 'script' },
+      }),
       relay('this relay, retention keep', 'relay/ours.ts', { target: ratio(1.7) }),
       relay('this relay, retention delete', 'relay/ours.ts', { env: { RETENTION: 'delete' }, target: ratio(2.4) }),
       relay('this relay, retention delete, `redisStreams()`', 'relay/ours.ts', {
@@ -40,6 +43,10 @@ const relayTables: readonly Table[] = [
     contestants: [
       relay('one relay', 'relay/side-by-side.ts', { env: { RELAYS: '1' } }),
       relay('two relays, each a process', 'relay/side-by-side.ts', { env: { RELAYS: '2' }, target: ratio(1.3) }),
+      relay('raw SQL: one owner reads plainly, marks by UPDATE, overlapped', 'relay/side-by-side.ts', {
+        env: { RELAYS: '1', SIDE: 'raw' },
+      }),
+      relay('raw SQL: two such owners, each a process', 'relay/side-by-side.ts', { env: { RELAYS: '2', SIDE: 'raw' } }),
     ],
   },
   {

@@ -4,18 +4,21 @@ import { fileURLToPath } from 'node:url'
 import { createDataAccess } from '@innovateai/data-access'
 import { Redis } from 'ioredis'
 import { fillOutbox } from '../contestant.ts'
+import { openRawOwner } from './raw-shape.ts'
 
-// RELAYS processes relay what one transaction stores; timed from its commit to the last entry in the stream.
+// RELAYS processes relay what one transaction stores; timed from its commit to the last entry in the stream. SIDE=raw: by raw SQL.
 const [databaseUrl = '', redisUrl = '', stream = '', events = '0', batch = '500'] = process.argv.slice(2)
 const relays = Number(process.env.RELAYS)
 
 if (process.send === undefined) await fill()
-else await relay()
+else await (process.env.SIDE === 'raw' ? rawOwner() : relay())
 
 async function fill(): Promise<void> {
   const data = await createDataAccess({ database: { url: databaseUrl } })
   await data.migrate()
-  const children = Array.from({ length: relays }, () => fork(fileURLToPath(import.meta.url), process.argv.slice(2)))
+  const children = Array.from({ length: relays }, (_, mine) =>
+    fork(fileURLToPath(import.meta.url), process.argv.slice(2), { env: { ...process.env, MINE: `${mine}` } }),
+  )
   await Promise.all(children.map((child) => once(child, 'message')))
   await fillOutbox(databaseUrl, Number(events))
   const started = performance.now()
@@ -55,12 +58,33 @@ async function relay(): Promise<void> {
   })
   await relay.start()
   while (relay.status().buckets.length !== 64 / relays) await new Promise((resolve) => setTimeout(resolve, 50))
+  await tellCpuTime()
+  await data.close()
+  await redis.quit()
+  process.disconnect()
+}
+
+async function rawOwner(): Promise<void> {
+  const share = { mine: Number(process.env.MINE), of: relays }
+  const owner = openRawOwner({ databaseUrl, redisUrl, stream, batch: Number(batch) }, { share })
+  let stopped = false
+  const told = tellCpuTime().then(() => {
+    stopped = true
+  })
+  while (!stopped) {
+    await owner.drain()
+    await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+  await told
+  await owner.close()
+  process.disconnect()
+}
+
+/** Says that this process is ready, and at the end what it took. */
+async function tellCpuTime(): Promise<void> {
   const before = process.cpuUsage()
   process.send?.('ready')
   await once(process, 'message')
   const { user, system } = process.cpuUsage(before)
-  await data.close()
-  await redis.quit()
   process.send?.((user + system) / 1000)
-  process.disconnect()
 }
