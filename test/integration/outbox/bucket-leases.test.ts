@@ -1,48 +1,25 @@
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { BucketLeases } from '../../../src/outbox/relay/bucket-leases.ts'
+import { beforeEach, describe, expect, test } from 'vitest'
 import { LeaseStore } from '../../../src/outbox/store/lease-store.ts'
-import { OutboxStore } from '../../../src/outbox/store/outbox-store.ts'
 import { ManualClock } from '../../../src/testing/manual-clock.ts'
-import { dialects, openTestDatabase, type TestDatabase } from '../../support/databases.ts'
-import { type OutboxUnderTest, openOutbox } from '../../support/outbox-bench.ts'
+import { dialects } from '../../support/databases.ts'
+import { ids, leaseGround, leaseMs, publishTimeoutMs } from '../../support/lease-ground.ts'
 
-const leaseMs = 30_000
-const publishTimeoutMs = 1000
-
-/** The relays' own clock stands still until a test moves it; the database's lets nothing end by itself for as long as a test takes. */
+/** The relays' own clock stands still until a test moves it. */
 describe.each(dialects)('leases on %s', (dialect) => {
-  let database: TestDatabase
-  let bench: OutboxUnderTest
+  const ground = leaseGround(dialect)
   let clock: ManualClock
   let dead: string[]
 
-  beforeEach(async () => {
-    database = await openTestDatabase(dialect)
-    bench = await openOutbox(database.url)
+  beforeEach(() => {
     clock = new ManualClock()
     dead = []
   })
-  afterEach(async () => {
-    await bench.close()
-    await database.close()
-  })
 
-  const open = (id: string) =>
-    new BucketLeases({
-      store: new LeaseStore(new OutboxStore(bench.data.orm)),
-      clock,
-      relay: { id, name: id, publisher: 'p' },
-      leaseMs,
-      publishTimeoutMs,
-      noteCrash: async () => {},
-      onDead: (found) => void dead.push(found.id),
-      onLost: () => {},
-    })
-  const ids = { one: '019c0000-0000-7000-8000-000000000001', two: '019c0000-0000-7000-8000-000000000002' }
+  const open = (id: string) => ground.leases(id, { clock, onDead: (found) => void dead.push(found.id) })
   /** As if the database had not heard of a relay for the length of its lease. */
   const expire = (id: string) => {
     const past = dialect === 'postgresql' ? "now() - interval '1 second'" : '0'
-    return bench.sql(`update outbox_relays set expires_at = ${past} where id = ?`, [id])
+    return ground.bench.sql(`update outbox_relays set expires_at = ${past} where id = ?`, [id])
   }
 
   test('what is taken between two signs of life is kept no longer than the last of them, for then others free it', async () => {
@@ -107,7 +84,7 @@ describe.each(dialects)('leases on %s', (dialect) => {
   })
 
   test('claims at once take no more than they asked for, each another bucket', async () => {
-    const store = new LeaseStore(new OutboxStore(bench.data.orm))
+    const store = new LeaseStore(ground.outboxStore())
     const owners = Array.from({ length: 8 }, (_, n) => `019c0000-0000-7000-8000-00000000001${n}`)
     for (let round = 0; round < 10; round++) {
       const claimed = await Promise.all(owners.map((owner) => store.claim(owner, 7, leaseMs)))

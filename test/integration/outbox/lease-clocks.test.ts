@@ -1,12 +1,7 @@
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { BucketLeases } from '../../../src/outbox/relay/bucket-leases.ts'
-import { LeaseStore } from '../../../src/outbox/store/lease-store.ts'
-import { OutboxStore } from '../../../src/outbox/store/outbox-store.ts'
+import { beforeEach, describe, expect, test } from 'vitest'
 import { ManualClock } from '../../../src/testing/manual-clock.ts'
-import { dialects, openTestDatabase, type TestDatabase } from '../../support/databases.ts'
-import { type OutboxUnderTest, openOutbox } from '../../support/outbox-bench.ts'
-
-const leaseMs = 30_000
+import { dialects } from '../../support/databases.ts'
+import { ids, leaseGround, leaseMs } from '../../support/lease-ground.ts'
 
 /** A machine whose wall clock can go on, or be set, while the other clock stands still. */
 class Machine extends ManualClock {
@@ -18,34 +13,16 @@ class Machine extends ManualClock {
 }
 
 describe.each(dialects)('the leases of a machine beside %s', (dialect) => {
-  let database: TestDatabase
-  let bench: OutboxUnderTest
+  const ground = leaseGround(dialect)
   let machine: Machine
   let dead: string[]
 
-  beforeEach(async () => {
-    database = await openTestDatabase(dialect)
-    bench = await openOutbox(database.url)
+  beforeEach(() => {
     machine = new Machine()
     dead = []
   })
-  afterEach(async () => {
-    await bench.close()
-    await database.close()
-  })
 
-  const open = (id: string) =>
-    new BucketLeases({
-      store: new LeaseStore(new OutboxStore(bench.data.orm)),
-      clock: machine,
-      relay: { id, name: id, publisher: 'p' },
-      leaseMs,
-      publishTimeoutMs: 1000,
-      noteCrash: async () => {},
-      onDead: (found) => void dead.push(found.id),
-      onLost: () => {},
-    })
-  const ids = { one: '019c0000-0000-7000-8000-000000000001', two: '019c0000-0000-7000-8000-000000000002' }
+  const open = (id: string) => ground.leases(id, { clock: machine, onDead: (found) => void dead.push(found.id) })
 
   test('that was suspended are not trusted, although its own clock stood still, until the database has confirmed them', async () => {
     const one = open(ids.one)
@@ -64,7 +41,7 @@ describe.each(dialects)('the leases of a machine beside %s', (dialect) => {
     await two.join()
     machine.ahead += 2 * leaseMs
     const past = dialect === 'postgresql' ? "now() - interval '1 second'" : '0'
-    await bench.sql(`update outbox_relays set expires_at = ${past}`)
+    await ground.bench.sql(`update outbox_relays set expires_at = ${past}`)
     await two.keep()
     expect(dead).toEqual([])
   })

@@ -1,15 +1,12 @@
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { beforeEach, describe, expect, test } from 'vitest'
 import { placeKey } from '../../../src/outbox/event/ordering-key.ts'
 import type { OutboxEvent } from '../../../src/outbox/publishing/publisher.ts'
-import { BucketLeases } from '../../../src/outbox/relay/bucket-leases.ts'
 import { LeaseStore } from '../../../src/outbox/store/lease-store.ts'
-import { OutboxStore } from '../../../src/outbox/store/outbox-store.ts'
 import { ManualClock } from '../../../src/testing/manual-clock.ts'
-import { dialects, openTestDatabase, type TestDatabase } from '../../support/databases.ts'
-import { type OutboxUnderTest, openOutbox } from '../../support/outbox-bench.ts'
+import { dialects } from '../../support/databases.ts'
+import { ids, leaseGround, leaseMs } from '../../support/lease-ground.ts'
+import type { OutboxUnderTest } from '../../support/outbox-bench.ts'
 
-const leaseMs = 30_000
-const ids = { one: '019c0000-0000-7000-8000-000000000001', two: '019c0000-0000-7000-8000-000000000002' }
 const all = Array.from({ length: 64 }, (_, bucket) => bucket)
 
 /** A store that fails a statement once: before it is carried out, or after, so that only its answer is lost. */
@@ -37,42 +34,28 @@ class LossyStore extends LeaseStore {
 }
 
 describe.each(dialects)('a relay on %s whose database does not answer', (dialect) => {
-  let database: TestDatabase
-  let bench: OutboxUnderTest
+  const ground = leaseGround(dialect)
   let clock: ManualClock
   let lost: number[]
 
-  beforeEach(async () => {
-    database = await openTestDatabase(dialect)
-    bench = await openOutbox(database.url)
+  beforeEach(() => {
     clock = new ManualClock()
     lost = []
   })
-  afterEach(async () => {
-    await bench.close()
-    await database.close()
-  })
 
   const open = (id: string) => {
-    const store = new LossyStore(new OutboxStore(bench.data.orm))
-    const leases = new BucketLeases({
-      store,
-      clock,
-      relay: { id, name: id, publisher: 'p' },
-      leaseMs,
-      publishTimeoutMs: 1000,
-      noteCrash: async () => {},
-      onDead: () => {},
-      onLost: (buckets) => void lost.push(...buckets),
-    })
+    const store = new LossyStore(ground.outboxStore())
+    const leases = ground.leases(id, { store, clock, onLost: (buckets) => void lost.push(...buckets) })
     return { store, leases }
   }
   const owned = async (id: string) => {
-    const rows = await bench.sql<{ bucket: number }>('select bucket from outbox_leases where owner = ? order by bucket', [id])
+    const rows = await ground.bench.sql<{ bucket: number }>('select bucket from outbox_leases where owner = ? order by bucket', [
+      id,
+    ])
     return rows.map(({ bucket }) => bucket)
   }
   const epochs = async () => {
-    const rows = await bench.sql<{ epoch: number | string }>('select epoch from outbox_leases order by bucket')
+    const rows = await ground.bench.sql<{ epoch: number | string }>('select epoch from outbox_leases order by bucket')
     return rows.map(({ epoch }) => Number(epoch))
   }
 
@@ -169,12 +152,12 @@ describe.each(dialects)('a relay on %s whose database does not answer', (dialect
   })
 
   test('publishes all events in order, whatever answer it did not get', { timeout: 60_000 }, async () => {
-    const beside = await openOutbox(database.url)
+    const beside = await ground.openBeside()
     try {
       const seen: unknown[] = []
       const publisher = ({ aggregateId, payload }: OutboxEvent) => void seen.push(`${aggregateId} ${payload}`)
       const timing = { publishTimeout: 500, lease: 1500, pollInterval: { min: 5, max: 50 } }
-      const [first, second] = [bench, beside].map(({ outbox }) => outbox.relay({ publisher, ...timing })) as [Relay, Relay]
+      const [first, second] = [ground.bench, beside].map(({ outbox }) => outbox.relay({ publisher, ...timing })) as [Relay, Relay]
       const until = (condition: () => boolean) => expect.poll(condition, { interval: 10, timeout: 20_000 }).toBe(true)
       // A key in each bucket.
       const keys = new Map<number, string>()
@@ -183,13 +166,13 @@ describe.each(dialects)('a relay on %s whose database does not answer', (dialect
         for (const key of keys.values()) await beside.record(key, [payload])
       }
       await first.start()
-      const releases = loseOnce(bench, /^update outbox_leases set owner = null/)
+      const releases = loseOnce(ground.bench, /^update outbox_leases set owner = null/)
       await second.start()
       await releases.lost
       await record(1)
       await until(() => seen.length === 64)
       await until(() => second.status().buckets.length === 32)
-      const claims = loseOnce(bench, /^update outbox_leases set owner = \?, epoch/)
+      const claims = loseOnce(ground.bench, /^update outbox_leases set owner = \?, epoch/)
       await second.stop()
       await record(2)
       await claims.lost
