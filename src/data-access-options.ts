@@ -14,13 +14,13 @@ export interface CacheOption {
    * in memory; none for PostgreSQL and a SQLite file, where `cached()` asks you to choose, since other processes would not see what this
    * one expires.
    */
-  readonly cache?: CacheChoice | false
+  readonly cache?: CacheChoice | false | undefined
 }
 
 /** How a data access tells the relays of other processes of its commits. */
 export interface WakeOption {
   /** `redisWake({ url })` of `./outbox/redis-wake`. Default: relays of other processes find events by polling. */
-  readonly wake?: WakeChoice
+  readonly wake?: WakeChoice | undefined
 }
 
 /** A data access with a database of its own. */

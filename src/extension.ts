@@ -23,9 +23,9 @@ const extensionKey = '@innovateai/data-access'
 
 /** What {@link dataAccess} takes. */
 export interface DataAccessExtensionOptions {
-  readonly modules?: readonly DataModule[]
+  readonly modules?: readonly DataModule[] | undefined
   /** Where warnings and errors go. Default: standard error. */
-  readonly logger?: Logger
+  readonly logger?: Logger | undefined
 }
 
 /** The options of {@link dataAccess}, for the check of whoever takes them too. */

@@ -14,16 +14,16 @@ export interface DataModule {
   /** Names the module in errors. */
   readonly name: string
   /** Default: none, as in a module that only lists events. */
-  readonly entities?: readonly EntityName[]
+  readonly entities?: readonly EntityName[] | undefined
   /** Per dialect the migrations in the order in which they run. Their names are permanent and unique across modules. */
-  readonly migrations?: Readonly<Record<Dialect, readonly MigrationObject[]>>
+  readonly migrations?: Readonly<Record<Dialect, readonly MigrationObject[]>> | undefined
   /**
    * The events that its units of work record, and that its relay reads; others are refused. Of an event that changed its shape
    * every version that is still stored.
    */
-  readonly events?: readonly DomainEventDefinition[]
+  readonly events?: readonly DomainEventDefinition[] | undefined
   /** How its rows and queries are cached. Every process that writes them must know them all. */
-  readonly caches?: readonly (CachePolicy<never> | CachedQuery<never>)[]
+  readonly caches?: readonly (CachePolicy<never> | CachedQuery<never>)[] | undefined
 }
 
 /**

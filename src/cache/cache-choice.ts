@@ -32,9 +32,9 @@ export interface CacheChoice {
 /** What {@link memoryCache} takes. */
 export interface MemoryCacheOptions {
   /** Says that no other process writes to the database: its writes would not expire what is cached here. */
-  readonly singleProcess?: boolean
+  readonly singleProcess?: boolean | undefined
   /** How many entries and leases it holds at most; at least 100, default 10,000. */
-  readonly maxEntries?: number
+  readonly maxEntries?: number | undefined
 }
 
 /**

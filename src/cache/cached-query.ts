@@ -1,6 +1,6 @@
 import type { EntityClass, EntityManager } from '@mikro-orm/core'
 import { DataAccessError } from '../errors.ts'
-import { callable, checkOptions, text, wholeFrom } from '../kernel/options.ts'
+import { type Complete, callable, checkOptions, text, wholeFrom } from '../kernel/options.ts'
 import { completeLifetime, type Lifetime, lifetimeOptions } from './policy.ts'
 
 /** The rows on which a query's result depends; made by {@link dep}. */
@@ -35,7 +35,7 @@ export interface CachedQueryOptions<Params, Result> extends Lifetime {
    */
   readonly run: (em: EntityManager, params: Params) => Promise<Result>
   /** Change it when the meaning of the result changes. Default 1. */
-  readonly version?: number
+  readonly version?: number | undefined
 }
 
 /** A query whose results are cached; made by {@link cachedQuery}. */
@@ -45,7 +45,7 @@ export interface CachedQuery<Params = never, Result = unknown> {
   readonly dependsOn: (params: Params) => readonly Dependency[]
   readonly run: (em: EntityManager, params: Params) => Promise<Result>
   readonly version: number
-  readonly lifetime: Required<Lifetime>
+  readonly lifetime: Complete<Lifetime>
   /** What it depends on, with the names of the properties alone. */
   readonly shapes: readonly DependencyShape[]
 }

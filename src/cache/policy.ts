@@ -1,33 +1,33 @@
 import type { EntityClass } from '@mikro-orm/core'
 import { DataAccessError } from '../errors.ts'
-import { checkOptions, flag, type KnownOptions, list, numberFrom } from '../kernel/options.ts'
+import { type Complete, checkOptions, flag, type KnownOptions, list, numberFrom } from '../kernel/options.ts'
 
 /** How long entries live, in milliseconds, and how closely they are watched. */
 export interface Lifetime {
   /** How old an entry may become; 1 ms … 7 days. Default one minute. */
-  readonly ttl?: number
+  readonly ttl?: number | undefined
   /** The same for the knowledge that a row does not exist. Default a tenth of `ttl`, and at most 10 seconds. */
-  readonly negativeTtl?: number
+  readonly negativeTtl?: number | undefined
   /** The share of the ttl by which an entry may end earlier, at random, so that many do not end at once; 0 … 1, default 0.1. */
-  readonly jitter?: number
+  readonly jitter?: number | undefined
   /**
    * How long after its ttl an entry is still served while it is read anew behind its readers' backs; never after an
    * invalidation. The hard bound of an entry's age is then `ttl` and this together. 0 … 7 days, default 0.
    */
-  readonly serveStale?: number
+  readonly serveStale?: number | undefined
   /** The share of hits that are compared with the primary, for the figure `nines`; 0 … 1, default 0. */
-  readonly probe?: number
+  readonly probe?: number | undefined
 }
 
 /** What {@link cachePolicy} takes. */
 export interface CachePolicyOptions<Entity, Unique extends keyof Entity & string> extends Lifetime {
   /** Properties that are unique and never composed: each gets a lookup, `email` the lookup `byEmail`. */
-  readonly uniques?: readonly Unique[]
+  readonly uniques?: readonly Unique[] | undefined
   /**
    * Freezes detached results and lets all readers in this process share them: the fastest hit, for rows that nobody changes. What
    * tries to throws a `TypeError`; what cannot be frozen, such as a Date, is given anew at each access. Default false.
    */
-  readonly frozen?: boolean
+  readonly frozen?: boolean | undefined
 }
 
 /** How the rows of one entity are cached; made by {@link cachePolicy}. */
@@ -37,7 +37,7 @@ export interface CachePolicy<Entity extends object = object, Unique extends stri
   readonly uniques: readonly Unique[]
   /** Whether detached results are frozen and shared. */
   readonly frozen: boolean
-  readonly lifetime: Required<Lifetime>
+  readonly lifetime: Complete<Lifetime>
 }
 
 const longestTtlMs = 7 * 24 * 60 * 60 * 1000
@@ -68,17 +68,17 @@ export const lifetimeOptions: KnownOptions<Lifetime> = {
 }
 
 /** Fills in the defaults. */
-export function completeLifetime(lifetime: Lifetime): Required<Lifetime> {
+export function completeLifetime(lifetime: Lifetime): Complete<Lifetime> {
   const { ttl = 60_000, negativeTtl, jitter = 0.1, serveStale = 0, probe = 0 } = lifetime
   return { ttl, negativeTtl: negativeTtl ?? Math.max(1, Math.min(ttl / 10, 10_000)), jitter, serveStale, probe }
 }
 
 /** What a lifetime says of each read. */
-export function keeping({ ttl, serveStale, probe }: Required<Lifetime>) {
+export function keeping({ ttl, serveStale, probe }: Complete<Lifetime>) {
   return { keepMs: ttl + serveStale, staleMs: serveStale, probe }
 }
 
 /** A lifetime's ttl, shortened by a random part of its jitter. */
-export function jitteredTtl({ ttl, negativeTtl, jitter }: Required<Lifetime>, negative: boolean): number {
+export function jitteredTtl({ ttl, negativeTtl, jitter }: Complete<Lifetime>, negative: boolean): number {
   return Math.max(1, Math.round((negative ? negativeTtl : ttl) * (1 - jitter * Math.random())))
 }

@@ -4,16 +4,16 @@ import { anything, checkOptions, record, wholeFrom } from '../kernel/options.ts'
 /** Sizes and waits of the connection pool; but for `acquireTimeoutMs` PostgreSQL only, since SQLite has one connection. */
 export interface PoolOptions {
   /** Connections kept open. Default 0. */
-  readonly min?: number
+  readonly min?: number | undefined
   /** The most connections. Default 10. */
-  readonly max?: number
+  readonly max?: number | undefined
   /** How long an idle connection is kept, in ms. Default 10 000. */
-  readonly idleTimeoutMs?: number
+  readonly idleTimeoutMs?: number | undefined
   /**
    * How long a caller waits for a connection, in ms, before it fails. Default 10 000. On SQLite: for one that `em.begin()` took,
    * since units of work and `em.transactional()` take turns.
    */
-  readonly acquireTimeoutMs?: number
+  readonly acquireTimeoutMs?: number | undefined
 }
 
 /** Where the database is and how it is connected to. */
@@ -23,11 +23,11 @@ export interface DatabaseOptions {
    * that is given and `undefined` is refused: the environment variable behind it is most likely not set.
    */
   readonly url?: string | undefined
-  readonly pool?: PoolOptions
+  readonly pool?: PoolOptions | undefined
   /** PostgreSQL's statement_timeout in ms; five seconds later an answer that did not come is waited for no longer. Default: the server's. */
-  readonly statementTimeoutMs?: number
+  readonly statementTimeoutMs?: number | undefined
   /** Handed to the driver as they are: `pg` pool options, or `better-sqlite3` options. */
-  readonly driverOptions?: Readonly<Record<string, unknown>>
+  readonly driverOptions?: Readonly<Record<string, unknown>> | undefined
 }
 
 /** What `database` must be. */

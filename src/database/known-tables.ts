@@ -4,8 +4,8 @@ import { type Dialect, dialectOf } from './sql.ts'
 /** The part of a module that tells where its tables come from. */
 export interface TableOwner {
   readonly name: string
-  readonly entities?: readonly EntityName[]
-  readonly migrations?: Readonly<Record<Dialect, readonly unknown[]>>
+  readonly entities?: readonly EntityName[] | undefined
+  readonly migrations?: Readonly<Record<Dialect, readonly unknown[]>> | undefined
 }
 
 /** The tables that our migrations and the modules' bring; those of an application's own are not among them. */

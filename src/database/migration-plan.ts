@@ -5,12 +5,12 @@ import { checkOptions, oneOf } from '../kernel/options.ts'
 /** Which way to migrate, and how far. */
 export interface MigrateOptions {
   /** `up` runs what has not run yet; `down` reverts. Default `up`. */
-  readonly direction?: 'up' | 'down'
+  readonly direction?: 'up' | 'down' | undefined
   /**
    * The name of the last migration to run (`up`), or of the last one to keep (`down`; `0` keeps none). By default `up` runs
    * all and `down` reverts the one that ran last.
    */
-  readonly to?: string | 0
+  readonly to?: string | 0 | undefined
 }
 
 /** Refuses options of `migrate()` with `OPTION_INVALID`. */

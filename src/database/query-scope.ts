@@ -10,11 +10,11 @@ export interface QueryScopeOptions {
    * What to do, at the end of the block, about queries that were run once for each entity instead of once for all: nothing,
    * log each place once, or throw `N_PLUS_ONE` in place of the block's result. Default `off`.
    */
-  readonly nPlusOne?: 'off' | 'warn' | 'throw'
+  readonly nPlusOne?: 'off' | 'warn' | 'throw' | undefined
   /** How many queries of one shape, from one line, for different keys make a suspect. From 2. Default 3. */
-  readonly threshold?: number
+  readonly threshold?: number | undefined
   /** Where `warn` writes. Default: standard error. */
-  readonly logger?: Logger
+  readonly logger?: Logger | undefined
 }
 
 /** All queries with the same SQL. */

@@ -11,6 +11,12 @@ export interface Expectation {
 /** Every option that a door takes, and what its value must be. The compiler asks for all of them. */
 export type KnownOptions<Options> = { readonly [Option in keyof Required<Options>]: Expectation }
 
+/** Options of which any may be left out, or be `undefined`. */
+export type Optional<Options> = { readonly [Option in keyof Options]?: Options[Option] | undefined }
+
+/** Options with their defaults filled in. */
+export type Complete<Options> = { readonly [Option in keyof Options]-?: Exclude<Options[Option], undefined> }
+
 /** Where options stand, for the messages. */
 export interface OptionPlace {
   /** The function that takes them: `createDataAccess`. */

@@ -63,7 +63,7 @@ export class DeadLetters {
   }
 
   /** Lists dead letters, the newest first; at most `limit`, 100 by default. Without a filter, of all. */
-  async list(filter: DeadLetterFilter = {}, options: { readonly limit?: number } = {}): Promise<DeadLetter[]> {
+  async list(filter: DeadLetterFilter = {}, options: { readonly limit?: number | undefined } = {}): Promise<DeadLetter[]> {
     checkOptions({ door: 'deadLetters.list' }, options, { limit: wholeFrom(1, 10_000) })
     const { limit = 100 } = options
     const { sql, params } = this.#where(filter, 'list')
@@ -136,6 +136,11 @@ export class DeadLetters {
     // A condition that is misspelled, and ignored, would mean more letters than were named.
     const exact = { type: text, aggregateType: text, aggregateId: text, orderingKey: text }
     checkOptions({ door: `deadLetters.${verb}` }, filter, { ids: list, ...exact })
+    const missing = Object.entries(filter).find(([, value]) => value === undefined)
+    if (missing !== undefined && verb !== 'list') {
+      const cure = 'which would mean every value; leave it out if that is what you want'
+      throw new DataAccessError('OPTION_INVALID', `deadLetters.${verb}: ${missing[0]} is undefined, ${cure}`)
+    }
     const conditions: string[] = ['1 = 1']
     const params: unknown[] = []
     const columns = {

@@ -97,7 +97,7 @@ export class Outbox {
    * Stops the relay that runs or drains, if one does; for `data.close()`. Beside a stop that is on its way it waits for the same end,
    * and what is in hand is dropped at the earlier deadline of the two.
    */
-  async stop({ deadline = stopDeadlineMs }: { readonly deadline?: number } = {}): Promise<void> {
+  async stop({ deadline = stopDeadlineMs }: { readonly deadline?: number | undefined } = {}): Promise<void> {
     await this.#running?.finish(deadline)
   }
 

@@ -4,9 +4,9 @@ import { checkOptions, type Expectation, flag, type KnownOptions } from '../kern
 /** How one cached read is to be done. */
 export interface CachedReadOptions {
   /** Reads the database now, past what is cached, and keeps the result if it is still current. Default false. */
-  readonly fresh?: boolean
+  readonly fresh?: boolean | undefined
   /** Ends this caller's wait, with the signal's reason. A load that others share goes on. */
-  readonly signal?: AbortSignal
+  readonly signal?: AbortSignal | undefined
 }
 
 const abortSignal: Expectation = { words: 'an AbortSignal', fits: (value) => value instanceof AbortSignal }

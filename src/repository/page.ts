@@ -9,17 +9,17 @@ const largestPage = 1000
 /** What to read a page of. */
 export interface PageOptions<Entity extends object, Hint extends string = never> {
   /** How many entities at most, from 1 to 1000. Default 50. */
-  readonly first?: number
+  readonly first?: number | undefined
   /** The `nextCursor` of the page before. Default: from the start. */
   readonly after?: string | null | undefined
   /**
    * Default: by primary key. A relation to one that it goes through is loaded with the entities. The primary key is added at the end where it is missing, so that the order is
    * total.
    */
-  readonly orderBy?: QueryOrderMap<Entity> | readonly QueryOrderMap<Entity>[]
-  readonly where?: FilterQuery<Entity>
+  readonly orderBy?: QueryOrderMap<Entity> | readonly QueryOrderMap<Entity>[] | undefined
+  readonly where?: FilterQuery<Entity> | undefined
   /** Relations to load with the entities. */
-  readonly populate?: FindByCursorOptions<Entity, Hint>['populate']
+  readonly populate?: FindByCursorOptions<Entity, Hint>['populate'] | undefined
 }
 
 const pageOptions: KnownOptions<PageOptions<object>> = {

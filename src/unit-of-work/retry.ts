@@ -3,7 +3,7 @@ import { checkOptions, wholeFrom } from '../kernel/options.ts'
 /** How often a unit of work is run again after a conflict that the database resolved against it. */
 export interface UnitRetryOptions {
   /** All tries together, from 1. After the last one the unit fails with `UNIT_RETRIES_EXHAUSTED`. Default 5. */
-  readonly attempts?: number
+  readonly attempts?: number | undefined
 }
 
 /** The tries that the options allow. */

@@ -39,11 +39,11 @@ export interface UnitOfWorkOptions {
    * savepoint. Without it the unit joins the innermost unit or transaction around it, or else gets a fresh fork, which in a
    * `RequestContext` has the request's filters, session and schema.
    */
-  readonly em?: EntityManager
+  readonly em?: EntityManager | undefined
   /** The isolation level of a root transaction. Default: the database's. SQLite has one, which is as strict as `serializable`. */
-  readonly isolation?: UnitIsolation | `${UnitIsolation}`
+  readonly isolation?: UnitIsolation | `${UnitIsolation}` | undefined
   /** For a unit with its own fork: run again, with a fresh one, after a serialization failure or deadlock of its database. Not with `em`. `false`: never, and the database's own error. */
-  readonly retry?: UnitRetryOptions | false
+  readonly retry?: UnitRetryOptions | false | undefined
 }
 
 const unitOptions: KnownOptions<UnitOfWorkOptions> = {

@@ -126,6 +126,34 @@ describe('an option of another kind is refused by every door', () => {
   })
 })
 
+describe('an option that is undefined is as if it were left out', () => {
+  test('in what a relay is made of', () => {
+    const given = { retry: { attempts: undefined, baseMs: undefined, maxMs: undefined }, pollInterval: { min: undefined } }
+    const left = { ...given, lease: undefined, name: undefined, onDeadLetter: undefined, retention: undefined }
+    expect(toRelaySettings({ publisher, ...left })).toEqual({ ...toRelaySettings({ publisher }), publisher: expect.anything() })
+  })
+
+  test('in a policy', () => {
+    const given = { ttl: undefined, negativeTtl: undefined, jitter: undefined, serveStale: undefined, probe: undefined }
+    expect(cachePolicy(User, { ...given, uniques: undefined, frozen: undefined })).toEqual(cachePolicy(User))
+  })
+
+  test('in what a data access is made of', async () => {
+    const none = { statementTimeoutMs: undefined, driverOptions: undefined, pool: undefined }
+    const modules = [{ ...module, migrations: undefined, events: undefined, caches: undefined }]
+    const left = { cache: undefined, wake: undefined, logger: undefined }
+    const data = await createDataAccess({ database: { url: ':memory:', ...none }, modules, ...left })
+    try {
+      await data.migrate({ direction: undefined, to: undefined })
+      expect((await data.outbox.doctor({ deadTuples: undefined, timeoutMs: undefined })).every(({ ok }) => ok)).toBe(true)
+      const unit = { em: undefined, isolation: undefined, retry: { attempts: undefined } }
+      expect(await data.unitOfWork(async () => 'done', unit)).toBe('done')
+    } finally {
+      await data.close()
+    }
+  })
+})
+
 describe('a URL that comes from an environment variable that is not set is refused', () => {
   const unset = process.env.THERE_IS_NO_SUCH_VARIABLE
 

@@ -15,30 +15,30 @@ import { TieredStore } from './tiered-store.ts'
 /** What {@link redisCache} takes. */
 export interface RedisCacheOptions extends RedisOptions {
   /** Begins every key; applications that share a Redis take different ones. Default `data-access:`. */
-  readonly prefix?: string
+  readonly prefix?: string | undefined
   /**
    * The longest staleness after a crash or while Redis did not acknowledge an invalidation: so often every process looks for
    * what was committed and not expired. Milliseconds, 100 … 60,000, default 1000.
    */
-  readonly sweepMs?: number
+  readonly sweepMs?: number | undefined
   /**
    * Keeps copies of entries in this process too, off by default. What this process expires is gone at once; what another one
    * expires, once its message has come, which takes about as long as a round trip.
    */
-  readonly tier?: TierOptions
+  readonly tier?: TierOptions | undefined
 }
 
 /** How copies of what is in Redis are kept in this process. */
 export interface TierOptions {
   /** At least 1, default 10,000. */
-  readonly maxEntries?: number
+  readonly maxEntries?: number | undefined
   /** About how many bytes the copies take at most; at least 1024, default 50,000,000. */
-  readonly maxBytes?: number
+  readonly maxBytes?: number | undefined
   /**
    * The longest life of a copy in milliseconds, 1 … 60,000, default 2000: the longest staleness, should a message of another
    * process be lost in a way that nobody notices.
    */
-  readonly ttl?: number
+  readonly ttl?: number | undefined
 }
 
 /**

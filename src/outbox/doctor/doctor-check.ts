@@ -1,5 +1,6 @@
 import type { MikroORM } from '@mikro-orm/core'
 import type { Clock } from '../../kernel/clock.ts'
+import type { Complete } from '../../kernel/options.ts'
 import type { Wake } from '../relay/wake.ts'
 import type { OutboxStore } from '../store/outbox-store.ts'
 
@@ -19,13 +20,13 @@ export interface Diagnosis {
 /** From where on the doctor calls something ill. */
 export interface DoctorOptions {
   /** Milliseconds for which a transaction may stay open. Default 60,000. */
-  readonly transactionMs?: number
+  readonly transactionMs?: number | undefined
   /** Dead rows of a table, when they are also more than the live ones. Default 50,000. */
-  readonly deadTuples?: number
+  readonly deadTuples?: number | undefined
   /** Milliseconds for which an event that is due may wait. Default 60,000. */
-  readonly oldestDueMs?: number
+  readonly oldestDueMs?: number | undefined
   /** Milliseconds for all checks together. Default 5000. */
-  readonly timeoutMs?: number
+  readonly timeoutMs?: number | undefined
 }
 
 /** What a check works with. */
@@ -34,7 +35,7 @@ export interface CheckContext {
   readonly store: OutboxStore
   readonly wake: Wake
   readonly clock: Clock
-  readonly limits: Required<DoctorOptions>
+  readonly limits: Complete<DoctorOptions>
 }
 
 /** A check; what it throws is its finding. */

@@ -11,8 +11,6 @@ export interface DoctorFinding extends Diagnosis {
   readonly check: CheckName
 }
 
-const defaults: Required<DoctorOptions> = { transactionMs: 60_000, deadTuples: 50_000, oldestDueMs: 60_000, timeoutMs: 5000 }
-
 /**
  * Runs all checks and resolves to a finding for each, within `timeoutMs`. Changes nothing.
  *
@@ -21,7 +19,8 @@ const defaults: Required<DoctorOptions> = { transactionMs: 60_000, deadTuples: 5
 export function examine(parts: Omit<CheckContext, 'limits'>, options: DoctorOptions = {}): Promise<DoctorFinding[]> {
   const limit = numberFrom(0, Number.MAX_SAFE_INTEGER)
   checkOptions({ door: 'doctor' }, options, { transactionMs: limit, deadTuples: limit, oldestDueMs: limit, timeoutMs: limit })
-  const context = { ...parts, limits: { ...defaults, ...options } }
+  const { transactionMs = 60_000, deadTuples = 50_000, oldestDueMs = 60_000, timeoutMs = 5000 } = options
+  const context = { ...parts, limits: { transactionMs, deadTuples, oldestDueMs, timeoutMs } }
   const checks = Object.entries({ ...postgresqlChecks, ...outboxChecks }) as [CheckName, Check][]
   return inRootContext(async () => {
     const over = new AbortController()

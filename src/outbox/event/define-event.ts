@@ -29,9 +29,9 @@ export interface DomainEventOptions<Schema extends StandardSchemaV1, Aggregate e
   /** Any Standard Schema (zod, valibot, arktype …) that validates synchronously and accepts its own output. */
   readonly payload: Schema
   /** Stored with each event, for readers that know several shapes. Default 1. */
-  readonly version?: number
+  readonly version?: number | undefined
   /** For payloads that JSON cannot carry as they are. */
-  readonly codec?: PayloadCodec<StandardSchemaV1.InferOutput<Schema>>
+  readonly codec?: PayloadCodec<StandardSchemaV1.InferOutput<Schema>> | undefined
 }
 
 const codecExpected: Expectation = {

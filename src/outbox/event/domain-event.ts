@@ -59,7 +59,7 @@ const longestList = 1000
 /** How long a list of events may be. */
 export interface EventListOptions {
   /** From 1 to 1000. Default 100. */
-  readonly limit?: number
+  readonly limit?: number | undefined
 }
 
 /** The stored domain events, to look at; the relay delivers them. `em.getRepository(DomainEvent)` returns it. */

@@ -14,11 +14,11 @@ export interface RecordOptions {
    * Events of one key are published in the order in which their transactions commit. Default: the aggregate. `null`: no
    * order. At most 255 characters.
    */
-  readonly orderingKey?: string | null
+  readonly orderingKey?: string | null | undefined
   /** Travels with the event, outside the payload: trace context, tenant, causation. */
-  readonly headers?: Readonly<Record<string, string>>
+  readonly headers?: Readonly<Record<string, string>> | undefined
   /** Not published before this moment, by the database's clock; later events of its key wait behind it. */
-  readonly availableAt?: Date
+  readonly availableAt?: Date | undefined
 }
 
 const recordOptions: KnownOptions<RecordOptions> = {

@@ -1,6 +1,6 @@
 import { DataAccessError } from '../../errors.ts'
 import { type BackoffOptions, fullJitter } from '../../kernel/backoff.ts'
-import { checkOptions, numberFrom, wholeFrom } from '../../kernel/options.ts'
+import { checkOptions, numberFrom, type Optional, wholeFrom } from '../../kernel/options.ts'
 import { describeThrown } from '../../kernel/thrown-error.ts'
 import type { Outcome } from './publisher.ts'
 
@@ -77,8 +77,8 @@ export function errorText(error: unknown): string {
 }
 
 /** Checks a retry policy and fills in what is missing. */
-export function toRetryPolicy(given: Partial<RetryPolicy> = {}): RetryPolicy {
-  checkOptions<Partial<RetryPolicy>>({ door: 'relay', under: 'retry' }, given, {
+export function toRetryPolicy(given: Optional<RetryPolicy> = {}): RetryPolicy {
+  checkOptions<Optional<RetryPolicy>>({ door: 'relay', under: 'retry' }, given, {
     attempts: wholeFrom(1, 1000),
     baseMs: numberFrom(1, 3_600_000, ' milliseconds'),
     maxMs: numberFrom(1, 86_400_000, ' milliseconds'),

@@ -13,7 +13,7 @@ import type { WakeChannel, WakeChoice, WakeListener } from '../relay/wake.ts'
 /** What {@link redisWake} takes. */
 export interface RedisWakeOptions extends Omit<RedisOptions, 'timeoutMs'> {
   /** The channel; data accesses of one database need the same. Default `data-access:wake`. */
-  readonly channel?: string
+  readonly channel?: string | undefined
 }
 
 /** Messages of one process are so far apart on average, in ms: a burst of commits is one message, or a few. */

@@ -1,5 +1,5 @@
 import { DataAccessError } from '../../errors.ts'
-import { anything, checkOptions, type Expectation, either, oneOf, record, text } from '../../kernel/options.ts'
+import { anything, checkOptions, type Expectation, either, type Optional, oneOf, record, text } from '../../kernel/options.ts'
 import { toPublisher } from '../publishing/function-publisher.ts'
 import type { Publisher, PublishFunction } from '../publishing/publisher.ts'
 import { type DeadLetterRules, deadLetterRules, type RetryPolicy, toRetryPolicy } from '../publishing/retry-policy.ts'
@@ -22,21 +22,21 @@ export interface RelayOptions {
   /** A function of one event, or a publisher, which `data.close()` will close. */
   readonly publisher: Publisher | PublishFunction
   /** Names the relay in logs and in `stats()`. Default `relay`. */
-  readonly name?: string
+  readonly name?: string | undefined
   /** Events fetched at a time, 1 … 10,000. Default 500. */
-  readonly batchSize?: number
+  readonly batchSize?: number | undefined
   /** How long to wait, in ms, between looks at an outbox that was empty: doubled from `min` to `max`. Default 50 and 2000. */
-  readonly pollInterval?: { readonly min?: number; readonly max?: number }
+  readonly pollInterval?: { readonly min?: number | undefined; readonly max?: number | undefined } | undefined
   /** Milliseconds that the publisher has for one call. Default 10,000. */
-  readonly publishTimeout?: number
+  readonly publishTimeout?: number | undefined
   /** Milliseconds for which a relay holds its buckets without a sign of life; at least twice `publishTimeout`. Default 30,000. */
-  readonly lease?: number
+  readonly lease?: number | undefined
   /** How often and how soon a failed event is tried again. Default: 10 attempts, 500 ms doubled to 60 s, with full jitter. */
-  readonly retry?: Partial<RetryPolicy>
+  readonly retry?: Optional<RetryPolicy> | undefined
   /** `skip` (default) goes on behind a dead letter, `block-key` holds its key; one rule, or one per event type. */
-  readonly onDeadLetter?: DeadLetterRules
+  readonly onDeadLetter?: DeadLetterRules | undefined
   /** `keep` (default) leaves published rows and prunes none, `{ keepMs }` prunes them after a while, `delete` removes them. */
-  readonly retention?: 'keep' | Retention
+  readonly retention?: 'keep' | Retention | undefined
 }
 
 /** {@link RelayOptions}, checked and complete. */

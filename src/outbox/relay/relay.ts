@@ -104,7 +104,7 @@ export class Relay {
    * `TRANSACTION_FORK` inside a transaction; `CLOSED` when it was stopped, with the counts as its context; the signal's reason, for
    * an aborted signal drops the batch at once; what the publisher's `prepare()` throws.
    */
-  async drain(options: { readonly signal?: AbortSignal } = {}): Promise<RelayCounts> {
+  async drain(options: { readonly signal?: AbortSignal | undefined } = {}): Promise<RelayCounts> {
     const signals = { words: 'an AbortSignal', fits: (value: unknown) => value instanceof AbortSignal }
     checkOptions({ door: 'relay.drain' }, options, { signal: signals })
     const { signal } = options
@@ -128,7 +128,7 @@ export class Relay {
    *
    * @throws DataAccessError `OPTION_INVALID`.
    */
-  async stop(options: { readonly deadline?: number } = {}): Promise<void> {
+  async stop(options: { readonly deadline?: number | undefined } = {}): Promise<void> {
     checkOptions({ door: 'relay.stop' }, options, { deadline: numberFrom(0, 86_400_000, ' milliseconds') })
     const { deadline = stopDeadlineMs } = options
     await this.#starting?.catch(() => {})

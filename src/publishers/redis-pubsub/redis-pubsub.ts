@@ -10,12 +10,12 @@ import { toMessage } from './message.ts'
 /** How {@link redisPubSub} publishes. */
 export interface RedisPubSubOptions extends Omit<RedisOptions, 'timeoutMs'> {
   /** The channel of every event, or a function that names one. Default: {@link defaultChannel} of its type. */
-  readonly channel?: string | ((event: OutboxEvent) => string)
+  readonly channel?: string | ((event: OutboxEvent) => string) | undefined
   /**
    * Milliseconds to wait for the answers to one wave, of a large one to each MB; 1 … 60,000, default 2000. Keep it below half of the
    * relay's `publishTimeout`, so that none is cut off.
    */
-  readonly timeoutMs?: number
+  readonly timeoutMs?: number | undefined
 }
 
 const defaultTimeoutMs = 2000

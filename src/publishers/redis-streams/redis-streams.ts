@@ -15,19 +15,19 @@ export interface RedisStreamsOptions extends Omit<RedisOptions, 'timeoutMs'> {
    * The stream of every event, or a function that names one; events of one ordering key need one stream to stay in order.
    * Default: {@link defaultStream}. A name without a hash tag of its own, as in `{orders}`, holds no `}`.
    */
-  readonly stream?: string | ((event: OutboxEvent) => string)
+  readonly stream?: string | ((event: OutboxEvent) => string) | undefined
   /** Roughly how many entries a stream keeps, the newest; consumers that lag further lose events. Default: all. */
-  readonly maxLength?: number
+  readonly maxLength?: number | undefined
   /**
    * For how long, and for how many of the last events of a stream, a repetition is dropped: default an hour (3,600,000 ms) and
    * 100,000 ids, some 10 MB. A repetition from before is appended again.
    */
-  readonly dedupe?: { readonly windowMs?: number; readonly maxIds?: number }
+  readonly dedupe?: { readonly windowMs?: number | undefined; readonly maxIds?: number | undefined } | undefined
   /**
    * Milliseconds to wait for the answers to one wave, of a large one to each MB; 1 … 60,000, default 2000. Keep it below half of the
    * relay's `publishTimeout`, so that none is cut off.
    */
-  readonly timeoutMs?: number
+  readonly timeoutMs?: number | undefined
 }
 
 const defaultTimeoutMs = 2000

@@ -182,11 +182,13 @@ describe.each(dialects)('dead letters and figures on %s', (dialect) => {
 
   test('an empty filter is refused, since it would mean all', async () => {
     const { deadLetters } = bench.outbox
-    for (const filter of [{}, { ids: [] }, { type: undefined }]) {
+    for (const filter of [{}, { ids: [] }, { type: undefined }, { type: 'Nothing', aggregateId: undefined }]) {
       await expect(deadLetters.redrive(filter as never)).rejects.toMatchObject({ code: 'OPTION_INVALID' })
       await expect(deadLetters.discard(filter as never)).rejects.toMatchObject({ code: 'OPTION_INVALID' })
     }
     expect(await deadLetters.discard({ type: 'Nothing' })).toBe(0)
+    // To look at more than was meant does no harm.
+    expect(await deadLetters.list({ type: 'Nothing', aggregateId: undefined } as never)).toEqual([])
   })
 
   test('the figures tell backlog, age, blocked keys, letters and relays', async () => {
