@@ -4,6 +4,13 @@ export class NotCacheable extends Error {}
 /** Where a value stands that JSON does not know: a letter for its kind, and the keys that lead to it. */
 type Place = readonly [kind: string, path: readonly (string | number)[]]
 
+/** A place as it is read: without a key it is the value itself. */
+interface KnownPlace {
+  readonly kind: string
+  readonly above: readonly (string | number)[]
+  readonly key: string | number | undefined
+}
+
 /** Changes with the way in which values are written. */
 export const codecVersion = 2
 
@@ -84,30 +91,29 @@ function pack(value: unknown, above: readonly object[], path: Place[1], places: 
 }
 
 /** Replaces a property's value. A property named __proto__ is one like any other. */
-function define(object: Record<string, unknown>, key: string, value: unknown): void {
+function define(object: Record<string | number, unknown>, key: string | number, value: unknown): void {
   if (key === '__proto__') Object.defineProperty(object, key, { value })
   else object[key] = value
 }
 
 /** The line of places that was read last: rows of one kind mostly have the same. */
-let last: { readonly line: string; readonly places: readonly Place[] } = { line: `${marker}[]\n`, places: [] }
+let last: { readonly line: string; readonly places: readonly KnownPlace[] } = { line: `${marker}[]\n`, places: [] }
 
 function placesAt(text: string, start: number): typeof last {
-  if (!text.startsWith(last.line, start)) {
+  if (text.slice(start, start + last.line.length) !== last.line) {
     const line = text.slice(start, text.indexOf('\n', start) + 1)
-    last = { line, places: JSON.parse(line.slice(marker.length)) as readonly Place[] }
+    const places = JSON.parse(line.slice(marker.length)) as readonly Place[]
+    last = { line, places: places.map(([kind, path]) => ({ kind, above: path.slice(0, -1), key: path.at(-1) })) }
   }
   return last
 }
 
 /** In place: what JSON.parse has made is nobody else's. */
-function restore(value: unknown, places: readonly Place[]): unknown {
-  for (const [kind, path] of places) {
-    if (path.length === 0) return restored(kind, value)
+function restore(value: unknown, places: readonly KnownPlace[]): unknown {
+  for (const { kind, key, above } of places) {
+    if (key === undefined) return restored(kind, value)
     let holder = value as Record<string, unknown>
-    const end = path.length - 1
-    for (let i = 0; i < end; i++) holder = holder[path[i] as string] as Record<string, unknown>
-    const key = path[end] as string
+    for (const step of above) holder = holder[step] as Record<string, unknown>
     define(holder, key, restored(kind, holder[key]))
   }
   return value

@@ -64,7 +64,7 @@ export class ReadRound {
       const { live, expected } = this.#proofOf(request)
       const tokenEnd = text.indexOf('|')
       const seen = text.slice(1, tokenEnd)
-      if (expected === undefined || !text.startsWith(expected, tokenEnd)) {
+      if (expected === undefined || text.slice(tokenEnd, tokenEnd + expected.length) !== expected) {
         this.#look(text, tokenEnd, request.version)
         return { state: 'absent', seen }
       }

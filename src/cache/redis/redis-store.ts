@@ -12,8 +12,11 @@ import { acquireScript, fillScript, openStampScript } from './scripts.ts'
 /** How long a commit waits for its invalidation. Reads wait less: they have the database to turn to. */
 const invalidationTimeoutMs = 100
 
-/** With so many keys a round is sent: Redis answers it while the next is gathered here, and prepares the next while this is read. */
+/** With so many keys of single reads a round is sent: Redis answers it while the next is gathered here, and prepares the next while this is read. */
 const fullRound = 32
+
+/** So many that are read together are one round: to send a command takes longer than to have Redis look thirty keys up. */
+const largestRound = 128
 
 /** How long the question about health may take: a first connection to a Redis that is well may take longer than a read waits. */
 const pingTimeoutMs = 1000
@@ -63,9 +66,9 @@ export class RedisStore implements CacheStore {
 
   async read(requests: readonly EntryRequest[]): Promise<readonly Found[]> {
     if (requests.length === 0) return []
-    if (requests.length > fullRound) {
+    if (requests.length > largestRound) {
       const parts: Promise<readonly Found[]>[] = []
-      for (let at = 0; at < requests.length; at += fullRound) parts.push(this.read(requests.slice(at, at + fullRound)))
+      for (let at = 0; at < requests.length; at += largestRound) parts.push(this.read(requests.slice(at, at + largestRound)))
       return (await Promise.all(parts)).flat()
     }
     this.#database ??= await this.#identify()

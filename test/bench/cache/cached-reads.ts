@@ -88,6 +88,13 @@ const contestants: Readonly<Record<string, () => Promise<unknown>>> = {
   'raw get, merge': async () => data.fork().merge(User, await get(), { convertCustomTypes: true }),
   'raw mget, merge': async () => data.fork().merge(User, JSON.parse(await coalesced(key(next()))), { convertCustomTypes: true }),
   'raw many': async () => (await redis.mget(some().map(key))).map((text) => JSON.parse(text as string)),
+  'raw many, dates': async () =>
+    (await redis.mget(some().map(key))).map((text) => {
+      const row = JSON.parse(text as string)
+      row.createdAt = new Date(row.createdAt)
+      row.updatedAt = new Date(row.updatedAt)
+      return row
+    }),
   'naive miss': async () => {
     const id = next()
     if ((await redis.get(key(id))) !== null) throw new Error('a miss was a hit')
@@ -115,7 +122,7 @@ const contestants: Readonly<Record<string, () => Promise<unknown>>> = {
 await new Promise((resolve) => setTimeout(resolve, 500)) // the connections stand, and the bus beats
 const read = contestants[contestant]
 if (read === undefined) throw new Error(`there is no contestant ${contestant}`)
-const warmUp = missing ? Math.floor(task.reads / 4) : warmUpOf(task.reads) / (contestant.endsWith('many') ? 10 : 1)
+const warmUp = missing ? Math.floor(task.reads / 4) : warmUpOf(task.reads) / (contestant.includes('many') ? 10 : 1)
 await measureReads(task, read, warmUp)
 await data.close()
 await pool.end()
