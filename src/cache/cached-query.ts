@@ -1,6 +1,6 @@
 import type { EntityClass, EntityManager } from '@mikro-orm/core'
 import { DataAccessError } from '../errors.ts'
-import { type Complete, callable, checkOptions, text, wholeFrom } from '../kernel/options.ts'
+import { type Complete, callable, checkOptions, oneOf, text, wholeFrom } from '../kernel/options.ts'
 import { completeLifetime, type Lifetime, lifetimeOptions } from './policy.ts'
 
 /** The rows on which a query's result depends; made by {@link dep}. */
@@ -34,6 +34,11 @@ export interface CachedQueryOptions<Params, Result> extends Lifetime {
    * policy, or null, is kept as ids; anything else must be plain data and is kept as it is.
    */
   readonly run: (em: EntityManager, params: Params) => Promise<Result>
+  /**
+   * `false` says that `run` reads past all filters, by `{ filters: false }`, and that its parameters name whatever tells callers apart, such
+   * as their tenant: then callers with filters get cached results too. Without it they are answered by the database.
+   */
+  readonly filters?: false | undefined
   /** Change it when the meaning of the result changes. Default 1. */
   readonly version?: number | undefined
 }
@@ -45,6 +50,8 @@ export interface CachedQuery<Params = never, Result = unknown> {
   readonly dependsOn: (params: Params) => readonly Dependency[]
   readonly run: (em: EntityManager, params: Params) => Promise<Result>
   readonly version: number
+  /** Whether the filters of a caller may change the result. */
+  readonly filters: boolean
   readonly lifetime: Complete<Lifetime>
   /** What it depends on, with the names of the properties alone. */
   readonly shapes: readonly DependencyShape[]
@@ -62,14 +69,14 @@ export interface DependencyShape {
  * @throws DataAccessError `OPTION_INVALID` if `dependsOn` gives no array whatever the parameters are, or a time is out of range.
  */
 export function cachedQuery<Params, Result>(options: CachedQueryOptions<Params, Result>): CachedQuery<Params, Result> {
-  const own = { name: text, dependsOn: callable, run: callable, version: wholeFrom(0) }
+  const own = { name: text, dependsOn: callable, run: callable, version: wholeFrom(0), filters: oneOf(false) }
   checkOptions({ door: 'cachedQuery' }, options, { ...lifetimeOptions, ...own })
-  const { name, dependsOn, run, version = 1, ...lifetime } = options
+  const { name, dependsOn, run, version = 1, filters = true, ...lifetime } = options
   if (!name || dependsOn === undefined || run === undefined) {
     throw new DataAccessError('OPTION_INVALID', `cachedQuery ${name ? `"${name}" ` : ''}needs name, dependsOn and run`)
   }
   const shapes = probe(name, dependsOn)
-  return { kind: 'query', name, dependsOn, run, version, shapes, lifetime: completeLifetime(lifetime) }
+  return { kind: 'query', name, dependsOn, run, version, filters, shapes, lifetime: completeLifetime(lifetime) }
 }
 
 /** The dependencies for some parameters, whose shapes are those that every process knows. */

@@ -12,7 +12,7 @@ interface KnownPlace {
 }
 
 /** Changes with the way in which values are written. */
-export const codecVersion = 2
+export const codecVersion = 3
 
 /** Begins a text with places; JSON begins with nothing like it. */
 const marker = '~'
@@ -76,22 +76,29 @@ function pack(value: unknown, above: readonly object[], path: Place[1], places: 
   }
   if (typeof value === 'bigint') return placed('i', String(value))
   if (value === undefined) return placed('v', 0)
-  if (typeof value !== 'object') throw new NotCacheable(`A ${typeof value} cannot be cached`)
+  if (typeof value !== 'object') throw new NotCacheable(`A ${typeof value}${standing(path)}`)
   if (value instanceof Date) return placed('d', value.getTime())
   if (Buffer.isBuffer(value)) return placed('b', value.toString('base64'))
   if (value instanceof Uint8Array) return placed('u', Buffer.from(value).toString('base64'))
-  if (above.includes(value)) throw new NotCacheable('A cycle cannot be cached')
+  if (above.includes(value)) throw new NotCacheable(`A cycle${standing(path)}`)
   const inside = [...above, value]
   if (Array.isArray(value)) return value.map((item, index) => pack(item, inside, [...path, index], places))
-  const prototype: unknown = Object.getPrototypeOf(value)
-  if (prototype !== null && prototype !== Object.prototype) {
-    throw new NotCacheable(`An instance of ${value.constructor.name} cannot be cached`)
-  }
+  if (!isPlain(value)) throw new NotCacheable(`An instance of ${value.constructor?.name ?? 'a class'}${standing(path)}`)
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, pack(item, inside, [...path, key], places)]))
 }
 
+function standing(path: Place[1]): string {
+  return `${path.length === 0 ? '' : ` at ${path.join('.')}`} cannot be cached`
+}
+
+/** True for an object of no class. */
+export function isPlain(value: object): boolean {
+  const prototype: unknown = Object.getPrototypeOf(value)
+  return prototype === null || prototype === Object.prototype
+}
+
 /** Replaces a property's value. A property named __proto__ is one like any other. */
-function define(object: Record<string | number, unknown>, key: string | number, value: unknown): void {
+export function define(object: Record<string | number, unknown>, key: string | number, value: unknown): void {
   if (key === '__proto__') Object.defineProperty(object, key, { value })
   else object[key] = value
 }

@@ -41,8 +41,15 @@ export function watchViews({ driver, em }: MikroORM): void {
 export function hasOwnView(em: EntityManager, metas: readonly EntityMetadata[]): boolean {
   const view = viewOf(em)
   if (view === undefined) return false
-  if (em.schema !== undefined || em.getSessionContext() !== undefined) return true
-  return [...view.filters.values()].some((filter) => filter.default !== false && metas.some((meta) => concerns(filter, meta)))
+  return (
+    hasOwnSession(em) ||
+    [...view.filters.values()].some((filter) => filter.default !== false && metas.some((meta) => concerns(filter, meta)))
+  )
+}
+
+/** True if the entity manager to which this one leads here has a session for row level security, or another schema. */
+export function hasOwnSession(em: EntityManager): boolean {
+  return viewOf(em) !== undefined && (em.schema !== undefined || em.getSessionContext() !== undefined)
 }
 
 /** True if filters that are on by default may get other parameters from it than from others. */

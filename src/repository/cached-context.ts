@@ -1,5 +1,5 @@
 import { type EntityManager, type EntityMetadata, helper, type MikroORM } from '@mikro-orm/core'
-import { hasOwnFilterParams, hasOwnView } from '../database/row-views.ts'
+import { hasOwnFilterParams, hasOwnSession, hasOwnView } from '../database/row-views.ts'
 import { detachedFork } from './detached-entities.ts'
 
 /** Through what a cached read makes its results, and whether it may use the cache at all. */
@@ -45,7 +45,8 @@ export function otherRowsOf(orm: MikroORM, meta: EntityMetadata): OtherRows {
 }
 
 /** Of a cached query, by the entities that it depends on: its own run has the filters, and not a caller's parameters for them. */
-export function otherRowsOfQuery(orm: MikroORM, metas: readonly EntityMetadata[]): OtherRows {
+export function otherRowsOfQuery(orm: MikroORM, metas: readonly EntityMetadata[], filters: boolean): OtherRows {
+  if (!filters) return hasOwnSession
   return (em) => hasOwnView(em, metas) || (hasOwnFilterParams(em) && metas.some((meta) => hasActiveFilter(orm, meta)))
 }
 

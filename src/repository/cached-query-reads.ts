@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import type { EntityManager, EntityMetadata, EntityProperty, MikroORM } from '@mikro-orm/core'
 import type { CacheEventName, CacheEvents } from '../cache/cache-events.ts'
 import { type CachedQuery, type Dependency, dependenciesOf } from '../cache/cached-query.ts'
-import { canonical, copy, encode, NotCacheable } from '../cache/codec.ts'
+import { copy, encode, NotCacheable } from '../cache/codec.ts'
 import { type CacheFigures, FigureCounter } from '../cache/figures.ts'
 import { datedVersion } from '../cache/freshness.ts'
 import type { Invalidation } from '../cache/invalidation.ts'
@@ -17,7 +17,8 @@ import type { Logger } from '../kernel/logger.ts'
 import { nearestName } from '../kernel/nearest-name.ts'
 import { type CachedContext, cachedContext, type OtherRows, otherRowsOfQuery } from './cached-context.ts'
 import { type CachedReadOptions, readAs } from './cached-read-options.ts'
-import { type KeptResult, type RowsByName, toKept } from './cached-result.ts'
+import { fromKept, type KeptResult, overtaken, type RowsByName, toKept } from './cached-result.ts'
+import type { CachedRows, Row } from './cached-rows.ts'
 import { propertyOf } from './entity-keys.ts'
 
 /** Reads one cached query. The results are detached, or managed by the entity manager that was given. */
@@ -65,9 +66,6 @@ export class CachedQueryReads<Params, Result> {
   }
 }
 
-/** A row was deleted after the look at the query: the answer as of then may have been another row, not none. */
-const overtaken = Symbol('overtaken')
-
 /** How often a result that is overtaken is read anew, before what is left of it is given. */
 const mostLooks = 3
 
@@ -92,6 +90,8 @@ export class CachedQuerySource<Params, Result> {
   readonly #reads: ReadThrough
   readonly #rows: RowsByName
   readonly #version: string
+  readonly #logger: Logger
+  #warned = false
   readonly #keeping: Pick<ReadRequest, 'keepMs' | 'staleMs' | 'probe'>
 
   constructor({ orm, query, reads, rows, logger }: CachedQueryParts<Params, Result>) {
@@ -102,6 +102,7 @@ export class CachedQuerySource<Params, Result> {
     this.#dialect = dialectOf(orm)
     this.#reads = reads
     this.#rows = rows
+    this.#logger = logger
     for (const { entity, properties } of query.shapes) {
       const { className, properties: known } = orm.getMetadata().get(entity)
       const unknown = properties.find((name) => !Object.hasOwn(known, name))
@@ -114,6 +115,7 @@ export class CachedQuerySource<Params, Result> {
     this.otherRows = otherRowsOfQuery(
       orm,
       query.shapes.map(({ entity }) => orm.getMetadata().get(entity)),
+      query.filters,
     )
     const schemas = query.shapes.map(({ entity }) => schemaVersion(orm.getMetadata().get(entity)))
     const hash = createHash('sha256').update([query.version, ...schemas].join())
@@ -137,8 +139,11 @@ export class CachedQuerySource<Params, Result> {
       return this.query.run(context.em, params)
     }
     const request: ReadRequest = { key: this.keyOf(params), stamps, version: this.#version, ...this.#keeping }
+    let own: { readonly result: Result } | undefined
     const load = async (): Promise<readonly Loaded[]> => {
-      const kept = canonical(toKept(await this.#run(params), this.#rows))
+      const result = await this.#run(params)
+      own = { result }
+      const kept = toKept(result, this.#rows)
       return [{ payload: kept, ttlMs: jitteredTtl(lifetime, kept === null) }]
     }
     try {
@@ -150,9 +155,19 @@ export class CachedQuerySource<Params, Result> {
       }
     } catch (error) {
       if (!(error instanceof NotCacheable)) throw error
+      this.#warn(error)
       this.figures.bypassed(1)
-      return this.query.run(context.em, params)
+      // What this very call has read is its caller's, unless it is to belong to an entity manager of his.
+      return own === undefined || context.owner !== undefined ? this.query.run(context.em, params) : own.result
     }
+  }
+
+  /** Once: whoever wrote the query must know, and each read would repeat it. */
+  #warn(error: NotCacheable): void {
+    if (this.#warned) return
+    this.#warned = true
+    const cure = 'so each read of it runs the query; return entities, plain data, or both'
+    this.#logger.warn(`The result of the cached query ${this.query.name} cannot be kept (${error.message}), ${cure}`)
   }
 
   /** Runs the query on the primary: a replica may lag behind the invalidation that made this a miss. */
@@ -170,12 +185,10 @@ export class CachedQuerySource<Params, Result> {
     whole: boolean,
   ): Promise<Result | typeof overtaken> {
     if (kept === null) return null as Result
-    if ('value' in kept) return copy(kept.value) as Result
-    const rows = this.#rows(kept.entity)
-    const read = await rows.byIds(kept.ids, fresh)
-    if (whole && read.includes(undefined)) return overtaken
-    const found = read.flatMap((row) => (row === undefined ? [] : [rows.hydrate(owner, row)]))
-    return (kept.many ? found : (found[0] ?? null)) as Result
+    const value = copy(kept.value)
+    if (kept.entities.length === 0) return value as Result
+    const hydrate = (rows: CachedRows, row: Row) => rows.hydrate(owner, row)
+    return (await fromKept(value, kept.entities, { rows: this.#rows, hydrate, fresh, whole })) as Result | typeof overtaken
   }
 
   /** `undefined` if a row that a change brings into the result may spell a value otherwise, and so expire none of these. */

@@ -187,7 +187,7 @@ describe.each(cacheCombinations)('cached reads on $dialect with the $store store
   test('parameters of a query that no key can carry are refused', async () => {
     await expect(ground.cache.cached(booksOf).get({ author: () => 'x' } as never)).rejects.toMatchObject({
       code: 'OPTION_INVALID',
-      message: expect.stringMatching(/booksOf.*A function cannot be cached/),
+      message: expect.stringMatching(/booksOf.*A function at author cannot be cached/),
     })
   })
 

@@ -10,7 +10,7 @@ import { redisCache, type TierOptions } from '../../src/cache/redis/redis-cache.
 import { cacheTables } from '../../src/cache/tables.ts'
 import { TransactionSubscriber } from '../../src/database/transaction-subscriber.ts'
 import type { Clock } from '../../src/kernel/clock.ts'
-import { silentLogger } from '../../src/kernel/logger.ts'
+import { type Logger, silentLogger } from '../../src/kernel/logger.ts'
 import { type Cache, type OpenCacheOptions, openCache } from '../../src/repository/cached-reads.ts'
 import {
   AccountSchema,
@@ -79,6 +79,7 @@ export interface CacheGroundOptions {
   readonly sweepMs?: number
   /** Keeps copies of what is in Redis in each process. */
   readonly tier?: TierOptions
+  readonly logger?: Logger
   /** Puts something in front of the store of each process. */
   readonly around?: (store: CacheStore) => CacheStore
 }
@@ -172,10 +173,10 @@ async function open(
   const orm: MikroORM = await (dialect === 'sqlite'
     ? SqliteOrm.init({ ...shared, dbName: url.replace(/^sqlite:/, ''), driverOptions: { timeout: 5000 } } as never)
     : PostgresqlOrm.init({ ...shared, clientUrl: url } as never))
-  const { caches = usualCaches, sweepMs = 1000 } = options
+  const { caches = usualCaches, sweepMs = 1000, logger = silentLogger } = options
   const sweep = store.name === 'redis' ? { space: sweepSpace, everyMs: sweepMs } : undefined
   const scopeOf = (em: EntityManager) => subscriber.scopeOf(em)
-  const cache = openCache({ orm, store, scopeOf, sweep, caches, logger: silentLogger, ...clockOf(options) })
+  const cache = openCache({ orm, store, scopeOf, sweep, caches, logger, ...clockOf(options) })
   subscriber.join(cache.participant)
   const fork = () => orm.em.fork()
   return {
