@@ -42,7 +42,7 @@ export interface UnitOfWorkOptions {
   readonly em?: EntityManager | undefined
   /** The isolation level of a root transaction. Default: the database's. SQLite has one, which is as strict as `serializable`. */
   readonly isolation?: UnitIsolation | `${UnitIsolation}` | undefined
-  /** For a unit with its own fork: run again, with a fresh one, after a serialization failure or deadlock of its database. Not with `em`. `false`: never, and the database's own error. */
+  /** For a unit with its own fork: run again, with a fresh one, after a serialization failure or deadlock of its database, or when a flush finds a versioned entity changed by somebody else. Not with `em`. `false`: never, and the error as it is. */
   readonly retry?: UnitRetryOptions | false | undefined
 }
 

@@ -13,7 +13,7 @@ import { commitHooks } from './commit-hooks.ts'
 import { EntitySnapshot } from './entity-snapshot.ts'
 import { flushBeforeSavepoints, openSavepoint } from './flushed-savepoints.ts'
 import { freshFork } from './fresh-fork.ts'
-import { allowedAttempts } from './retry.ts'
+import { allowedAttempts, isVersionConflict } from './retry.ts'
 import { managerToJoin, type TransactionWatch } from './surroundings.ts'
 import { Turns } from './turns.ts'
 import { describeFailure } from './unit-failure.ts'
@@ -93,10 +93,10 @@ export class UnitRunner {
       try {
         return await this.#transaction(work, em, options, attempt, outside)
       } catch (error) {
-        if (classifyFailure(error, em.getConnection('write')) !== 'conflict' || options.retry === false) throw error
-        if (attempt >= attempts) {
-          throw exhausted(attempts, error)
-        }
+        const conflict =
+          classifyFailure(error, em.getConnection('write')) === 'conflict' || isVersionConflict(error, em.getDriver())
+        if (!conflict || options.retry === false) throw error
+        if (attempt >= attempts) throw exhausted(attempts, error)
         await this.#parts.clock.wait(fullJitter(retryBackoff, attempt))
       }
     }
