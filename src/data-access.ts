@@ -1,5 +1,6 @@
 import type { EntityManager, MikroORM } from '@mikro-orm/core'
 import { type CacheChoice, cacheChoiceRequired } from './cache/cache-choice.ts'
+import { type DataAccessHealth, healthOf } from './data-access-health.ts'
 import {
   type AdoptOptions,
   adopts,
@@ -11,7 +12,6 @@ import {
 } from './data-access-options.ts'
 import { openOrm } from './database/connection.ts'
 import { databaseIdentity } from './database/database-identity.ts'
-import { askDatabase, type HealthReport, measureHealth } from './database/health.ts'
 import type { MigrateOptions } from './database/migration-plan.ts'
 import { migrate, pendingMigrations } from './database/migrations.ts'
 import { type PoolFigures, poolFigures } from './database/pool-figures.ts'
@@ -21,26 +21,23 @@ import { DataAccessError } from './errors.ts'
 import { DataAccessExtension } from './extension.ts'
 import { atMost } from './kernel/at-most.ts'
 import { type Clock, monotonicClock } from './kernel/clock.ts'
-import { requireFunction } from './kernel/options.ts'
+import { checkOptions, numberFrom, requireFunction } from './kernel/options.ts'
 import { Outbox } from './outbox/outbox.ts'
 import { type Cache, type CacheStats, openCache } from './repository/cached-reads.ts'
 import { freshFork } from './unit-of-work/fresh-fork.ts'
 import type { UnitOfWorkContext, UnitOfWorkOptions, Work } from './unit-of-work/unit-of-work.ts'
 import { UnitRunner } from './unit-of-work/unit-runner.ts'
 
-/** How long a question about health may take, in ms. */
-const healthTimeoutMs = 2000
-
 /**
- * How long `close()` waits for running units of work and relays, in ms, then for the relays' publishers, and then for connections,
- * of which a hung unit may hold one.
+ * How long `close()` waits for running units of work and relays unless it is told, in ms, then for the relays' publishers, and then for
+ * connections, of which a hung unit may hold one.
  */
 const [closeDeadlineMs, publisherEndMs, poolEndMs] = [10_000, 5000, 1000]
 
 /**
  * Opens a data access: on embedded defaults without options, on PostgreSQL by `database.url`, or around your own ORM.
  *
- * @throws DataAccessError `DATABASE_URL_INVALID`, `DRIVER_MISSING`, `DATABASE_UNREACHABLE`, `OPTION_INVALID`, or
+ * @throws DataAccessError `DATABASE_URL_INVALID`, `DRIVER_MISSING`, `DRIVER_MISMATCH`, `DATABASE_UNREACHABLE`, `OPTION_INVALID`, or
  * `CACHE_CHOICE_REQUIRED` for an in-process cache without `singleProcess: true` of a database that other processes can open.
  */
 export async function createDataAccess(options: DataAccessOptions | AdoptOptions = {}): Promise<DataAccess> {
@@ -150,17 +147,7 @@ export class DataAccess {
 
   /** Asks the database and the cache whether they answer, for at most 2 s and 1 s; never rejects. After `close()` nothing is well. */
   async health(): Promise<DataAccessHealth> {
-    const cache = this.#cache
-    if (this.#closing !== undefined) {
-      const closed = { ok: false, latencyMs: 0, error: 'This data access was closed' }
-      return { ok: false, database: closed, ...(cache === undefined ? {} : { cache: closed }) }
-    }
-    const [database, cacheReport] = await Promise.all([
-      measureHealth(() => askDatabase(this.orm), healthTimeoutMs),
-      cache === undefined ? undefined : measureHealth(async () => void (await cache.ping()), healthTimeoutMs),
-    ])
-    // Without the cache reads go to the database: slower, and still right.
-    return { ok: database.ok, database, ...(cacheReport === undefined ? {} : { cache: cacheReport }) }
+    return healthOf(this.orm, this.#cache, this.#closing !== undefined)
   }
 
   /** The live figures of the connection pool, and those of the caches. */
@@ -171,12 +158,16 @@ export class DataAccess {
   }
 
   /**
-   * Stops the relay, waits for running units of work, at most 10 s, then closes the publishers of its relays and what this data
-   * access opened. From then on everything throws `CLOSED`, also the commit of a unit that still runs: it is rolled back. Your own ORM
-   * stays open, and may be given to a new data access. A second call waits for the first.
+   * Stops the relay, waits for running units of work, at most `deadline` ms (10,000), then closes the publishers of its relays and what
+   * this data access opened. From then on everything throws `CLOSED`, also the commit of a unit that still runs: it is rolled back. Your own
+   * ORM stays open, with what still runs in it, and may be given to a new data access. A second call waits for the first.
+   *
+   * @throws DataAccessError `TRANSACTION_FORK` inside a unit of work, for which it would wait; `OPTION_INVALID`.
    */
-  close(): Promise<void> {
-    this.#closing ??= this.#close()
+  async close(options: { readonly deadline?: number | undefined } = {}): Promise<void> {
+    checkOptions({ door: 'close' }, options, { deadline: numberFrom(0, 86_400_000, ' milliseconds') })
+    if (this.#runner.inside) throw closedInside()
+    this.#closing ??= this.#close(options.deadline ?? closeDeadlineMs)
     return this.#closing
   }
 
@@ -184,14 +175,17 @@ export class DataAccess {
     return this.close()
   }
 
-  async #close(): Promise<void> {
-    await atMost(closeDeadlineMs, Promise.allSettled([this.outbox.stop({ deadline: closeDeadlineMs }), ...this.#running]))
-    const publishers = atMost(publisherEndMs, this.outbox.closePublishers())
-    await Promise.all([publishers, this.#cache?.close(), this.#extension.wake.channel?.close()])
-    if (!this.#owned) return this.#extension.release()
-    // Before the pool ends, or a query in between would make a new one. A unit that still runs keeps its connection.
-    this.#extension.guard.close()
-    await atMost(poolEndMs, this.orm.close(true))
+  async #close(deadline: number): Promise<void> {
+    await atMost(deadline, Promise.allSettled([this.outbox.stop({ deadline }), ...this.#running]))
+    const publishers = atMost(Math.min(publisherEndMs, deadline), this.outbox.closePublishers())
+    const ends = await Promise.allSettled([publishers, this.#cache?.close(), this.#extension.wake.channel?.close()])
+    if (this.#owned) {
+      // Before the pool ends, or a query in between would make a new one. A unit that still runs keeps its connection.
+      this.#extension.guard.close()
+      await atMost(poolEndMs, this.orm.close(true))
+    } else this.#extension.release()
+    // Told at the end: what fails to close must not keep the rest open.
+    for (const end of ends) if (end.status === 'rejected') throw end.reason
   }
 
   #openCache(choice: CacheChoice): Cache {
@@ -225,18 +219,16 @@ export class DataAccess {
   }
 }
 
+function closedInside(): DataAccessError {
+  return new DataAccessError(
+    'TRANSACTION_FORK',
+    'data.close() inside a unit of work would wait for that unit; call it after the unit',
+  )
+}
+
 /** The unit of work of a data access: with its cached reads, which inside a transaction read its own writes. */
 export interface DataAccessUnit extends UnitOfWorkContext {
   readonly cached: Cache['cached']
-}
-
-/** Whether database and cache answer. */
-export interface DataAccessHealth {
-  /** Whether the database does; the cache may be away. */
-  readonly ok: boolean
-  readonly database: HealthReport
-  /** Absent when no cache was chosen. */
-  readonly cache?: HealthReport
 }
 
 /** Live figures. */

@@ -7,7 +7,8 @@ import { CheckConstraintViolationException, type EntityManager, TableNotFoundExc
 import { Migration } from '@mikro-orm/migrations'
 import { describe, expect, inject, it } from 'vitest'
 import { AIRScore, AIRScoreCalculated, assessment, latestScore, User, userCache } from '../../src/assessment/index.ts'
-import { memoryCache } from '../../src/cache/cache-choice.ts'
+import { type CacheChoice, memoryCache } from '../../src/cache/cache-choice.ts'
+import { MemoryStore } from '../../src/cache/memory/memory-store.ts'
 import { redisCache } from '../../src/cache/redis/redis-cache.ts'
 import { createDataAccess } from '../../src/data-access.ts'
 import { withQueries } from '../../src/database/query-scope.ts'
@@ -200,6 +201,46 @@ describe.each(dialects)('a data access on %s', (dialect) => {
     const unit = data.unitOfWork(async ({ em }) => void em.create(User, { email: 'a@innovateai.dev', name: 'x'.repeat(256) }))
     await expect(unit).rejects.toBeInstanceOf(CheckConstraintViolationException)
     await close()
+  })
+
+  it('refuses to close inside a unit of work, which it would wait for, and goes on', async () => {
+    const { data, close } = await open()
+    await data.migrate()
+    const asked = data.unitOfWork(() => data.close())
+    await expect(asked).rejects.toMatchObject({ code: 'TRANSACTION_FORK', message: expect.stringContaining('after the unit') })
+    expect(await data.unitOfWork(async () => 'open')).toBe('open')
+    await close()
+  })
+
+  it('waits for a unit no longer than it is told', async () => {
+    const { data, close } = await open()
+    await data.migrate()
+    await expect(data.close({ deadline: -1 })).rejects.toMatchObject({ code: 'OPTION_INVALID' })
+    const { promise: hanging, resolve } = Promise.withResolvers<void>()
+    const unit = data.unitOfWork(() => hanging).catch((error: unknown) => error)
+    const began = performance.now()
+    await data.close({ deadline: 50 })
+    // Ten seconds without the deadline; half of them for a slow machine, and one for the pool.
+    expect(performance.now() - began).toBeLessThan(5000)
+    resolve()
+    expect(await unit).toMatchObject({ code: 'CLOSED' })
+    await close()
+  })
+
+  it('closes the rest behind what fails to close, and then says so', async () => {
+    const failing: CacheChoice = {
+      ...memoryCache({ singleProcess: true }),
+      open: () => {
+        const store = new MemoryStore({ maxEntries: 10 })
+        store.close = () => Promise.reject(new Error('the store cannot be closed'))
+        return store
+      },
+    }
+    const { data, close } = await open({ cache: failing })
+    await data.migrate()
+    await expect(data.close()).rejects.toThrow('the store cannot be closed')
+    expect(await data.orm.isConnected()).toBe(false)
+    await close().catch(() => {})
   })
 
   it('closes twice, and before anything was used; then nothing is well', async () => {
