@@ -34,6 +34,9 @@ import { UnitRunner } from './unit-of-work/unit-runner.ts'
  */
 const [closeDeadlineMs, publisherEndMs, poolEndMs] = [10_000, 5000, 1000]
 
+/** What a relay may take beyond its deadline to mark what it published and give its buckets back: more than it takes itself. */
+const relayGraceMs = 2000
+
 /**
  * Opens a data access: on embedded defaults without options, on PostgreSQL by `database.url`, or around your own ORM.
  *
@@ -176,7 +179,10 @@ export class DataAccess {
   }
 
   async #close(deadline: number): Promise<void> {
-    await atMost(deadline, Promise.allSettled([this.outbox.stop({ deadline }), ...this.#running]))
+    const relay = Promise.allSettled([this.outbox.stop({ deadline })])
+    await atMost(deadline, Promise.allSettled([relay, ...this.#running]))
+    // Were the database taken from it now, what it published would come again, and others would wait for its leases.
+    await atMost(relayGraceMs, relay)
     const publishers = atMost(Math.min(publisherEndMs, deadline), this.outbox.closePublishers())
     const ends = await Promise.allSettled([publishers, this.#cache?.close(), this.#extension.wake.channel?.close()])
     if (this.#owned) {

@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { setTimeout as delay } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import { describe, expect, it } from 'vitest'
 import { createDataAccess } from '../../../src/data-access.ts'
@@ -9,6 +10,7 @@ import { MemoryPublisher } from '../../../src/testing/memory-publisher.ts'
 import { openTestDatabase } from '../../support/databases.ts'
 import { MemoryLogger } from '../../support/memory-logger.ts'
 import { NoteTagged, notes } from '../../support/notes-module.ts'
+import { openOutbox } from '../../support/outbox-bench.ts'
 import { repository } from '../../support/programs.ts'
 import { openTestRedis } from '../../support/redis.ts'
 
@@ -62,6 +64,45 @@ describe('closing a data access', () => {
     expect(steps).toEqual(['published 1', 'closed'])
     expect(logger.errors).toEqual([])
   })
+
+  it('lets a relay mark what it published when its time is over, and leave, so that nobody waits for it or blames an event', async () => {
+    const database = await openTestDatabase('postgresql')
+    const opened = async () => {
+      const bench = await openOutbox(database.url)
+      const seen: unknown[] = []
+      // A lease that ends while a test waits would hide a relay that did not leave.
+      const relay = (ms: number) =>
+        bench.data.outbox.relay({
+          publisher: async ({ payload }) => {
+            await delay(ms)
+            seen.push(payload)
+          },
+          lease: 300_000,
+        })
+      return { bench, seen, relay }
+    }
+    const first = await opened()
+    await first.bench.record(
+      'a',
+      Array.from({ length: 100 }, (_, n) => n),
+    )
+    await first.relay(50).start()
+    await expect.poll(() => first.seen.length, { timeout: 20_000 }).toBeGreaterThan(3)
+    await first.bench.data.close({ deadline: 200 })
+    const second = await opened()
+    expect(await second.bench.sql('select id from outbox_relays')).toEqual([])
+    const relay = second.relay(0)
+    await relay.start()
+    await expect.poll(async () => (await second.bench.outbox.stats()).backlog, { timeout: 20_000 }).toBe(0)
+    const rows = await second.bench.rows()
+    expect(rows.every(({ attempts, last_error }) => attempts === 0 && last_error === null)).toBe(true)
+    // The one that was cut off may have come through, and comes again; nothing else does.
+    const from = Number(second.seen[0])
+    expect([first.seen.length, first.seen.length - 1]).toContain(from)
+    expect(second.seen).toEqual(Array.from({ length: 100 - from }, (_, n) => from + n))
+    await second.bench.data.close()
+    await database.close()
+  }, 60_000)
 
   it.each([
     ['throws', () => Promise.reject(new Error('still busy')), [expect.stringContaining('Publisher "bad" could not be closed')]],
