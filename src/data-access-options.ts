@@ -1,5 +1,6 @@
-import { MikroORM } from '@mikro-orm/core'
+import type { MikroORM } from '@mikro-orm/core'
 import { type CacheChoice, cacheChoiceRequired, memoryCache, noCache } from './cache/cache-choice.ts'
+import { isOrm } from './database/core-copies.ts'
 import { type DatabaseOptions, databaseExpected } from './database/database-options.ts'
 import { dialectOf } from './database/sql.ts'
 import { DataAccessError } from './errors.ts'
@@ -61,7 +62,8 @@ export function checkDataAccessOptions(options: DataAccessOptions | AdoptOptions
       logger: 'dataAccess({ logger }) among the `extensions` of your MikroORM.init()',
       database: 'your MikroORM.init()',
     }
-    const orm = { words: 'the MikroORM that MikroORM.init() resolves to', fits: (value: unknown) => value instanceof MikroORM }
+    // Of another copy of MikroORM too: that is told later, in words of its own.
+    const orm = { words: 'the MikroORM that MikroORM.init() resolves to', fits: isOrm }
     checkOptions({ door, elsewhere }, options, { orm, ...choices })
     if (options.orm !== undefined) return
     throw new DataAccessError('OPTION_INVALID', `${door}: orm is undefined; give ${orm.words}, or leave it out`)

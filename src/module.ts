@@ -15,8 +15,11 @@ export interface DataModule {
   readonly name: string
   /** Default: none, as in a module that only lists events. */
   readonly entities?: readonly EntityName[] | undefined
-  /** Per dialect the migrations in the order in which they run. Their names are permanent and unique across modules. */
-  readonly migrations?: Readonly<Record<Dialect, readonly MigrationObject[]>> | undefined
+  /**
+   * Per dialect the migrations in the order in which they run; a dialect that is never connected to may be left out. Their names are
+   * permanent and unique across modules.
+   */
+  readonly migrations?: { readonly [Each in Dialect]?: readonly MigrationObject[] | undefined } | undefined
   /**
    * The events that its units of work record, and that its relay reads; others are refused. Of an event that changed its shape
    * every version that is still stored.
@@ -72,7 +75,7 @@ function checkParts(index: number, { entities = [], migrations, caches = [] }: D
     )
   }
   check('entities', entities, isEntity, 'an entity class or schema')
-  for (const [dialect, list] of Object.entries(migrations ?? {})) {
+  for (const [dialect, list = []] of Object.entries(migrations ?? {})) {
     check(`migrations.${dialect}`, list, isMigration, 'an object of name and class')
   }
   const isCache = (value: unknown) => kindOf(value) === 'policy' || kindOf(value) === 'query'

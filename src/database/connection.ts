@@ -8,6 +8,7 @@ import { type DatabaseAddress, parseDatabaseUrl } from './database-url.ts'
 import { classifyFailure } from './failure.ts'
 import { askDatabase } from './health.ts'
 import type { Dialect } from './sql.ts'
+import { settingsOfUrl } from './url-parameters.ts'
 
 /** The driver package of each dialect: an optional peer, loaded only when its dialect is asked for. */
 const driverPackages = { postgresql: '@mikro-orm/postgresql', sqlite: '@mikro-orm/sqlite' } as const
@@ -23,10 +24,11 @@ let opened = 0
 export async function openOrm(database: DatabaseOptions, config: Partial<Options>): Promise<MikroORM> {
   checkDatabaseOptions(database)
   const address = parseDatabaseUrl(database.url)
+  const connecting = address.dialect === 'postgresql' ? postgresqlConfig(address, database) : sqliteConfig(address, database)
   const driver = await loadDriver(address.dialect)
   const orm = await driver.MikroORM.init({
     ...config,
-    ...(address.dialect === 'postgresql' ? postgresqlConfig(address, database) : sqliteConfig(address, database)),
+    ...connecting,
     contextName: `data-access-${++opened}`,
     // A library must not create a database because a URL has a typing error.
     ensureDatabase: false,
@@ -71,18 +73,32 @@ function driverMissing(name: string, cause: unknown): DataAccessError {
   return new DataAccessError('DRIVER_MISSING', what, { cause, context: { package: name } })
 }
 
-function postgresqlConfig({ target }: DatabaseAddress, { pool = {}, statementTimeoutMs, driverOptions }: DatabaseOptions) {
+/** What MikroORM is given to connect to PostgreSQL. What is said in options wins over what the URL says. */
+export function postgresqlConfig(
+  { target, printable }: DatabaseAddress,
+  { pool = {}, statementTimeoutMs, driverOptions = {} }: DatabaseOptions,
+) {
+  const byUrl = settingsOfUrl(target, printable)
+  // `pg` would look at the fallback only where nobody gave a name.
+  const named = 'fallback_application_name' in byUrl.driverOptions
   return {
-    clientUrl: target,
+    ...byUrl.address,
+    clientUrl: target.replace(/[?].*$/s, ''),
     pool: { min: pool.min ?? 0, max: pool.max ?? 10, idleTimeoutMillis: pool.idleTimeoutMs ?? 10_000 },
     driverOptions: {
-      connectionTimeoutMillis: pool.acquireTimeoutMs ?? 10_000,
-      application_name: '@innovateai/data-access',
+      connectionTimeoutMillis: 10_000,
+      ...(named ? {} : { application_name: '@innovateai/data-access' }),
       keepAlive: true,
-      ...(statementTimeoutMs === undefined ? {} : { statement_timeout: statementTimeoutMs }),
-      ...driverOptions,
+      ...byUrl.driverOptions,
+      ...defined({ connectionTimeoutMillis: pool.acquireTimeoutMs, statement_timeout: statementTimeoutMs }),
+      ...defined(driverOptions),
     },
   } satisfies Partial<Options>
+}
+
+/** Leaves out what is undefined: `ssl: undefined` must not take away the encryption that the URL asks for. */
+function defined(options: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
 }
 
 function sqliteConfig({ target }: DatabaseAddress, { driverOptions }: DatabaseOptions) {

@@ -1,5 +1,5 @@
 import { DataAccessError } from '../errors.ts'
-import { anything, checkOptions, record, wholeFrom } from '../kernel/options.ts'
+import { anything, checkOptions, describeValue, record, wholeFrom } from '../kernel/options.ts'
 
 /** Sizes and waits of the connection pool; but for `acquireTimeoutMs` PostgreSQL only, since SQLite has one connection. */
 export interface PoolOptions {
@@ -20,13 +20,14 @@ export interface PoolOptions {
 export interface DatabaseOptions {
   /**
    * `postgres://…`, `sqlite:path` or `file:path`, `:memory:`. Default: SQLite in memory, which ends with the process. A `url`
-   * that is given and `undefined` is refused: the environment variable behind it is most likely not set.
+   * that is given and `undefined` is refused: the environment variable behind it is most likely not set. That of PostgreSQL takes
+   * libpq's parameters, such as `?sslmode=verify-full`; one that would not be honoured is refused.
    */
   readonly url?: string | undefined
   readonly pool?: PoolOptions | undefined
   /** PostgreSQL's statement_timeout in ms; five seconds later an answer that did not come is waited for no longer. Default: the server's. */
   readonly statementTimeoutMs?: number | undefined
-  /** Handed to the driver as they are: `pg` pool options, or `better-sqlite3` options. */
+  /** Handed to the driver as they are: `pg` pool options, which win over the URL's parameters, or `better-sqlite3` options. */
   readonly driverOptions?: Readonly<Record<string, unknown>> | undefined
 }
 
@@ -53,6 +54,7 @@ export function checkDatabaseOptions(database: DatabaseOptions): void {
       "database.url is undefined: the environment variable that holds it is probably not set. Set it; for SQLite in memory leave `url` out or give ':memory:'",
     )
   }
+  checkDriverOptions(database.driverOptions ?? {})
   const { pool = {} } = database
   const milliseconds = wholeFrom(0, 2_147_483_647)
   checkOptions({ door, under: 'database.pool' }, pool, {
@@ -68,4 +70,20 @@ export function checkDatabaseOptions(database: DatabaseOptions): void {
       `createDataAccess: database.pool.min is ${min}; give at most database.pool.max, ${max}`,
     )
   }
+}
+
+/** What `pg` takes for `ssl`, if it is no object. */
+const sslValues: readonly unknown[] = [true, false, 'true', 'no-verify', null, undefined]
+
+/** Refuses what would end the process: `pg` fails on it where nobody can catch, in an event or a timer of its own. */
+function checkDriverOptions(driverOptions: Readonly<Record<string, unknown>>): void {
+  const refuse = (why: string) => new DataAccessError('OPTION_INVALID', `createDataAccess: database.driverOptions.${why}`)
+  if ('connection' in driverOptions) {
+    throw refuse(
+      'connection is an option of Knex, which is not in use; put what is in it one level up: driverOptions: { ssl: true }',
+    )
+  }
+  const { ssl } = driverOptions
+  if (typeof ssl === 'object' || sslValues.includes(ssl)) return
+  throw refuse(`ssl is ${describeValue(ssl)}; give true, false or an object of what tls.connect() takes, or sslmode in the URL`)
 }

@@ -1,7 +1,15 @@
 import { accessSync, constants, statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { DataAccessError, hasErrorCode } from '../errors.ts'
-import { type DatabaseAddress, maskPassword } from './database-url.ts'
+import { maskPassword } from '../kernel/mask-password.ts'
+import type { DatabaseAddress } from './database-url.ts'
+
+/** What `pg` says, without a code, of a server that answers no to TLS. */
+const [noCode, noTls] = [/^$/, /does not support SSL connections/]
+
+/** OpenSSL's codes, as Node gives them, for a certificate whose signer is not among the trusted. */
+const unknownSigner =
+  /^(DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_VERIFY_LEAF_SIGNATURE|UNABLE_TO_GET_ISSUER_CERT(_LOCALLY)?)$/
 
 /** What the refusals of PostgreSQL (appendix A of its manual), of Node and of SQLite mean, and what to do about them. */
 const refusals: readonly { readonly code: RegExp; readonly message?: RegExp; readonly cure: string }[] = [
@@ -11,7 +19,12 @@ const refusals: readonly { readonly code: RegExp; readonly message?: RegExp; rea
   {
     code: /^28000$/,
     message: /pg_hba/,
-    cure: "the server's pg_hba.conf admits no such connection; add a line for this user, database and host there, or connect with TLS by database.driverOptions.ssl",
+    cure: "the server's pg_hba.conf admits no such connection; add a line for this user, database and host there, or connect with TLS, by sslmode=require or verify-full in the URL",
+  },
+  {
+    code: /^28000$/,
+    message: /client certificate/,
+    cure: 'the server wants a certificate of the client; give sslcert and sslkey in the URL',
   },
   { code: /^28000$/, cure: 'the server refuses this user; look at its pg_hba.conf' },
   { code: /^42501$/, cure: 'this user may not use this database; grant it the right to connect' },
@@ -25,6 +38,20 @@ const refusals: readonly { readonly code: RegExp; readonly message?: RegExp; rea
   { code: /^ECONNREFUSED$/, cure: 'nothing listens there; start the server or correct host and port' },
   { code: /^(ENOTFOUND|EAI_AGAIN)$/, cure: 'the host is not known; correct it' },
   { code: /^(ETIMEDOUT|EHOSTUNREACH|ENETUNREACH)$/, cure: 'the host does not answer; look at address and firewall' },
+  {
+    code: noCode,
+    message: noTls,
+    cure: 'the server speaks no TLS, and the URL or database.driverOptions.ssl asks for it; set ssl = on there, or, in a network that you trust, connect with sslmode=disable',
+  },
+  {
+    code: unknownSigner,
+    cure: "nobody who is trusted signed the server's certificate; name its authority's file by sslrootcert=/path/to/ca.pem in the URL",
+  },
+  {
+    code: /^ERR_TLS_CERT_ALTNAME_INVALID$/,
+    cure: "the server's certificate is for another host; connect by a name that stands in it, or with sslmode=verify-ca and sslrootcert",
+  },
+  { code: /^CERT_HAS_EXPIRED$/, cure: "the server's certificate has expired; renew it" },
   { code: /^SQLITE_NOTADB$/, cure: 'the file is no SQLite database; correct the path' },
   {
     code: /^SQLITE_(READONLY|CANTOPEN)/,
@@ -33,11 +60,14 @@ const refusals: readonly { readonly code: RegExp; readonly message?: RegExp; rea
 ]
 
 /** The refusals that a server or its network gives to nothing but a new connection. */
-const refusedConnection = /^(3D000|28P01|28000|53300|57P03|ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH)$/
+const refusedConnection =
+  /^(3D000|28P01|28000|53300|57P03|ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|ERR_TLS_CERT_ALTNAME_INVALID|CERT_HAS_EXPIRED)$/
 
 /** Whether an error says that no connection was made, so that nothing was sent on it. */
 export function tellsRefusal(error: Error): boolean {
-  return 'code' in error && refusedConnection.test(String(error.code))
+  if (!('code' in error)) return noTls.test(error.message)
+  const code = String(error.code)
+  return refusedConnection.test(code) || unknownSigner.test(code)
 }
 
 /** Says that a connection was lost while a statement was on its way. */

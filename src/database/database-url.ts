@@ -1,5 +1,6 @@
 import type { Connection } from '@mikro-orm/core'
 import { DataAccessError } from '../errors.ts'
+import { maskPassword } from '../kernel/mask-password.ts'
 import type { Dialect } from './sql.ts'
 
 /** Where a database is, read from its URL. */
@@ -13,8 +14,8 @@ export interface DatabaseAddress {
 
 /** Where a PostgreSQL is that an ORM is connected to. */
 export function addressOf(connection: Connection): DatabaseAddress {
-  const { user, host, port, database } = connection.getConnectionOptions()
-  const printable = `postgres://${user}:***@${host}:${port}/${database}`
+  const { user, host, port, database, password } = connection.getConnectionOptions()
+  const printable = `postgres://${user ? `${user}${password ? ':***' : ''}@` : ''}${host}${port ? `:${port}` : ''}/${database}`
   return { dialect: 'postgresql', target: printable, printable }
 }
 
@@ -38,12 +39,17 @@ export function parseDatabaseUrl(url: string | undefined): DatabaseAddress {
   const scheme = /^([a-z][a-z0-9+.-]*):/i.exec(url)?.[1]?.toLowerCase()
   if (scheme === 'sqlite' || scheme === 'file') return sqliteFile(url)
   if ((scheme === 'postgres' || scheme === 'postgresql') && namesDatabase(url)) {
-    return { dialect: 'postgresql', target: url, printable: maskPassword(url) }
+    const host = new URL(url).searchParams.get('host')
+    // Its parameters tell little of where it is, and may hold secrets.
+    const printable = maskPassword(url.replace(/[?#].*$/s, ''))
+    return { dialect: 'postgresql', target: url, printable: host === null ? printable : `${printable} at ${host}` }
   }
   const what =
     url === ''
       ? 'is empty, so the environment variable that holds it is probably set to nothing'
-      : `is ${maskPassword(url)}, whose ${scheme === undefined ? 'scheme is missing' : `scheme or form is not known`}`
+      : /^[\s"']|\s/.test(url)
+        ? `is ${maskPassword(url)}, with a quotation mark or white space that belongs to no URL; remove it, or percent-encode it`
+        : `is ${maskPassword(url)}, whose ${scheme === undefined ? 'scheme is missing' : `scheme or form is not known`}`
   throw new DataAccessError('DATABASE_URL_INVALID', `The database URL ${what}; give ${accepted}`)
 }
 
@@ -63,19 +69,20 @@ function isEncoded(url: string): boolean {
 
 /** MikroORM would take a name from elsewhere; a URL without one is more likely a mistake. */
 function namesDatabase(url: string): boolean {
-  return URL.canParse(url) && new URL(url).pathname.length > 1
+  return /^[a-z]+:\/\//i.test(url) && !/\s/.test(url) && URL.canParse(url) && new URL(url).pathname.length > 1
 }
 
 function sqliteFile(url: string): DatabaseAddress {
   // sqlite:relative.db, sqlite:/absolute.db, sqlite:///absolute.db and sqlite://relative.db are all in use.
   const path = decodeURIComponent(url.replace(/^(sqlite|file):(\/\/(?=\/))?(\/\/)?/i, ''))
-  if (path === '' || path.includes('?')) {
+  if (path.includes('?')) {
+    throw new DataAccessError(
+      'DATABASE_URL_INVALID',
+      `The database URL ${maskPassword(url)} has a "?", and for SQLite a URL has no parameters; give ${accepted}, and what better-sqlite3 takes as database.driverOptions`,
+    )
+  }
+  if (path === '') {
     throw new DataAccessError('DATABASE_URL_INVALID', `The database URL ${url} names no plain file; give ${accepted}`)
   }
   return { dialect: 'sqlite', target: path, printable: `SQLite file ${path}` }
-}
-
-/** Replaces the password of a URL by `***`, also in one that cannot be parsed. */
-export function maskPassword(url: string): string {
-  return url.replace(/^([a-z][a-z0-9+.-]*:\/\/[^:/@]*):.*@/i, '$1:***@').replace(/([?&]password=)[^&]*/gi, '$1***')
 }

@@ -5,6 +5,7 @@ import { addressOf, type DatabaseAddress } from './database-url.ts'
 import { classifyFailure, comesFrom, noteOrigin } from './failure.ts'
 import type { KnownTables } from './known-tables.ts'
 import { migrationMissing } from './migration-missing.ts'
+import { explainNul, type SentQuery } from './nul-text.ts'
 
 /** What `pg`'s pool says when nobody gave a connection back in time; it has no code. */
 const poolTimeout = 'timeout exceeded when trying to connect'
@@ -25,8 +26,8 @@ interface Driver {
   acquireConnection(...args: unknown[]): Promise<DriverConnection>
 }
 interface DriverConnection {
-  executeQuery(...args: unknown[]): Promise<unknown>
-  streamQuery(...args: unknown[]): AsyncIterableIterator<unknown>
+  executeQuery(query: SentQuery, ...rest: unknown[]): Promise<unknown>
+  streamQuery(query: SentQuery, ...rest: unknown[]): AsyncIterableIterator<unknown>
 }
 
 /**
@@ -77,14 +78,14 @@ function watchQueries(connection: DriverConnection, note: Note): void {
     try {
       return await executeQuery.apply(connection, args)
     } catch (error) {
-      throw note(error)
+      throw note(explainNul(error, args[0]))
     }
   }
   connection.streamQuery = async function* (...args) {
     try {
       yield* streamQuery.apply(connection, args)
     } catch (error) {
-      throw note(error)
+      throw note(explainNul(error, args[0]))
     }
   }
 }

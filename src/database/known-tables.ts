@@ -1,11 +1,12 @@
 import type { EntityMetadata, EntityName, MikroORM } from '@mikro-orm/core'
+import type { Optional } from '../kernel/options.ts'
 import { type Dialect, dialectOf } from './sql.ts'
 
 /** The part of a module that tells where its tables come from. */
 export interface TableOwner {
   readonly name: string
   readonly entities?: readonly EntityName[] | undefined
-  readonly migrations?: Readonly<Record<Dialect, readonly unknown[]>> | undefined
+  readonly migrations?: Optional<Record<Dialect, readonly unknown[]>> | undefined
 }
 
 /** The tables that our migrations and the modules' bring; those of an application's own are not among them. */

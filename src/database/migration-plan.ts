@@ -20,6 +20,18 @@ export function checkMigrateOptions(options: MigrateOptions): void {
 }
 
 /**
+ * Refuses a list in which two migrations have one name: only one of them would ever run.
+ *
+ * @throws DataAccessError `OPTION_INVALID`.
+ */
+export function refuseSameNames(definitions: readonly MigrationObject[]): void {
+  const names = definitions.map(({ name }) => name)
+  const twice = names.find((name, index) => names.indexOf(name) !== index)
+  if (twice === undefined) return
+  throw new DataAccessError('OPTION_INVALID', `Two migrations are called "${twice}". Rename one of them`)
+}
+
+/**
  * Decides which migrations run, in which order: upwards that of the list, downwards the reverse of that in which they ran. What has run
  * but is not in the list belongs to somebody else and is left alone.
  *
@@ -31,9 +43,8 @@ export function planMigrations(
   options: MigrateOptions = {},
 ): MigrationObject[] {
   const { direction = 'up', to } = options
+  refuseSameNames(definitions)
   const names = definitions.map(({ name }) => name)
-  const twice = names.find((name, index) => names.indexOf(name) !== index)
-  if (twice !== undefined) throw new DataAccessError('OPTION_INVALID', `Two migrations are called "${twice}". Rename one of them`)
   if (typeof to === 'string' && !names.includes(to)) {
     throw new DataAccessError(
       'OPTION_INVALID',

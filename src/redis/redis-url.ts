@@ -1,4 +1,5 @@
 import { DataAccessError } from '../errors.ts'
+import { maskPassword } from '../kernel/mask-password.ts'
 
 const accepted = 'redis://user:password@host:6379/0, or rediss:// for TLS'
 
@@ -16,7 +17,7 @@ export function checkRedisUrl(url: string): string {
     throw new DataAccessError('REDIS_URL_INVALID', `The Redis URL ${why}; give ${accepted}`)
   }
   const refuse = (why: string) =>
-    new DataAccessError('REDIS_URL_INVALID', `The Redis URL ${maskRedisPassword(url)} ${why}; give ${accepted}`)
+    new DataAccessError('REDIS_URL_INVALID', `The Redis URL ${maskPassword(url)} ${why}; give ${accepted}`)
   if (!URL.canParse(url))
     throw refuse('cannot be read: correct host and port, or percent-encode what is special in its password, such as / as %2F')
   const { protocol, hostname, pathname } = new URL(url)
@@ -24,9 +25,4 @@ export function checkRedisUrl(url: string): string {
   if (hostname === '') throw refuse('names no host')
   if (!/^(\/\d*)?$/.test(pathname)) throw refuse(`names the database ${pathname.slice(1)}, which is no number`)
   return url
-}
-
-/** Replaces the password of a URL by `***`, also in one that cannot be parsed. */
-export function maskRedisPassword(url: string): string {
-  return url.replace(/^([a-z][a-z0-9+.-]*:\/\/[^:/@]*):.*@/i, '$1:***@').replace(/([?&]password=)[^&]*/gi, '$1***')
 }

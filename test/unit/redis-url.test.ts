@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { checkRedisUrl, maskRedisPassword } from '../../src/redis/redis-url.ts'
+import { checkRedisUrl } from '../../src/redis/redis-url.ts'
 
 test.each(['redis://localhost', 'redis://:secret@cache:6380/2', 'rediss://user:pass@host:6379/'])('%s is accepted', (url) => {
   expect(checkRedisUrl(url)).toBe(url)
@@ -19,6 +19,5 @@ test.each([
 })
 
 test('a password never shows, not even in a URL that cannot be parsed', () => {
-  expect(maskRedisPassword('redis://alex:p@ss:w@host:6379')).toBe('redis://alex:***@host:6379')
   expect(() => checkRedisUrl('redis://alex:hunter2@host:notaport')).toThrow(/^(?!.*hunter2)/s)
 })
