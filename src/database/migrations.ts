@@ -1,6 +1,7 @@
 import type { EntityManager, MigrationObject, MigrationsOptions, MikroORM, Transaction } from '@mikro-orm/core'
 import { type Migration, MigrationRunner, MigrationStorage } from '@mikro-orm/migrations'
 import { DataAccessError } from '../errors.ts'
+import { whileMigrating } from './migration-lock.ts'
 import { migrationMissing } from './migration-missing.ts'
 import { checkMigrateOptions, type MigrateOptions, planMigrations } from './migration-plan.ts'
 import { dialectOf, runSql } from './sql.ts'
@@ -11,15 +12,13 @@ import { dialectOf, runSql } from './sql.ts'
  */
 export type MigrationDefinition = MigrationObject
 
-/** The advisory lock that migrating processes queue on: any number will do, as long as it stays. */
-const migrationLock = 4_026_100_817
-
 /**
  * Runs migrations in one transaction: all of them, or none. Processes that migrate one database at once queue up, and the
  * later ones find nothing left to do. Order is that of the list; what ran is kept in MikroORM's own table, so its command line
  * sees the same state. Resolves to the names of the migrations that ran, in order.
  *
- * Errors: `MIGRATION_FAILED` names the migration that failed, with the database's error as its cause; `OPTION_INVALID`.
+ * Errors: `MIGRATION_FAILED` names the migration that failed, with the database's error as its cause, or tells that another process
+ * kept the database for ten minutes; `OPTION_INVALID`.
  */
 export async function migrate(
   orm: MikroORM,
@@ -30,12 +29,10 @@ export async function migrate(
   const em = orm.em.fork({ disableContextResolution: true })
   const settings = migrationSettings(em)
   const direction = options.direction ?? 'up'
-  return em.getConnection('write').transactional(async (transaction) => {
-    em.setTransactionContext(transaction)
-    await lockMigrations(em)
-    const driver = em.getDriver() as unknown as ConstructorParameters<typeof MigrationRunner>[0]
+  return whileMigrating(em, async (transaction) => {
+    const driver = driverOf(em)
     const runner = new MigrationRunner(driver, settings, orm.config)
-    const storage = new MigrationStorage(driver, { ...settings, ...(await schemaOfTables(em, settings)) })
+    const storage = await storageOf(em, settings)
     runner.setMasterMigration(transaction)
     storage.setMasterMigration(transaction)
     const plan = planMigrations(definitions, await storage.executed(), options)
@@ -57,19 +54,30 @@ export async function migrate(
 /** Resolves to the names of the migrations of the list that have not run on this database, in order. Changes nothing. */
 export async function pendingMigrations(orm: MikroORM, definitions: readonly MigrationDefinition[]): Promise<string[]> {
   const em = orm.em.fork({ disableContextResolution: true })
-  const table = em.getPlatform().quoteIdentifier(migrationSettings(em).tableName ?? '')
+  const { tableName, schemaName } = (await storageOf(em, migrationSettings(em))).getTableName()
+  const names = [schemaName, tableName].filter((name) => name !== undefined)
+  const table = names.map((name) => em.getPlatform().quoteIdentifier(name)).join('.')
   const executed = await runSql<{ name: string }>(em, `select name from ${table}`).catch((error: unknown) => {
     // Without MikroORM's table nothing has ever run.
     if (migrationMissing(error) === undefined) throw error
     return []
   })
-  const names = executed.map(({ name }) => name.replace(/\.[jt]s$/, ''))
-  return planMigrations(definitions, names).map(({ name }) => name)
+  const ran = executed.map(({ name }) => name.replace(/\.[jt]s$/, ''))
+  return planMigrations(definitions, ran).map(({ name }) => name)
 }
 
 /** The application's settings for the table of migrations; the rest is ours: one transaction, and no file is read or written. */
 function migrationSettings(em: EntityManager): MigrationsOptions {
   return { ...em.config.get('migrations'), transactional: true, allOrNothing: true, disableForeignKeys: false, snapshot: false }
+}
+
+/** MikroORM's table of what ran. */
+async function storageOf(em: EntityManager, settings: MigrationsOptions): Promise<MigrationStorage> {
+  return new MigrationStorage(driverOf(em), { ...settings, ...(await schemaOfTables(em, settings)) })
+}
+
+function driverOf(em: EntityManager): ConstructorParameters<typeof MigrationRunner>[0] {
+  return em.getDriver() as unknown as ConstructorParameters<typeof MigrationRunner>[0]
 }
 
 /**
@@ -89,17 +97,6 @@ async function schemaOfTables(em: EntityManager, settings: MigrationsOptions): P
     [settings.tableName ?? 'mikro_orm_migrations'],
   )
   return row?.schema ? { schema: row.schema } : {}
-}
-
-/** Waits until no other process migrates this database, for the rest of the transaction. */
-async function lockMigrations(em: EntityManager): Promise<void> {
-  if (dialectOf(em) === 'postgresql') {
-    await runSql(em, 'select pg_advisory_xact_lock(?)', [migrationLock])
-    return
-  }
-  // SQLite begins as a reader, and a reader whose data has changed meanwhile cannot become a writer: write first.
-  await runSql(em, 'create table data_access_migration_lock (id integer)')
-  await runSql(em, 'drop table data_access_migration_lock')
 }
 
 function refuseOutsideTransaction(migration: Migration): void {

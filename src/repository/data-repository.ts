@@ -1,15 +1,18 @@
 import {
+  type EntityProperty,
   EntityRepository,
   type FilterQuery,
   type FindOneOptions,
   type FindOptions,
   type Loaded,
   type Primary,
+  QueryFlag,
 } from '@mikro-orm/core'
 import { couldBeKey } from '../database/key-value.ts'
 import { dialectOf } from '../database/sql.ts'
 import { DataAccessError } from '../errors.ts'
 import { describeValue } from '../kernel/options.ts'
+import { IdMatches, plainId } from './id-matches.ts'
 import { findPage, type Page, type PageOptions } from './page.ts'
 
 /** MikroORM's options of `findOne()`. An id needs no index hint. */
@@ -41,7 +44,8 @@ export class DataRepository<Entity extends object> extends EntityRepository<Enti
     id: Primary<Entity>,
     options: GetOptions<Entity, Hint> = {},
   ): Promise<Loaded<Entity, Hint> | null> {
-    return this.#canBeId(id) ? this.findOne<Hint, never, never, never>(id as FilterQuery<Entity>, options) : null
+    const plain = plainId(id)
+    return this.#canBeId(plain) ? this.findOne<Hint, never, never, never>(plain as FilterQuery<Entity>, options) : null
   }
 
   /**
@@ -63,7 +67,8 @@ export class DataRepository<Entity extends object> extends EntityRepository<Enti
 
   /**
    * Resolves to the entities of these ids, place by place: in the order of the ids, an id given twice twice, and null where
-   * there is none. One query, or none for no id.
+   * there is none. One query, or none for no id; and one for each id that was not found in a column which may know it in another
+   * spelling, such as `citext`.
    *
    * @throws DataAccessError `OPTION_INVALID` for what is no array.
    */
@@ -72,20 +77,38 @@ export class DataRepository<Entity extends object> extends EntityRepository<Enti
     options: GetManyOptions<Entity, Hint> = {},
   ): Promise<(Loaded<Entity, Hint> | null)[]> {
     requireIds(ids)
-    const wanted = new Set(ids.filter((id) => this.#canBeId(id)))
+    const key = this.#key
+    const plain = ids.map(plainId)
+    const wanted = new Set(plain.filter((id) => this.#canBeId(id)))
     if (wanted.size === 0) return ids.map(() => null)
-    const found = await this.find<Hint, never, never, never>(
-      { [this.#key]: { $in: [...wanted] } } as FilterQuery<Entity>,
-      options,
-    )
-    const byId = new Map(found.map((entity) => [spelled((entity as Entity)[this.#key as keyof Entity]), entity]))
-    return ids.map((id) => (wanted.has(id) ? (byId.get(spelled(id)) ?? null) : null))
+    const found = await this.find<Hint, never, never, never>({ [key.name]: { $in: [...wanted] } } as FilterQuery<Entity>, options)
+    const matches = new IdMatches(this.em, key, found)
+    const answers: (Loaded<Entity, Hint> | null)[] = []
+    for (const id of plain) {
+      const match = wanted.has(id) ? matches.of(id) : null
+      answers.push(match === undefined ? await this.getById(id as Primary<Entity>, options) : match)
+    }
+    return answers
   }
 
-  /** Tells whether at least one entity matches. Reads one key and makes no entity managed. */
+  /**
+   * Tells whether at least one entity matches; `{}` is matched by all. Reads one key and makes no entity managed.
+   *
+   * @throws DataAccessError `OPTION_INVALID` for no condition at all.
+   */
   async exists(where: FilterQuery<Entity>): Promise<boolean> {
-    const options = { fields: [this.#key], disableIdentityMap: true, populate: [] } as unknown as GetOptions<Entity>
-    return (await this.findOne<never, never, never, never>(where, options)) !== null
+    if (where === undefined || where === null) {
+      throw new DataAccessError('OPTION_INVALID', `exists was given ${where}; give a condition, or {} for any entity`)
+    }
+    const found = await this.find(where, {
+      fields: this.em.getMetadata().get(this.entityName).primaryKeys as never,
+      populate: [],
+      disableIdentityMap: true,
+      limit: 1,
+      // The first row answers: several of one entity need not be told apart.
+      flags: [QueryFlag.DISABLE_PAGINATE],
+    })
+    return found.length > 0
   }
 
   /**
@@ -100,10 +123,10 @@ export class DataRepository<Entity extends object> extends EntityRepository<Enti
   }
 
   /** The one property of the primary key. */
-  get #key(): string {
-    const { primaryKeys, className } = this.em.getMetadata().get(this.entityName)
+  get #key(): EntityProperty {
+    const { primaryKeys, properties, className } = this.em.getMetadata().get(this.entityName)
     const [key, ...more] = primaryKeys
-    if (key !== undefined && more.length === 0) return key
+    if (key !== undefined && more.length === 0) return properties[key] as EntityProperty
     throw new DataAccessError('OPTION_INVALID', `${className} has a key of several properties; use find() with conditions`)
   }
 
@@ -119,11 +142,6 @@ export class DataRepository<Entity extends object> extends EntityRepository<Enti
 export function requireIds(ids: unknown): void {
   if (Array.isArray(ids)) return
   throw new DataAccessError('OPTION_INVALID', `getMany was given ${describeValue(ids)}; give an array of ids`)
-}
-
-/** Ids of several spellings meet in one: 5, 5n and '5' are one key. */
-function spelled(id: unknown): unknown {
-  return typeof id === 'number' || typeof id === 'bigint' ? String(id) : id
 }
 
 function describeId(id: unknown): string {

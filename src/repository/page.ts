@@ -1,7 +1,10 @@
 import type { EntityManager, EntityName, FilterQuery, FindByCursorOptions, Loaded, QueryOrderMap } from '@mikro-orm/core'
+import { dialectOf } from '../database/sql.ts'
+import { DataAccessError } from '../errors.ts'
 import { anything, checkOptions, type KnownOptions, wholeFrom } from '../kernel/options.ts'
-import { openCursor, sealCursor } from './page-cursor.ts'
+import { openCursor, type PagePosition, sealCursor } from './page-cursor.ts'
 import { pageOrder } from './page-order.ts'
+import { optionsOf, type PageQuery } from './page-query.ts'
 
 /** The most entities on a page: more belong in a stream. */
 const largestPage = 1000
@@ -13,8 +16,8 @@ export interface PageOptions<Entity extends object, Hint extends string = never>
   /** The `nextCursor` of the page before. Default: from the start. */
   readonly after?: string | null | undefined
   /**
-   * Default: by primary key. A relation to one that it goes through is loaded with the entities. The primary key is added at the end where it is missing, so that the order is
-   * total.
+   * Default: by primary key, which is added at the end where it is missing, so that the order is total. It may go through relations
+   * to one and embedded properties, and have fragments of `raw()`.
    */
   readonly orderBy?: QueryOrderMap<Entity> | readonly QueryOrderMap<Entity>[] | undefined
   readonly where?: FilterQuery<Entity> | undefined
@@ -45,20 +48,36 @@ export async function findPage<Entity extends object, Hint extends string = neve
   checkOptions<object>({ door: 'page', elsewhere }, options, pageOptions)
   const { first = 50, after, orderBy, where, populate } = options
   const meta = em.getMetadata().get(entityName)
-  const { order, relations } = pageOrder(meta, orderBy)
+  const order = pageOrder(meta, orderBy, dialectOf(em))
   // What a cursor is bound to: the same one under another order would silently skip entities.
-  const purpose = JSON.stringify([meta.className, order])
-  // What is ordered by is read from the entities to make the cursor.
-  const given = (populate || []) as readonly string[]
-  const loaded = relations.length === 0 ? populate : [...new Set([...given, ...relations])]
-  const cursor = await em.findByCursor<Entity, Hint, never, never, false, never>(entityName, {
-    first,
-    orderBy: order,
-    includeCount: false,
-    ...(after === undefined || after === null ? {} : { after: openCursor(after, purpose) }),
-    ...(where === undefined ? {} : { where }),
-    ...(loaded === undefined ? {} : { populate: loaded }),
-  } as never)
-  const { items, endCursor, hasNextPage } = cursor
-  return { items, nextCursor: hasNextPage && endCursor !== null ? sealCursor(endCursor, purpose) : null }
+  const purpose = JSON.stringify([meta.className, order.map(({ name }) => name)])
+  const start = after === undefined || after === null ? undefined : openCursor(after, purpose)
+  const query: PageQuery = { order, after: start }
+  const found = await em.find<Entity, Hint>(
+    entityName,
+    (where ?? {}) as never,
+    {
+      // One more than asked for tells whether there is another page.
+      limit: first + 1,
+      orderBy: order.map((part) => part.orderBy),
+      // Kept entities have no position.
+      cache: false,
+      ...(populate === undefined ? {} : { populate }),
+      ...optionsOf(em, query),
+    } as never,
+  )
+  if (found.length <= first) return { items: found, nextCursor: null }
+  const nextCursor = sealCursor(lastPosition(query, first), purpose)
+  if (nextCursor !== after) return { items: found.slice(0, first), nextCursor }
+  const names = order.map(({ name }) => name).join(', ')
+  throw new DataAccessError(
+    'OPTION_INVALID',
+    `page: the order of ${meta.className} by ${names} does not get beyond its last row; order by what compares as its text reads`,
+  )
+}
+
+/** Where the last row of the page stands. A row comes several times where a condition matched it several times. */
+function lastPosition({ positions = [] }: PageQuery, first: number): PagePosition {
+  const apart = new Map(positions.map((position) => [JSON.stringify(position), position]))
+  return [...apart.values()][first - 1] as PagePosition
 }

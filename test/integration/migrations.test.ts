@@ -6,10 +6,12 @@ import { Migration, Migrator } from '@mikro-orm/migrations'
 import { afterEach, describe, expect, it } from 'vitest'
 import { User } from '../../src/assessment/user.ts'
 import { openOrm } from '../../src/database/connection.ts'
+import { whileMigrating } from '../../src/database/migration-lock.ts'
 import { migrationMissing } from '../../src/database/migration-missing.ts'
 import { type MigrationDefinition, migrate, pendingMigrations } from '../../src/database/migrations.ts'
 import { runSql } from '../../src/database/sql.ts'
 import { hasErrorCode } from '../../src/errors.ts'
+import { monotonicClock } from '../../src/kernel/clock.ts'
 import { assessmentMigrations, openAssessmentOrm, type TestOrm } from '../support/assessment-orm.ts'
 import { dialects, openTestDatabase, type TestDialect } from '../support/databases.ts'
 
@@ -92,6 +94,68 @@ describe('migrations in a schema of their own', () => {
       await database.close()
     }
   })
+})
+
+describe('migrations whose table is in a schema that the configuration names', () => {
+  it.each([[{ migrations: { schema: 'apart' } }], [{ migrations: { tableName: 'apart.what_ran' } }], [{ schema: 'apart' }]])(
+    'are not pending when they have run: %j',
+    async (config) => {
+      const database = await openTestDatabase('postgresql')
+      const orm = await openOrm({ url: database.url }, { entities: [User], ...config })
+      try {
+        expect(await pendingMigrations(orm, [first])).toEqual(['z-first'])
+        expect(await migrate(orm, [first])).toEqual(['z-first'])
+        expect(await pendingMigrations(orm, [first, second])).toEqual(['a-second'])
+      } finally {
+        await orm.close()
+        await database.close()
+      }
+    },
+  )
+})
+
+describe.each(dialects)('migrations on %s, while another process migrates', (dialect) => {
+  /** Holds what migrating processes queue on, as another process would. */
+  const whileHeld = async (work: (orm: MikroORM, release: () => void) => Promise<void>) => {
+    const database = await openTestDatabase(dialect)
+    const [orm, other] = await Promise.all(
+      [1, 2].map(() => openOrm({ url: database.url, statementTimeoutMs: 200 }, { entities: [User] })),
+    )
+    if (orm === undefined || other === undefined) throw new Error('There are no two')
+    const { promise: released, resolve: release } = Promise.withResolvers<void>()
+    const { promise: held, resolve: hold } = Promise.withResolvers<void>()
+    const holding = whileMigrating(other.em.fork(), async () => {
+      hold()
+      await released
+    })
+    try {
+      await held
+      await work(orm, release)
+    } finally {
+      release()
+      await holding
+      await orm.close()
+      await other.close()
+      await database.close()
+    }
+  }
+
+  it('wait beyond the limit for statements, and let the rest of the process run', () =>
+    whileHeld(async (orm, release) => {
+      const begun = performance.now()
+      setTimeout(release, 600)
+      expect(await migrate(orm, [first])).toEqual(['z-first'])
+      expect(performance.now() - begun).toBeLessThan(4000)
+      expect(await migrate(orm, [first])).toEqual([])
+    }))
+
+  it('give up after a while, and change nothing', () =>
+    whileHeld(async (orm) => {
+      const waiting = whileMigrating(orm.em.fork(), async () => {}, { longestWaitMs: 300, clock: monotonicClock })
+      const message = expect.stringMatching(/Another process has .* this database .* so nothing was changed/)
+      await expect(waiting).rejects.toMatchObject({ code: 'MIGRATION_FAILED', message, context: { waitedMs: 300 } })
+      if (dialect === 'sqlite') expect(await runSql(orm.em.fork(), 'pragma busy_timeout')).toEqual([{ timeout: 5000 }])
+    }))
 })
 
 describe.each(dialects)('migrations on %s', (dialect) => {

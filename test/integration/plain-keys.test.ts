@@ -61,7 +61,7 @@ describe.each(dialects)('keys that are no uuids, on %s', (dialect) => {
     ['an integer', Counter, [7, '7', 7n], 8, [...noWhole, ...(dialect === 'postgresql' ? [2 ** 31, '2147483648'] : [])]],
     ['a bigint', Ledger, [7n, 7, '7'], 8n, noWhole],
     ['a text', Label, ['7'], '8', [7, true, {}, { $ne: '' }, ['7'], 'nul \0', '\ud800', null]],
-    ['a decimal', Price, ['7.25'], '8.25', noNumber],
+    ['a decimal', Price, ['7.25', '7.250', 7.25], '8.25', noNumber],
   ] as const)('%s', (_kind, entity, spellings, missing, impossible) => {
     const repository = () => data.fork().getRepository(entity as typeof Counter) as DataRepository<Counter>
     const cached = () => data.cached(entity as typeof Counter)

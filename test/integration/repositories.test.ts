@@ -76,7 +76,14 @@ describe.each(dialects)('repositories on %s', (dialect) => {
     const em = fork()
     expect(await em.getRepository(User).exists({ email: 'user1@x.y' })).toBe(true)
     expect(await em.getRepository(User).exists({ email: 'nobody@x.y' })).toBe(false)
+    expect(await em.getRepository(User).exists({})).toBe(true)
+    expect(await em.getRepository(User).exists({ scores: { airScore: 60 } })).toBe(true)
+    expect(await em.getRepository(User).exists({ scores: { airScore: 99 } })).toBe(false)
     expect(em.getUnitOfWork().getIdentityMap().values()).toEqual([])
+    for (const nothing of [undefined, null]) {
+      const asked = em.getRepository(User).exists(nothing as never)
+      await expect(asked).rejects.toMatchObject({ code: 'OPTION_INVALID', message: expect.stringContaining(`given ${nothing}`) })
+    }
   })
 
   it('byEmail compares exactly', async () => {
@@ -164,7 +171,7 @@ describe.each(dialects)('repositories on %s', (dialect) => {
   it.each([
     [{ name: 'sideways' }, 'orderBy.name is "sideways"'],
     [[{ name: 'asc' }, { email: undefined }], 'orderBy.email is undefined'],
-    [{ scores: { createdAt: 2 } }, 'orderBy.scores.createdAt is 2'],
+    [{ createdAt: 2 }, 'orderBy.createdAt is 2'],
     [{ scores: { createdAt: 'asc' } }, 'orderBy.scores leads from one User to others'],
     [{ nmae: 'asc' }, 'orderBy.nmae: User has no property `nmae`; did you mean `name`?'],
     [{ toString: 'asc' }, 'User has no property `toString`'],

@@ -1,0 +1,79 @@
+import type { EntityManager, Transaction } from '@mikro-orm/core'
+import { DataAccessError } from '../errors.ts'
+import { fullJitter } from '../kernel/backoff.ts'
+import { type Clock, monotonicClock } from '../kernel/clock.ts'
+import { classifyFailure } from './failure.ts'
+import { dialectOf, runSql } from './sql.ts'
+
+/** The advisory lock that migrating processes queue on: any number will do, as long as it stays. */
+const migrationLock = 4_026_100_817
+
+/** How often to ask for the lock: soon at first, since most migrations take no time. */
+const pauses = { baseMs: 20, maxMs: 500 }
+
+/** How long migrating processes wait for each other. */
+interface MigrationPatience {
+  readonly longestWaitMs: number
+  readonly clock: Clock
+}
+
+/** Longer than a deployment is waited for; for a migration that takes longer, one process should migrate before the others start. */
+const patience: MigrationPatience = { longestWaitMs: 10 * 60_000, clock: monotonicClock }
+
+/**
+ * Does work in a transaction while no other process migrates this database. It waits by asking again: a statement that waited in the
+ * database would end at the limit for statements, and on SQLite hold up the whole process.
+ *
+ * @throws DataAccessError `MIGRATION_FAILED` after the longest wait: nothing was done.
+ */
+export async function whileMigrating<Result>(
+  em: EntityManager,
+  work: (transaction: Transaction) => Promise<Result>,
+  { longestWaitMs, clock }: MigrationPatience = patience,
+): Promise<Result> {
+  const begun = clock.now()
+  for (let attempt = 1; ; attempt++) {
+    let result: { readonly value: Result } | undefined
+    // A new transaction for each try, so that the one that works sees what the others did, at any isolation level.
+    await em.getConnection('write').transactional(async (transaction) => {
+      em.setTransactionContext(transaction)
+      if (await tryLock(em)) result = { value: await work(transaction) }
+    })
+    if (result !== undefined) return result.value
+    if (clock.now() - begun >= longestWaitMs) throw tooLong(em, longestWaitMs)
+    await clock.wait(fullJitter(pauses, attempt))
+  }
+}
+
+/** Takes the lock for the rest of the transaction; false if another process has it. */
+async function tryLock(em: EntityManager): Promise<boolean> {
+  if (dialectOf(em) === 'postgresql') {
+    const [row] = await runSql<{ locked: boolean }>(em, 'select pg_try_advisory_xact_lock(?) as locked', [migrationLock])
+    return row?.locked === true
+  }
+  const [setting] = await runSql<{ timeout: number }>(em, 'pragma busy_timeout')
+  // SQLite would wait in the middle of the process: nothing else would run, not even what is waited for.
+  await runSql(em, 'pragma busy_timeout = 0')
+  try {
+    // It begins as a reader, and a reader whose data has changed meanwhile cannot become a writer: write first.
+    await runSql(em, 'create table data_access_migration_lock (id integer)')
+    await runSql(em, 'drop table data_access_migration_lock')
+    return true
+  } catch (error) {
+    if (classifyFailure(error) !== 'conflict') throw error
+    return false
+  } finally {
+    await runSql(em, `pragma busy_timeout = ${Number(setting?.timeout ?? 0)}`)
+  }
+}
+
+function tooLong(em: EntityManager, longestWaitMs: number): DataAccessError {
+  const seconds = Math.round(longestWaitMs / 1000)
+  const what =
+    dialectOf(em) === 'postgresql'
+      ? `Another process has been migrating this database for ${seconds} s (pg_locks tells which: it holds the advisory lock ${migrationLock})`
+      : `Another process has kept this database locked for ${seconds} s`
+  return new DataAccessError('MIGRATION_FAILED', `${what}, so nothing was changed. See that it ends, and migrate again`, {
+    context: { waitedMs: longestWaitMs },
+  })
+}
