@@ -14,14 +14,23 @@ export interface DataAccessHealth {
   readonly cache?: HealthReport
 }
 
-/** Asks database and cache whether they answer; never rejects. */
-export async function healthOf(orm: MikroORM, cache: Cache | undefined, closed: boolean): Promise<DataAccessHealth> {
+/**
+ * Asks database and cache whether they answer; never rejects.
+ *
+ * @param inside the transaction around the question, where the database has one connection for all.
+ */
+export async function healthOf(
+  orm: MikroORM,
+  cache: Cache | undefined,
+  closed: boolean,
+  inside: object | undefined,
+): Promise<DataAccessHealth> {
   if (closed) {
     const report = { ok: false, latencyMs: 0, error: 'This data access was closed' }
     return { ok: false, database: report, ...(cache === undefined ? {} : { cache: report }) }
   }
   const [database, cacheReport] = await Promise.all([
-    measureHealth(() => askDatabase(orm), healthTimeoutMs),
+    measureHealth(() => askDatabase(orm, inside), healthTimeoutMs),
     cache === undefined ? undefined : measureHealth(async () => void (await cache.ping()), healthTimeoutMs),
   ])
   // Without the cache reads go to the database: slower, and still right.

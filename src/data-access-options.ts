@@ -90,9 +90,13 @@ export function checkDataAccessOptions(options: DataAccessOptions | AdoptOptions
 /** The cache that was chosen, or the one that needs no choice; `undefined` where nobody chose one that must be. */
 export function chooseCache(orm: MikroORM, cache: CacheChoice | false | undefined): CacheChoice | undefined {
   if (cache === false) return noCache()
-  // No other process can open a database in memory.
-  const alone = dialectOf(orm) === 'sqlite' && orm.config.get('dbName') === ':memory:'
+  const alone = isAlone(orm)
   if (cache === undefined) return alone ? memoryCache() : undefined
   if (!alone && !cache.sharedByProcesses) throw cacheChoiceRequired()
   return cache
+}
+
+/** No other process can open a database in memory. */
+export function isAlone(orm: MikroORM): boolean {
+  return dialectOf(orm) === 'sqlite' && orm.config.get('dbName') === ':memory:'
 }

@@ -1,5 +1,6 @@
 import type { EntityManager, MikroORM } from '@mikro-orm/core'
 import { type CacheChoice, cacheChoiceRequired } from './cache/cache-choice.ts'
+import { UncachedWrites } from './cache/uncached-writes.ts'
 import { type DataAccessHealth, healthOf } from './data-access-health.ts'
 import {
   type AdoptOptions,
@@ -8,6 +9,7 @@ import {
   checkDataAccessOptions,
   chooseCache,
   type DataAccessOptions,
+  isAlone,
   type WakeOption,
 } from './data-access-options.ts'
 import { openOrm } from './database/connection.ts'
@@ -100,6 +102,7 @@ export class DataAccess {
       channel?.close().catch(() => {})
       throw error
     }
+    if (!options.cache && !isAlone(orm)) extension.joinCache(new UncachedWrites(extension.modules, logger))
     wake.join(channel)
   }
 
@@ -150,7 +153,8 @@ export class DataAccess {
 
   /** Asks the database and the cache whether they answer, for at most 2 s and 1 s; never rejects. After `close()` nothing is well. */
   async health(): Promise<DataAccessHealth> {
-    return healthOf(this.orm, this.#cache, this.#closing !== undefined)
+    const inside = this.dialect === 'sqlite' ? this.#extension.guard.surrounding : undefined
+    return healthOf(this.orm, this.#cache, this.#closing !== undefined, inside)
   }
 
   /** The live figures of the connection pool, and those of the caches. */

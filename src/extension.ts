@@ -1,8 +1,12 @@
 import type { EntityName, MikroORM } from '@mikro-orm/core'
+import { prepareToListen } from './cache/orm-hooks.ts'
 import { cacheTables } from './cache/tables.ts'
 import { ConnectionGuard } from './database/connection-guard.ts'
+import { refuseOtherCore } from './database/core-copies.ts'
+import { refuseNoTransactions } from './database/implicit-transactions.ts'
 import { KnownTables } from './database/known-tables.ts'
 import { writeLiteralsAtOnce } from './database/literals.ts'
+import { refuseSameNames } from './database/migration-plan.ts'
 import { hideRoutines } from './database/own-routines.ts'
 import { watchQueries } from './database/query-watch.ts'
 import { watchViews } from './database/row-views.ts'
@@ -71,6 +75,7 @@ export class DataAccessExtension implements MikroOrmExtension {
     this.#acquireTimeoutMs = acquireTimeoutMs
     checkModules(modules)
     this.modules = modules
+    for (const dialect of ['postgresql', 'sqlite'] as const) refuseSameNames(this.migrations(dialect))
     this.logger = logger
     this.events = new EventDefinitions(modules.flatMap((module) => module.events ?? []))
     this.subscriber = new TransactionSubscriber(
@@ -81,8 +86,10 @@ export class DataAccessExtension implements MikroOrmExtension {
 
   /** Finds the extension in an ORM. */
   static of(orm: MikroORM): DataAccessExtension {
+    refuseOtherCore(orm)
     const found: unknown = orm.config.getExtension(extensionKey)
     refuseSchema(orm)
+    refuseNoTransactions(orm)
     if (found instanceof DataAccessExtension) return found
     throw new DataAccessError(
       'OPTION_INVALID',
@@ -96,6 +103,7 @@ export class DataAccessExtension implements MikroOrmExtension {
   }
 
   register(orm: MikroORM): void {
+    refuseOtherCore(orm)
     const { config } = orm
     config.registerExtension(extensionKey, () => this)
     config.set('entities', [...new Set([...config.get('entities'), ...(this.entities as never[])])])
@@ -108,6 +116,7 @@ export class DataAccessExtension implements MikroOrmExtension {
     this.#guard = new ConnectionGuard(orm, new KnownTables(orm, ours, this.modules), this.#acquireTimeoutMs)
     watchQueries(orm)
     watchViews(orm)
+    prepareToListen(orm)
     writeLiteralsAtOnce(orm)
   }
 

@@ -1,4 +1,4 @@
-import { type EntityManager, type EntityMetadata, type MikroORM, type Transaction, Utils } from '@mikro-orm/core'
+import { type EntityManager, type EntityMetadata, EventType, type MikroORM, type Transaction, Utils } from '@mikro-orm/core'
 import { overrideManagers } from '../database/override-managers.ts'
 
 /** A write that passed an entity manager without change sets. */
@@ -7,6 +7,8 @@ export interface BulkWrite {
   readonly em: EntityManager
   readonly meta: EntityMetadata
   readonly deletes: boolean
+  /** Whether ids may have changed, by which other rows refer to these. */
+  readonly renames: boolean
 }
 
 /** Who hears of bulk writes. */
@@ -36,10 +38,12 @@ type Method = (...args: readonly unknown[]) => unknown
 /** What is needed of a query builder: the ORM's SQL part need not be there. */
 interface QueryBuilder {
   readonly type: unknown
+  readonly state: { readonly data?: unknown }
   readonly mainAlias: { readonly meta: EntityMetadata }
   /** The transaction in which it runs. */
   context: Transaction | undefined
   execute: Method
+  stream: (...args: readonly unknown[]) => AsyncGenerator<unknown>
   clone: Method
 }
 
@@ -49,7 +53,22 @@ interface QueryBuilder {
  * earlier are not watched.
  */
 export function watchBulkWrites(orm: MikroORM, observer: BulkWriteObserver): void {
-  overrideManagers(orm.em, ({ own: managers, define }) => {
+  if (orm.em !== undefined) {
+    watch(orm, orm.em, observer)
+    return
+  }
+  // An extension is registered before the first entity manager is made.
+  const { driver } = orm
+  const create = driver.createEntityManager
+  driver.createEntityManager = (...args) => {
+    const made = create.apply(driver, args)
+    watch(orm, made as EntityManager, observer)
+    return made
+  }
+}
+
+function watch(orm: MikroORM, manager: EntityManager, observer: BulkWriteObserver): void {
+  overrideManagers(manager, ({ own: managers, define }) => {
     const own = managers as unknown as Readonly<Record<string, Method | undefined>>
     for (const [method, optionsAt] of Object.entries(methods)) {
       define(method, async function (...args: unknown[]): Promise<unknown> {
@@ -59,8 +78,14 @@ export function watchBulkWrites(orm: MikroORM, observer: BulkWriteObserver): voi
         const options = optionsAt === undefined ? undefined : (args[optionsAt] as { readonly ctx?: Transaction } | undefined)
         const em = within(this.getContext(false), options?.ctx)
         const inside = (ctx: Transaction) => run(withItem(args, optionsAt as number, { ...options, ctx }))
-        const write = { em, meta, deletes: method === 'nativeDelete' }
-        return tellOf(write, observer, () => run(args), optionsAt === undefined ? undefined : inside)
+        const renames = method === 'nativeUpdate' && namesId(meta, args[2])
+        const write = { em, meta, deletes: method === 'nativeDelete', renames }
+        return tellOf(
+          write,
+          observer,
+          () => run(args),
+          optionsAt === undefined || runsHooks(em, method, meta) ? undefined : inside,
+        )
       })
     }
     if (own.createQueryBuilder === undefined) return
@@ -71,19 +96,39 @@ export function watchBulkWrites(orm: MikroORM, observer: BulkWriteObserver): voi
 }
 
 function watched(builder: QueryBuilder, em: EntityManager, observer: BulkWriteObserver): QueryBuilder {
-  const { execute, clone } = builder
+  const { execute, stream, clone } = builder
   builder.clone = (...args) => watched(clone.apply(builder, args as never) as QueryBuilder, em, observer)
+  const writeOf = () => {
+    const { type, context, state, mainAlias } = builder
+    if (!writing.has(type)) return undefined
+    const { meta } = mainAlias
+    return {
+      em: within(em, context),
+      meta,
+      deletes: type === 'DELETE' || type === 'TRUNCATE',
+      renames: namesId(meta, state.data),
+    }
+  }
   builder.execute = (...args) => {
     const run = () => execute.apply(builder, args as never)
-    if (!writing.has(builder.type)) return run()
-    const deletes = builder.type === 'DELETE' || builder.type === 'TRUNCATE'
+    const write = writeOf()
+    if (write === undefined) return run()
     const inside = async (ctx: Transaction) => {
       builder.context = ctx
       return Promise.resolve(run()).finally(() => {
         builder.context = undefined
       })
     }
-    return tellOf({ em: within(em, builder.context), meta: builder.mainAlias.meta, deletes }, observer, run, inside)
+    return tellOf(write, observer, run, inside)
+  }
+  // Of a statement that returns what it has written: it runs while its rows are read.
+  builder.stream = async function* (...args) {
+    const write = writeOf()
+    try {
+      yield* stream.apply(builder, args as never)
+    } finally {
+      if (write !== undefined) await observer.wrote(write)
+    }
   }
   return builder
 }
@@ -125,6 +170,17 @@ function within(em: EntityManager, transaction: Transaction | undefined): Entity
   const inside = em.fork({ clear: true, disableContextResolution: true })
   inside.setTransactionContext(transaction)
   return inside
+}
+
+function namesId({ root }: EntityMetadata, data: unknown): boolean {
+  return typeof data === 'object' && data !== null && root.primaryKeys.some((name) => name in data)
+}
+
+/** What a hook writes through the entity manager that it is given would wait for our transaction, which waits for the hook. */
+function runsHooks(em: EntityManager, method: string, meta: EntityMetadata): boolean {
+  if (!method.startsWith('upsert')) return false
+  const events = em.getEventManager()
+  return events.hasListeners(EventType.beforeUpsert, meta) || events.hasListeners(EventType.afterUpsert, meta)
 }
 
 function withItem(items: readonly unknown[], index: number, item: unknown): readonly unknown[] {

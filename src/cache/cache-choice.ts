@@ -3,6 +3,7 @@ import { type Clock, monotonicClock } from '../kernel/clock.ts'
 import type { Logger } from '../kernel/logger.ts'
 import { checkOptions, flag, wholeFrom } from '../kernel/options.ts'
 import type { CacheStore } from './cache-store.ts'
+import { emptyStore } from './empty-store.ts'
 import { MemoryStore } from './memory/memory-store.ts'
 
 /** What a {@link CacheChoice} opens its store with. */
@@ -61,19 +62,7 @@ export function cacheChoiceRequired(): DataAccessError {
   )
 }
 
-/** The store of `cache: false`: it holds nothing, so that every read goes to the database. */
+/** The choice of `cache: false`. */
 export function noCache(): CacheChoice {
-  return {
-    name: 'none',
-    sharedByProcesses: true,
-    open: () => ({
-      name: 'none',
-      read: async (requests) => requests.map(() => ({ state: 'absent', seen: undefined })),
-      acquire: async (requests) => requests.map(({ stamps }) => stamps.map(() => '')),
-      fill: async (fills) => fills.map(() => true),
-      invalidate: async () => undefined,
-      ping: async () => 0,
-      close: async () => undefined,
-    }),
-  }
+  return { name: 'none', sharedByProcesses: true, open: () => emptyStore }
 }

@@ -36,7 +36,8 @@ export interface CachedQueryOptions<Params, Result> extends Lifetime {
   readonly run: (em: EntityManager, params: Params) => Promise<Result>
   /**
    * `false` says that `run` reads past all filters, by `{ filters: false }`, and that its parameters name whatever tells callers apart, such
-   * as their tenant: then callers with filters get cached results too. Without it they are answered by the database.
+   * as their tenant: then callers with filters get cached results too, also while the ORM has filters whose condition is a function. Without it they are answered by the
+   * database.
    */
   readonly filters?: false | undefined
   /** Change it when the meaning of the result changes. Default 1. */

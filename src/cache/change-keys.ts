@@ -1,12 +1,13 @@
-import type { ChangeSet, EntityManager, EntityMetadata, EntityProperty, EventSubscriber, FlushEventArgs } from '@mikro-orm/core'
+import type { ChangeSet, Collection, EntityManager, EntityMetadata, EntityProperty, Transaction } from '@mikro-orm/core'
 import { helper } from '@mikro-orm/core'
 import { hasSpellings, spellingOf } from '../database/spelling.ts'
 import { type Dialect, dialectOf } from '../database/sql.ts'
 import type { BulkWrite } from './bulk-writes.ts'
-import type { ChangeKeys } from './invalidation.ts'
+import { Cascades } from './cascades.ts'
+import type { ExpiringKeys } from './expiring-keys.ts'
 import { plainText, rowKey, shapeStamp, uniqueKey, wholeEntityStamp } from './key.ts'
-
-type Values = Readonly<Record<string, unknown>>
+import { isDelete, propertyOf, type Values, writtenValues } from './row-values.ts'
+import { TrueValues } from './true-values.ts'
 
 /** What is known of one entity that is cached or on which a query depends. */
 interface Watched {
@@ -18,14 +19,13 @@ interface Watched {
 
 /**
  * Knows which keys a change of one row expires: the row's, those of its old and new unique values, and the stamps of the old
- * and new values of each shape by which a query depends on the entity. Where an old value is not known, since the entity was
- * never loaded, or a value may be known by another text, all entries of the entity expire.
- *
- * It is also the subscriber that keeps the old values of rows to be deleted, which MikroORM forgets during the flush.
+ * and new values of each shape by which a query depends on the entity. Where an old value is not known, or the database makes the new
+ * one, or a value may be known by another text, all entries of the entity expire.
  */
-export class WatchedChanges implements ChangeKeys, EventSubscriber {
+export class WatchedChanges implements ExpiringKeys {
   readonly #watched = new Map<string, Watched>()
-  readonly #below = new Map<string, readonly string[]>()
+  readonly #cascades = new Cascades()
+  readonly #before = new TrueValues()
   readonly #deleted = new WeakMap<object, Values>()
 
   watchRows(entity: EntityMetadata, uniques: readonly string[]): void {
@@ -38,30 +38,55 @@ export class WatchedChanges implements ChangeKeys, EventSubscriber {
     this.#watch(entity).shapes.set(properties.join(), properties)
   }
 
-  onFlush({ uow }: FlushEventArgs): void {
-    for (const { entity, type } of uow.getChangeSets()) {
-      const original = isDelete(type) ? helper(entity).__originalEntityData : undefined
-      if (original !== undefined) this.#deleted.set(entity, original as Values)
+  async before(em: EntityManager, changeSets: readonly ChangeSet<object>[], transaction: Transaction | undefined): Promise<void> {
+    for (const changeSet of changeSets) {
+      // MikroORM forgets them during the flush.
+      const original = isDelete(changeSet) ? helper(changeSet.entity).__originalEntityData : undefined
+      if (original !== undefined) this.#deleted.set(changeSet.entity, original as Values)
     }
+    // Without a transaction nothing holds a row as it was read.
+    if (transaction !== undefined) await this.#before.read(em, changeSets, (root) => this.#shapeNames(root), transaction)
   }
 
-  of({ entity, type, meta, originalEntity }: ChangeSet<object>, em: EntityManager): readonly string[] {
-    const { root } = meta
-    const below = isDelete(type) ? this.#reachableBelow(root).map(wholeEntityStamp) : []
+  of(changeSet: ChangeSet<object>, em: EntityManager): readonly string[] {
+    const { root } = changeSet.meta
+    const others = this.#ofOthers(changeSet, em)
     const watched = this.#watched.get(root.className)
-    if (watched === undefined) return below
-    const current = em.getComparator().prepareEntity(entity) as Values
-    const appearsOrGoes = type === 'create' || isDelete(type)
-    const old = (isDelete(type) ? this.#deleted.get(entity) : originalEntity) as Values | undefined
-    const states = appearsOrGoes ? [old ?? current] : [old ?? {}, current]
-    const known = type === 'create' ? !lacksValues(current, watched.shapes) : !lacksValues(old, watched.shapes, watched.uniques)
-    const keys = known ? keysOf(meta, watched, states, appearsOrGoes, dialectOf(em)) : undefined
-    return [...below, ...(keys ?? [wholeEntityStamp(root.className)])]
+    if (watched === undefined) return others
+    return [...others, ...(this.#ofRow(changeSet, watched, em) ?? [wholeEntityStamp(root.className)])]
   }
 
-  ofBulk({ meta: { root }, deletes }: BulkWrite): readonly string[] {
-    const below = deletes ? this.#reachableBelow(root) : []
-    return [...(this.#watched.has(root.className) ? [root.className] : []), ...below].map(wholeEntityStamp)
+  ofCollection({ property, owner }: Collection<object>, em: EntityManager): readonly string[] {
+    const { targetMeta, polymorphTargets, orphanRemoval = false, pivotEntity } = property
+    const targets = (polymorphTargets ?? [targetMeta]).filter((meta) => meta !== undefined)
+    // What is written past the change sets is that of a collection which was not loaded.
+    if (property.kind === '1:m') return targets.flatMap((meta) => this.#ofAny(em, meta.root, { deletes: orphanRemoval }))
+    const pivot = em.getMetadata().find(pivotEntity as never)
+    const ends = [helper(owner).__meta.root, ...targets.map(({ root }) => root)].flatMap((root) => this.#ofRelated(root))
+    return pivot === undefined ? ends : [...ends, ...this.#ofAny(em, pivot.root, { deletes: true })]
+  }
+
+  ofAttempt(
+    changeSets: readonly ChangeSet<object>[],
+    collections: readonly Collection<object>[],
+    em: EntityManager,
+  ): readonly string[] {
+    const keys = new Set<string>()
+    const known = new Set<string>()
+    for (const changeSet of changeSets) {
+      const { root } = changeSet.meta
+      const how = { deletes: isDelete(changeSet), renames: changesId(changeSet) }
+      const kind = `${root.className} ${how.deletes} ${how.renames}`
+      if (known.has(kind)) continue
+      known.add(kind)
+      for (const key of this.#ofAny(em, root, how)) keys.add(key)
+    }
+    for (const collection of collections) for (const key of this.ofCollection(collection, em)) keys.add(key)
+    return [...keys]
+  }
+
+  ofBulk({ em, meta: { root }, deletes, renames }: BulkWrite): readonly string[] {
+    return this.#ofAny(em, root, { deletes, renames })
   }
 
   all(): readonly string[] {
@@ -74,36 +99,76 @@ export class WatchedChanges implements ChangeKeys, EventSubscriber {
     return watched
   }
 
-  /** The watched entities whose rows the database may delete or change by itself when a row of this one goes. */
-  #reachableBelow(root: EntityMetadata): readonly string[] {
-    const known = this.#below.get(root.className)
-    if (known !== undefined) return known
-    const seen = new Set<string>()
-    const visit = (meta: EntityMetadata) => {
-      for (const { meta: child, prop } of meta.referencingProperties) {
-        if (!isOwningToOne(prop) || prop.deleteRule === 'restrict' || prop.deleteRule === 'no action') continue
-        if (seen.has(child.root.className)) continue
-        seen.add(child.root.className)
-        visit(child.root)
-      }
+  #shapeNames({ className }: EntityMetadata): readonly string[] {
+    return [...new Set([...(this.#watched.get(className)?.shapes.values() ?? [])].flat())]
+  }
+
+  /** All that may change with any row of an entity. */
+  #ofAny(em: EntityManager, root: EntityMetadata, { deletes = false, renames = false }): readonly string[] {
+    const below = [
+      ...(deletes ? this.#cascades.below(em, root, 'deleteRule') : []),
+      ...(renames ? this.#cascades.below(em, root, 'updateRule') : []),
+    ]
+    return this.#whole([root.className, ...this.#cascades.showing(em, root).map(({ entity }) => entity), ...below])
+  }
+
+  /** A row to which another one is related, or no more, stays as it is; what is found by the relation does not. */
+  #ofRelated({ className }: EntityMetadata): readonly string[] {
+    const shapes = this.#watched.get(className)?.shapes
+    if (shapes === undefined || shapes.size === 0) return []
+    return shapes.size === 1 && shapes.has('') ? [shapeStamp(className, {})] : [wholeEntityStamp(className)]
+  }
+
+  /** What changes in rows of others: those that the database deletes or changes with the row, and those that show it. */
+  #ofOthers(changeSet: ChangeSet<object>, em: EntityManager): readonly string[] {
+    const { type, meta, payload, entity } = changeSet
+    const written = payload as Values
+    const keys: string[] = []
+    for (const { entity: other, by } of this.#cascades.showing(em, meta.root)) {
+      if (this.#watched.get(other)?.rows !== true) continue
+      const property = propertyOf(meta, by)
+      const value = type === 'create' ? (em.getComparator().prepareEntity(entity) as Values)[by] : undefined
+      const id = property && value != null ? spellingOf(property, value, dialectOf(em)) : undefined
+      if (type === 'create' && value === null) continue
+      if (id !== undefined) keys.push(rowKey(other, id))
+      // By the believed old value it could be the wrong one.
+      else if (type === 'create' || isDelete(changeSet) || by in written || changesId(changeSet))
+        keys.push(wholeEntityStamp(other))
     }
-    visit(root)
-    const below = [...seen].filter((name) => this.#watched.has(name))
-    this.#below.set(root.className, below)
-    return below
+    if (isDelete(changeSet)) keys.push(...this.#whole(this.#cascades.below(em, meta.root, 'deleteRule')))
+    if (changesId(changeSet)) keys.push(...this.#whole(this.#cascades.below(em, meta.root, 'updateRule')))
+    return keys
+  }
+
+  /** `undefined` if what the row had or has is not known for certain. */
+  #ofRow(changeSet: ChangeSet<object>, watched: Watched, em: EntityManager): readonly string[] | undefined {
+    const { entity, type, meta, originalEntity } = changeSet
+    const names = this.#shapeNames(meta.root)
+    const before = this.#before.of(changeSet)
+    if (type !== 'create' && names.length > 0 && before === undefined) return undefined
+    // The database makes these itself, and MikroORM does not ask for them.
+    if ([...names, ...watched.uniques].some((name) => propertyOf(meta, name)?.generated !== undefined)) return undefined
+    const believed = (isDelete(changeSet) ? this.#deleted.get(entity) : originalEntity) as Values | undefined
+    const old = before ? { ...believed, ...before } : believed
+    const written = writtenValues(changeSet, em, before ?? undefined)
+    const appearsOrGoes = type === 'create' || isDelete(changeSet)
+    if (type !== 'create' && lacksValues(old, [...meta.root.primaryKeys, ...watched.uniques, ...names])) return undefined
+    if (!isDelete(changeSet) && lacksValues(written, names)) return undefined
+    const states = appearsOrGoes ? [isDelete(changeSet) ? (old ?? written) : written] : [old ?? {}, written]
+    return keysOf(meta, watched, states, appearsOrGoes, dialectOf(em))
+  }
+
+  #whole(entities: readonly string[]): readonly string[] {
+    return [...new Set(entities)].filter((name) => this.#watched.has(name)).map(wholeEntityStamp)
   }
 }
 
-function isDelete(type: string): boolean {
-  return type.startsWith('delete')
+function changesId({ type, meta, payload }: ChangeSet<object>): boolean {
+  return type.startsWith('update') && meta.root.primaryKeys.some((name) => name in payload)
 }
 
-function isOwningToOne({ kind, owner }: EntityProperty): boolean {
-  return kind === 'm:1' || (kind === '1:1' && owner)
-}
-
-function lacksValues(state: Values | undefined, shapes: Watched['shapes'], uniques: Watched['uniques'] = new Set()): boolean {
-  return state === undefined || [...uniques, ...[...shapes.values()].flat()].some((name) => state[name] === undefined)
+function lacksValues(state: Values | undefined, names: readonly string[]): boolean {
+  return state === undefined || names.some((name) => state[name] === undefined)
 }
 
 /** What expires with these values; `undefined` if one of them may be kept or asked for by another text. */
@@ -118,7 +183,7 @@ function keysOf(
   const keys = new Set<string>()
   let certain = true
   const spelled = (name: string, value: unknown) => {
-    const spelling = value === null ? null : spellingOf(propertyOf(meta, name), value, dialect)
+    const spelling = value === null ? null : spellingOf(propertyOf(meta, name) as EntityProperty, value, dialect)
     if (spelling === undefined) certain = false
     return spelling ?? null
   }
@@ -134,17 +199,11 @@ function keysOf(
     // A class beside the one that has it knows no such property.
     const values = states.map((state) => state[name])
     if (values.every((value) => value == null) || (!appearsOrGoes && values[0] === values[1])) continue
-    const kept = hasSpellings(propertyOf(meta, name), dialect)
+    const kept = hasSpellings(propertyOf(meta, name) as EntityProperty, dialect)
     for (const value of values) {
       // Of a column without spellings no absence is kept, and what is found there is looked at again.
       if (value != null) keys.add(uniqueKey(entity, name, kept ? spelled(name, value) : plainText(value)))
     }
   }
   return certain ? [...keys] : undefined
-}
-
-/** Of a subclass with a table of its own the root does not know all. */
-function propertyOf(meta: EntityMetadata, name: string): EntityProperty {
-  const known = ({ properties }: EntityMetadata) => (properties as Readonly<Record<string, EntityProperty | undefined>>)[name]
-  return (known(meta) ?? known(meta.root)) as EntityProperty
 }

@@ -12,8 +12,10 @@ export interface LoggedInvalidation {
 /** More keys than this in one transaction are written as the few that expire all entries of their entities. */
 const mostKeys = 500
 
-/** Rows read or removed by one statement: many, since after an outage of Redis all that waits is to be swept within the interval. */
-export const logBatch = 5000
+/** Rows removed by one statement. */
+export const removedAtOnce = 5000
+/** Rows read by one statement: with up to 500 keys each, more of them would hold the process for long while their texts are read. */
+export const readAtOnce = 250
 
 /**
  * The table `cache_invalidations`: what each root transaction expires, written in that transaction, so that it is known if
@@ -44,20 +46,20 @@ export class InvalidationLog {
     await this.#fork().transactional((em) => this.write(em, keys))
   }
 
-  /** The oldest rows of at least this age. Relies on cache_invalidations_created_at_index. */
-  async olderThan(ageMs: number): Promise<LoggedInvalidation[]> {
+  /** The oldest rows of at least this age, at most `limit`. Relies on cache_invalidations_created_at_index. */
+  async olderThan(ageMs: number, limit = readAtOnce): Promise<LoggedInvalidation[]> {
     const em = this.#fork()
     const moment =
       dialectOf(em) === 'postgresql' ? `clock_timestamp() - ? * interval '1 millisecond'` : `${sqliteNow} - cast(? as integer)`
     const rows = await runSql<{ id: string; keys: string }>(
       em,
-      `select id, keys from cache_invalidations where created_at <= ${moment} and space = ? order by created_at limit ${logBatch}`,
+      `select id, keys from cache_invalidations where created_at <= ${moment} and space = ? order by created_at limit ${limit}`,
       [ageMs, this.#space],
     )
     return rows.map(({ id, keys }) => ({ id, keys: JSON.parse(keys) as string[] }))
   }
 
-  /** Removes rows, at most {@link logBatch}; one that is gone already is no fault. */
+  /** Removes rows, at most {@link removedAtOnce}; one that is gone already is no fault. */
   async remove(ids: readonly string[]): Promise<void> {
     const em = this.#fork()
     const some = `id in (${ids.map(() => '?').join()})`

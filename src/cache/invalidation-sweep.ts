@@ -3,7 +3,7 @@ import { migrationMissing } from '../database/migration-missing.ts'
 import { atMost } from '../kernel/at-most.ts'
 import type { Logger } from '../kernel/logger.ts'
 import { inRootContext } from '../kernel/root-context.ts'
-import { type InvalidationLog, logBatch } from './invalidation-log.ts'
+import { type InvalidationLog, type LoggedInvalidation, readAtOnce, removedAtOnce } from './invalidation-log.ts'
 import { wholeEntityOf } from './key.ts'
 
 /** What an {@link InvalidationSweep} works with. */
@@ -20,6 +20,8 @@ export interface SweepParts {
 const removeAfterMs = 50
 /** More keys than this at once are expired with all entries of their entities: the store has a bounded time. */
 const mostKeys = 5000
+/** Rows read at first: while the store is away they pile up, and each look of each process would read many of them in vain. */
+const readFirst = 10
 /** How long closing waits for a database that does not answer. */
 const closingMs = 1000
 
@@ -87,29 +89,34 @@ export class InvalidationSweep {
   /** Never rejects. */
   async #sweep(): Promise<void> {
     await this.#guarded('swept', async () => {
-      for (let more = true; more && !this.#stopped; ) {
-        const rows = await this.#parts.log.olderThan(this.#halfMs)
+      for (let limit = readFirst; !this.#stopped; limit = readAtOnce) {
+        const rows = await this.#parts.log.olderThan(this.#halfMs, limit)
         const open = rows.filter(({ id }) => !this.#done.has(id))
-        if (open.length === 0) return
-        const keys = new Set(open.flatMap((row) => row.keys))
-        const few = keys.size <= mostKeys ? keys : new Set([...keys].map(wholeEntityOf))
-        const stored = await this.#parts.expire(few).then(
-          () => true,
-          () => false, // the cache itself tells of its outages
-        )
-        if (!stored) return
-        this.#swept += open.length
-        await this.#parts.log.remove(open.map(({ id }) => id))
-        more = rows.length === logBatch
+        if (open.length > 0 && !(await this.#expire(open))) return
+        if (rows.length < limit || (open.length === 0 && limit === readAtOnce)) return
       }
     })
+  }
+
+  /** Tells whether the store has acknowledged it; the cache itself tells of its outages. */
+  async #expire(open: readonly LoggedInvalidation[]): Promise<boolean> {
+    const keys = new Set(open.flatMap((row) => row.keys))
+    const few = keys.size <= mostKeys ? keys : new Set([...keys].map(wholeEntityOf))
+    const stored = await this.#parts.expire(few).then(
+      () => true,
+      () => false,
+    )
+    if (!stored) return false
+    this.#swept += open.length
+    await this.#parts.log.remove(open.map(({ id }) => id))
+    return true
   }
 
   /** Never rejects. */
   async #remove(): Promise<void> {
     this.#removing = undefined
     while (this.#done.size > 0) {
-      const ids = [...this.#done].slice(0, logBatch)
+      const ids = [...this.#done].slice(0, removedAtOnce)
       const removed = await this.#guarded('removed', () => this.#parts.log.remove(ids))
       // What could not be removed is swept once more, here or elsewhere.
       for (const id of ids) this.#done.delete(id)

@@ -1,26 +1,21 @@
-import type { ChangeSet, EntityManager } from '@mikro-orm/core'
+import type { ChangeSet, EntityManager, FlushEventArgs, TransactionEventArgs } from '@mikro-orm/core'
+import type { FlushedChanges } from '../database/flushed-changes.ts'
 import type { CommitParticipant } from '../database/transaction-subscriber.ts'
 import { type CommitScope, Journal } from '../kernel/commit-scope.ts'
 import type { Logger } from '../kernel/logger.ts'
 import type { BulkWrite, BulkWriteObserver } from './bulk-writes.ts'
 import type { CacheStore } from './cache-store.ts'
+import { emptyStore } from './empty-store.ts'
+import type { ExpiringKeys } from './expiring-keys.ts'
+import { FlushAttempts } from './flush-attempts.ts'
 import type { InvalidationLog } from './invalidation-log.ts'
 import { InvalidationSweep } from './invalidation-sweep.ts'
-
-/** Names the keys that a change of one row expires. */
-export interface ChangeKeys {
-  /** Runs after the flush's SQL: old values are in the change set's original, new ones in the entity. */
-  of(changeSet: ChangeSet<object>, em: EntityManager): readonly string[]
-  /** Runs after a write without change sets. */
-  ofBulk(write: BulkWrite): readonly string[]
-  /** A few keys that expire everything: for when there are too many to remember. */
-  all(): readonly string[]
-}
+import type { FlushObserver } from './orm-hooks.ts'
 
 /** What an {@link Invalidation} works with. */
 export interface InvalidationParts {
   readonly store: CacheStore
-  readonly keys: ChangeKeys
+  readonly keys: ExpiringKeys
   /** The root transaction that an entity manager is in. */
   readonly scopeOf: (em: EntityManager) => CommitScope | undefined
   /** Ends what is loading these keys now. */
@@ -49,10 +44,11 @@ const longestMemory = 10_000
  * between would fill the cache with the old row. While the store is away the keys are remembered, and swept before this
  * process reads from the store again.
  */
-export class Invalidation implements CommitParticipant, BulkWriteObserver {
+export class Invalidation implements CommitParticipant, BulkWriteObserver, FlushObserver {
   readonly name = 'cache'
   readonly #parts: InvalidationParts
   readonly #journal = new Journal<readonly string[]>('cache keys')
+  readonly #attempts = new FlushAttempts()
   readonly #waiting = new Set<string>()
   readonly #sweep: InvalidationSweep | undefined
   /** The rows written by the transactions that are about to commit. */
@@ -65,13 +61,42 @@ export class Invalidation implements CommitParticipant, BulkWriteObserver {
     this.#parts = parts
     const { sweep, logger } = parts
     if (sweep === undefined) return
-    this.#sweep = new InvalidationSweep({ ...sweep, logger, expire: (keys) => this.#expireNow(keys) })
+    this.#sweep = new InvalidationSweep({
+      ...sweep,
+      logger,
+      expire: (keys) => this.#expireNow(keys),
+    })
     this.#sweep.start()
   }
 
-  flushed({ em, changeSets, scope }: { em: EntityManager; changeSets: readonly ChangeSet<object>[]; scope: CommitScope }): void {
-    const keys = changeSets.flatMap((changeSet) => this.#parts.keys.of(changeSet, em))
+  /** A flush is about to write. */
+  async flushing({ em, uow }: FlushEventArgs): Promise<void> {
+    const { keys, store, scopeOf } = this.#parts
+    if (store === emptyStore) return
+    const changeSets = uow.getChangeSets() as readonly ChangeSet<object>[]
+    const attempted = keys.ofAttempt(changeSets, uow.getCollectionUpdates(), em)
+    this.#attempts.begin(em, scopeOf(em), attempted)
+    await keys.before(em, changeSets, em.getTransactionContext())
+  }
+
+  /** The same of a flush that opens a transaction of its own, which is open now. */
+  async flushingInOwn({ em, uow, transaction }: TransactionEventArgs): Promise<void> {
+    const changeSets = (uow?.getChangeSets() ?? []) as readonly ChangeSet<object>[]
+    if (changeSets.length === 0 || em.isInTransaction() || this.#parts.store === emptyStore) return
+    await this.#parts.keys.before(em, changeSets, transaction)
+  }
+
+  flushed({ em, changeSets, collections, scope }: FlushedChanges): void {
+    this.#attempts.told(em)
+    const rows = changeSets.flatMap((changeSet) => this.#parts.keys.of(changeSet, em))
+    const keys = [...rows, ...collections.flatMap((collection) => this.#parts.keys.ofCollection(collection, em))]
     if (keys.length > 0) scope.append(this.#journal, keys)
+  }
+
+  /** A flush has ended well: one that was told of before, or one in a transaction that began where we did not see it. */
+  async flushEnded({ em }: FlushEventArgs): Promise<void> {
+    const untold = this.#attempts.endedUntold(em)
+    if (untold !== undefined) await this.#expireUnseen(em, untold)
   }
 
   /** Processes that share the store sweep for each other, by a row that only a transaction can write together with the change. */
@@ -84,7 +109,7 @@ export class Invalidation implements CommitParticipant, BulkWriteObserver {
     const keys = this.#parts.keys.ofBulk(write)
     if (keys.length === 0) return
     const scope = this.#parts.scopeOf(write.em)
-    if (scope === undefined) await this.expireByHand(new Set(keys))
+    if (scope === undefined) await this.#expireUnseen(write.em, new Set(keys))
     else scope.append(this.#journal, keys)
   }
 
@@ -131,9 +156,19 @@ export class Invalidation implements CommitParticipant, BulkWriteObserver {
     }
   }
 
-  /** Expires what changed outside a transaction that this library saw. What the store does not acknowledge is left to the sweeps too. */
-  async expireByHand(keys: ReadonlySet<string>): Promise<void> {
-    const { sweep, logger } = this.#parts
+  /**
+   * Expires what changed outside a transaction that this library saw. What the store does not acknowledge is left to the sweeps too.
+   *
+   * @param em the caller's: what he changed in a transaction by SQL of his own is seen by others only after its commit, so that it expires
+   * then once more.
+   */
+  async expireByHand(keys: ReadonlySet<string>, em?: EntityManager): Promise<void> {
+    const { sweep, logger, scopeOf } = this.#parts
+    if (em !== undefined) {
+      const scope = scopeOf(em)
+      if (scope !== undefined && !scope.over) scope.append(this.#journal, [...keys])
+      else if (em.isInTransaction()) return this.#expireUnseen(em, keys)
+    }
     if ((await this.expire(keys)) || sweep === undefined) return
     try {
       await sweep.log.writeAlone([...keys])
@@ -160,7 +195,23 @@ export class Invalidation implements CommitParticipant, BulkWriteObserver {
   }
 
   #keysOf(scope: CommitScope): ReadonlySet<string> {
-    return new Set(scope.read(this.#journal).flat())
+    return new Set([...scope.read(this.#journal).flat(), ...this.#attempts.failedIn(scope)])
+  }
+
+  /**
+   * Expires what was written in a transaction whose commit nobody will tell us of: now, and after that commit by the sweep, which finds
+   * the row that is written with it. Never rejects.
+   */
+  async #expireUnseen(em: EntityManager, keys: ReadonlySet<string>): Promise<void> {
+    const { sweep, logger } = this.#parts
+    if (!em.isInTransaction()) return this.expireByHand(keys)
+    await this.expire(keys)
+    await sweep?.log.write(em, [...keys]).catch((error: unknown) => {
+      logger.warn(
+        'What a transaction of your own changed could not be left to the sweeps; until its ttl the cache may keep older rows',
+        { error },
+      )
+    })
   }
 
   async #expireNow(keys: ReadonlySet<string>): Promise<void> {

@@ -73,9 +73,26 @@ export function databaseValue(property: EntityProperty, value: unknown, platform
   return customType.convertToDatabaseValue(value, platform, { fromQuery: true, key: property.name, mode: 'query' })
 }
 
-/** Changes when the way in which an entity's rows are written changes, so that no version reads what another one wrote. */
-export function schemaVersion(meta: EntityMetadata): string {
-  const shape = meta.props.map((p) => [p.name, p.kind, p.type, p.fieldNames, p.columnTypes, p.customType?.constructor.name])
-  const text = JSON.stringify([codecVersion, shape])
+/**
+ * Changes when the way in which an entity's rows are written changes, so that no version reads what another one wrote.
+ *
+ * @param classes all that share the entity's rows: a subclass with a table of its own adds properties that the root does not list.
+ */
+export function schemaVersion(classes: readonly EntityMetadata[]): string {
+  const shapes = classes.map((meta) => [meta.className, meta.props.map((property) => shapeOf(meta, property))])
+  const text = JSON.stringify([codecVersion, shapes.sort(([one], [other]) => (String(one) < String(other) ? -1 : 1))])
   return createHash('sha256').update(text).digest('hex').slice(0, 12)
+}
+
+function shapeOf(meta: EntityMetadata, property: EntityProperty): readonly unknown[] {
+  const { name, kind, type, fieldNames, columnTypes, customType, lazy = false } = property
+  return [name, kind, type, fieldNames, columnTypes, customType?.constructor.name, lazy, formulaText(meta, property)]
+}
+
+/** MikroORM makes a function of every formula, whose own text tells nothing. */
+function formulaText(meta: EntityMetadata, { formula }: EntityProperty): unknown {
+  if (formula === undefined) return undefined
+  const [alias, name] = ['e', meta.tableName]
+  const made = formula(meta.createColumnMappingObject(alias), { alias, name, qualifiedName: name, toString: () => alias })
+  return typeof made === 'string' ? made : [made.sql, made.params.map(String)]
 }

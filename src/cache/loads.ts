@@ -22,8 +22,8 @@ export interface Led {
   readonly seen: string | undefined
 }
 
-/** Without a store nothing proves a running load current: callers wait for it at most so long, then load once more. */
-const unleasedWaitMs = 50
+/** Where nothing proves a running load current, callers wait for it at most so long, then load once more. */
+const overlapWaitMs = 50
 
 /**
  * The loads of one process: under a lease of the store, so that the result may be kept, or without one, when the store does not
@@ -70,13 +70,42 @@ export class Loads {
 
   /** Takes the leases, loads what they were granted for, and fills. Ends every flight; never throws. */
   lead(led: readonly Led[], load: Load, figures: FigureCounter): void {
-    const running = this.#lead(led, load, figures).finally(() => this.#running.delete(running))
-    this.#running.add(running)
+    this.#track(this.#lead(led, load, figures))
+  }
+
+  /**
+   * The same for what somebody loads who began too early: his lease is ended, so that what he read is not kept. Those who are
+   * loading here get a moment to end; who comes meanwhile shares what has not begun.
+   */
+  leadOver(led: readonly Led[], running: readonly PayloadFlight[], load: Load, figures: FigureCounter): void {
+    this.#track(this.#leadOver(led, running, load, figures))
   }
 
   /** Resolves when nothing is under way, at the latest after a second. */
   close(): Promise<void> {
     return withinMoment(this.#running)
+  }
+
+  #track(leading: Promise<void>): void {
+    const running = leading.finally(() => this.#running.delete(running))
+    this.#running.add(running)
+  }
+
+  async #leadOver(led: readonly Led[], running: readonly PayloadFlight[], load: Load, figures: FigureCounter): Promise<void> {
+    await this.#ended(running)
+    try {
+      await this.#store.invalidate(led.map(({ request }) => request.key))
+    } catch (error) {
+      figures.storeFailed(error)
+      return this.#loadUnleased(led, load, figures)
+    }
+    return this.#lead(led, load, figures)
+  }
+
+  /** Resolves when these have ended, at the latest after a moment. */
+  async #ended(running: readonly PayloadFlight[]): Promise<void> {
+    if (running.length === 0) return
+    await Promise.race([Promise.allSettled(running.map(({ result }) => result)), this.#clock.wait(overlapWaitMs)])
   }
 
   async #lead(led: readonly Led[], load: Load, figures: FigureCounter): Promise<void> {
@@ -148,10 +177,8 @@ export class Loads {
       return { flight, latest, result: flight.result.then(again) }
     })
     if (led.length > 0) {
-      const running = payloads.flatMap(({ flight, latest }) => (latest === undefined || latest === flight ? [] : [latest.result]))
-      const free =
-        running.length === 0 ? undefined : Promise.race([Promise.allSettled(running), this.#clock.wait(unleasedWaitMs)])
-      void (free ?? Promise.resolve()).then(() => this.#loadUnleased(led, load, figures))
+      const running = payloads.flatMap(({ flight, latest }) => (latest === undefined || latest === flight ? [] : [latest]))
+      void this.#ended(running).then(() => this.#loadUnleased(led, load, figures))
     }
     return Promise.all(payloads.map(({ result }) => result))
   }

@@ -73,9 +73,10 @@ export function completeLifetime(lifetime: Lifetime): Complete<Lifetime> {
   return { ttl, negativeTtl: negativeTtl ?? Math.max(1, Math.min(ttl / 10, 10_000)), jitter, serveStale, probe }
 }
 
-/** What a lifetime says of each read. */
+/** What a lifetime says of each read: in whole milliseconds, since Redis takes no others. */
 export function keeping({ ttl, serveStale, probe }: Complete<Lifetime>) {
-  return { keepMs: ttl + serveStale, staleMs: serveStale, probe }
+  const staleMs = Math.round(serveStale)
+  return { keepMs: Math.ceil(ttl) + staleMs, staleMs, probe }
 }
 
 /** A lifetime's ttl, shortened by a random part of its jitter. */

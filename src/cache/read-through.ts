@@ -5,7 +5,7 @@ import type { FigureCounter } from './figures.ts'
 import { shownPayload } from './freshness.ts'
 import { firstPollMs, leaseWaitMs, OverdueLeases } from './lease.ts'
 import type { Load, ReadRequest } from './load.ts'
-import { type Led, Loads } from './loads.ts'
+import { type Led, Loads, type PayloadFlight } from './loads.ts'
 import { Revalidation, type StaleEntry } from './revalidation.ts'
 
 /** What a {@link ReadThrough} works with. */
@@ -116,21 +116,30 @@ export class ReadThrough {
     return Promise.all(payloads)
   }
 
-  /** Reads what was found from the database all the same; what somebody else is loading is read without keeping it. */
+  /**
+   * Reads what was found from the database all the same. Who is loading it already began too early: his lease is ended, or he would
+   * put what is older in the place of this.
+   */
   #readFresh(requests: readonly ReadRequest[], found: readonly Found[], load: Load, figures: FigureCounter): Promise<Payload[]> {
     const led: Led[] = []
+    const over: Led[] = []
+    const running: PayloadFlight[] = []
     const payloads = requests.map((request, index) => {
       const entry = found[index] as Found
       const again = (payload: Payload | undefined) =>
         payload === undefined ? this.#loads.readUnleased([request], load, figures).then((read) => read[0]) : payload
       const latest = this.#loads.latest(request.key)
       if (latest?.begun === false) return latest.result.then(again)
-      if (entry.state === 'leased') return again(undefined)
       const flight = this.#loads.open(request)
-      led.push({ request, flight, seen: entry.seen })
+      if (entry.state !== 'leased') led.push({ request, flight, seen: entry.seen })
+      else {
+        over.push({ request, flight, seen: undefined })
+        if (latest !== undefined) running.push(latest)
+      }
       return flight.result.then(again)
     })
     if (led.length > 0) this.#loads.lead(led, load, figures)
+    if (over.length > 0) this.#loads.leadOver(over, running, load, figures)
     return Promise.all(payloads)
   }
 

@@ -176,15 +176,18 @@ export class ConnectionGuard {
 
   #release(transaction: TransactionState): void {
     this.#transactions--
-    if (this.#holder !== transaction) return
-    this.#holder = undefined
+    // A hook of its commit may have begun the next one already.
+    if (this.#holder === transaction) this.#holder = undefined
     this.#released?.abort()
     this.#released = undefined
   }
 
   /** The transaction that holds the one connection, if it was begun by hand. */
   get #byHand(): TransactionState | undefined {
-    return this.#holder === undefined || this.#managed.has(this.#holder) ? undefined : this.#holder
+    const holder = this.#holder
+    // What the hooks of its commit ask for need not wait: it is over, and is only telling of it.
+    const over = holder === undefined || holder.isCommitted || holder.isRolledBack
+    return over || this.#managed.has(holder) ? undefined : holder
   }
 
   /**

@@ -21,9 +21,13 @@ export async function measureHealth(ask: () => Promise<void>, timeoutMs: number)
   }
 }
 
-/** Asks the database for `select 1`: a lazy pool connects to a dead host without a word. */
-export async function askDatabase(orm: MikroORM): Promise<void> {
+/**
+ * Asks the database for `select 1`: a lazy pool connects to a dead host without a word.
+ *
+ * @param inside a transaction in which to ask, where there is no other connection.
+ */
+export async function askDatabase(orm: MikroORM, inside?: object): Promise<void> {
   const connection = orm.driver.getConnection('write')
   await connection.ensureConnection()
-  await connection.execute('select 1')
+  await connection.execute('select 1', [], 'all', inside as never)
 }

@@ -6,7 +6,6 @@ type RuntimeFilter = Parameters<EntityManager['addFilter']>[0]
 /** What was set on an entity manager, by which it may show other rows than the rest of the program sees. */
 interface RowView {
   readonly filters: Map<string, RuntimeFilter>
-  hasParams: boolean
 }
 
 /** Those that may have one. */
@@ -18,8 +17,8 @@ let anyView = false
 const watchedDrivers = new WeakSet<object>()
 
 /**
- * Learns what narrows the view of an ORM's entity managers at run time: filters and their parameters, a session for row level
- * security, another schema. MikroORM tells of filters nowhere. Those made before it was called are not watched.
+ * Learns what narrows the view of an ORM's entity managers at run time: filters, a session for row level security, another schema.
+ * MikroORM tells of filters nowhere. Those made before it was called are not watched.
  */
 export function watchViews({ driver, em }: MikroORM): void {
   if (watchedDrivers.has(driver)) return
@@ -37,28 +36,40 @@ export function watchViews({ driver, em }: MikroORM): void {
   }
 }
 
-/** True if the entity manager to which this one leads here may show other rows of these entities than others do. */
-export function hasOwnView(em: EntityManager, metas: readonly EntityMetadata[]): boolean {
-  const view = viewOf(em)
+/**
+ * The entity manager to which this one leads here. ORMs may share a name, and with it the context: in a transaction or request of
+ * another one it is a fork of this one, which no context changes.
+ */
+export function ownContext(em: EntityManager): EntityManager {
+  const context = em.getContext(false)
+  if (context.getDriver() === em.getDriver()) return context
+  return em.fork({ disableContextResolution: true, keepTransactionContext: true })
+}
+
+/**
+ * True if the entity manager to which this one leads here may show other rows than others do.
+ *
+ * @param metas of these entities; left out, of any.
+ */
+export function hasOwnView(em: EntityManager, metas?: readonly EntityMetadata[]): boolean {
+  if (!anyView) return false
+  const own = ownContext(em)
+  const view = views.get(own)
   if (view === undefined) return false
-  return (
-    hasOwnSession(em) ||
-    [...view.filters.values()].some((filter) => filter.default !== false && metas.some((meta) => concerns(filter, meta)))
-  )
+  if (hasSession(own)) return true
+  const filters = [...view.filters.values()].filter((filter) => filter.default !== false)
+  return filters.some((filter) => metas === undefined || metas.some((meta) => concerns(filter, meta)))
 }
 
 /** True if the entity manager to which this one leads here has a session for row level security, or another schema. */
 export function hasOwnSession(em: EntityManager): boolean {
-  return viewOf(em) !== undefined && (em.schema !== undefined || em.getSessionContext() !== undefined)
+  if (!anyView) return false
+  const own = ownContext(em)
+  return views.has(own) && hasSession(own)
 }
 
-/** True if filters that are on by default may get other parameters from it than from others. */
-export function hasOwnFilterParams(em: EntityManager): boolean {
-  return viewOf(em)?.hasParams === true
-}
-
-function viewOf(em: EntityManager): RowView | undefined {
-  return anyView ? views.get(em.getContext(false)) : undefined
+function hasSession(em: EntityManager): boolean {
+  return em.schema !== undefined || em.getSessionContext() !== undefined
 }
 
 function concerns({ entity }: RuntimeFilter, { className, root }: EntityMetadata): boolean {
@@ -71,7 +82,7 @@ function openView(em: EntityManager): RowView {
   anyView = true
   const known = views.get(em)
   if (known !== undefined) return known
-  const view = { filters: new Map(), hasParams: false }
+  const view = { filters: new Map() }
   views.set(em, view)
   return view
 }
@@ -82,10 +93,6 @@ function watch(em: EntityManager): void {
       own.addFilter.call(this, options)
       openView(this.getContext(false)).filters.set(options.name, options)
     })
-    define('setFilterParams', function (...args: Parameters<EntityManager['setFilterParams']>) {
-      own.setFilterParams.apply(this, args)
-      openView(this.getContext(false)).hasParams = true
-    })
     // Whatever sets a session comes by here.
     define('mergeSessionContext', function (...args: never[]) {
       ;(own as unknown as { mergeSessionContext: ManagerMethod }).mergeSessionContext.apply(this, args)
@@ -95,7 +102,7 @@ function watch(em: EntityManager): void {
       const from = options.disableContextResolution ? this : this.getContext(false)
       const fork = own.fork.call(this, options)
       const view = views.get(from)
-      if (view !== undefined) views.set(fork, { filters: new Map(view.filters), hasParams: view.hasParams })
+      if (view !== undefined) views.set(fork, { filters: new Map(view.filters) })
       else if (options.schema !== undefined) openView(fork)
       return fork
     })

@@ -1,14 +1,10 @@
-import type {
-  ChangeSet,
-  EntityManager,
-  EventSubscriber,
-  FlushEventArgs,
-  Transaction,
-  TransactionEventArgs,
-} from '@mikro-orm/core'
+import type { EntityManager, EventSubscriber, FlushEventArgs, Transaction, TransactionEventArgs } from '@mikro-orm/core'
 import { DataAccessError } from '../errors.ts'
 import { CommitScope, type ScopeLayer } from '../kernel/commit-scope.ts'
+import { createdBy, createdEntities } from './created-entities.ts'
 import { refuseDetached } from './detached.ts'
+import type { FlushedChanges } from './flushed-changes.ts'
+import { outerWrite, writeBeside, writes } from './refused-writes.ts'
 
 /** A part that takes part in every root commit: the outbox writes its events, the cache its invalidations. */
 export interface CommitParticipant {
@@ -17,7 +13,7 @@ export interface CommitParticipant {
    * A flush has written these changes inside the scope's transaction, which is still open. Called once per flush, after its
    * SQL, with generated keys present. A throw fails the flush.
    */
-  flushed?(flush: { em: EntityManager; changeSets: readonly ChangeSet<object>[]; scope: CommitScope }): void
+  flushed?(flush: FlushedChanges): void
   /** The root transaction is about to commit; `em` is in it. A throw rolls it back. Never called for a savepoint. */
   beforeCommit?(commit: { em: EntityManager; scope: CommitScope }): Promise<void>
   /**
@@ -79,6 +75,7 @@ export class TransactionSubscriber implements EventSubscriber {
       },
       ...subscribers,
       {
+        onFlush: (args) => this.#noteCreated(args),
         afterFlush: (args) => this.afterFlush(args),
         beforeTransactionCommit: (args) => this.beforeTransactionCommit(args),
       },
@@ -88,7 +85,12 @@ export class TransactionSubscriber implements EventSubscriber {
   /** The scope of the root transaction that this entity manager is in, if it is in one that this subscriber saw begin. */
   scopeOf(em: EntityManager): CommitScope | undefined {
     const transaction = em.getTransactionContext()
-    return transaction === undefined ? undefined : this.#scopes.get(transaction as object)
+    return transaction === undefined ? undefined : this.scopeIn(transaction as object)
+  }
+
+  /** The scope that a transaction or savepoint belongs to, if this subscriber saw it begin. */
+  scopeIn(transaction: object): CommitScope | undefined {
+    return this.#scopes.get(transaction)
   }
 
   /**
@@ -130,14 +132,22 @@ export class TransactionSubscriber implements EventSubscriber {
     this.#scopes.set(transaction as object, scope)
   }
 
+  /** Refuses a write below the savepoint of a nested unit, other than a flush. What is written below fails, even if this is caught. */
+  refuseOuter(transaction: object): void {
+    const layer = this.#layers.get(transaction)
+    if (layer === undefined || this.scopeIn(transaction)?.unitAbove(layer) !== true) return
+    layer.fault = outerWrite()
+    throw layer.fault
+  }
+
   /** Refuses what must not be written. */
   onFlush({ em, uow }: FlushEventArgs): void {
     const transaction = em.getTransactionContext() as object | undefined
     const layer = transaction === undefined ? undefined : this.#layers.get(transaction)
     try {
       refuseDetached(uow.getChangeSets())
-      if (this.#joined.has(em)) refuseBeside(uow)
-      if (layer !== undefined && this.scopeOf(em)?.unitAbove(layer) === true) refuseOuter(uow)
+      if (this.#joined.has(em) && writes(uow)) throw writeBeside()
+      if (layer !== undefined && this.scopeOf(em)?.unitAbove(layer) === true && writes(uow)) throw outerWrite()
     } catch (error) {
       // MikroORM forgets what a failed flush was to write, so the transaction must not commit even if this is caught.
       if (layer !== undefined) layer.fault = error
@@ -145,17 +155,26 @@ export class TransactionSubscriber implements EventSubscriber {
     }
   }
 
+  /** Before the inserts: MikroORM takes what it was to insert for stored also when the flush failed half way. */
+  #noteCreated({ em, uow }: FlushEventArgs): void {
+    const scope = this.scopeOf(em)
+    if (scope?.hasUnit !== true) return
+    const created = createdBy(uow.getChangeSets())
+    const transaction = em.getTransactionContext() as object
+    if (created.length > 0) scope.append(createdEntities, created, this.#layers.get(transaction))
+  }
+
   /** Inside an explicit transaction the flush ends here; an implicit flush has already committed. */
   afterFlush({ em, uow }: FlushEventArgs): void {
     const scope = this.scopeOf(em)
-    if (scope !== undefined) this.#flushed(em, uow.getChangeSets(), scope)
+    if (scope !== undefined) this.#flushed(em, uow, scope)
   }
 
   async beforeTransactionCommit({ em, uow, transaction }: TransactionEventArgs): Promise<void> {
     const scope = this.#scopes.get(transaction as object)
     if (scope === undefined) return
     // Only an implicit flush still has its change sets here; an explicit one was reported by afterFlush and cleared them.
-    this.#flushed(em, uow?.getChangeSets() ?? [], scope)
+    if (uow !== undefined) this.#flushed(em, uow, scope)
     this.#refuseEnd(transaction as object, scope)
     if (isSavepoint(transaction)) return
     scope.phase = 'closing'
@@ -209,32 +228,11 @@ export class TransactionSubscriber implements EventSubscriber {
     }
   }
 
-  #flushed(em: EntityManager, changeSets: readonly ChangeSet<object>[], scope: CommitScope): void {
-    if (changeSets.length === 0) return
-    for (const participant of this.#participants) participant.flushed?.({ em, changeSets, scope })
+  #flushed(em: EntityManager, uow: FlushEventArgs['uow'], scope: CommitScope): void {
+    if (!writes(uow)) return
+    const [changeSets, collections] = [uow.getChangeSets(), uow.getCollectionUpdates()]
+    for (const participant of this.#participants) participant.flushed?.({ em, changeSets, collections, scope })
   }
-}
-
-/** What an outer entity manager writes while a unit's savepoint is open would go with it when that rolls back. */
-function refuseOuter(uow: FlushEventArgs['uow']): void {
-  if (!writes(uow)) return
-  throw new DataAccessError(
-    'TRANSACTION_FORK',
-    'An outer `em` was to write while a nested unit of work was open, which could roll that back; await the nested unit first, or use its `em`',
-  )
-}
-
-/** A unit of work does not roll back what is flushed in the entity manager that it has joined. */
-function refuseBeside(uow: FlushEventArgs['uow']): void {
-  if (!writes(uow)) return
-  throw new DataAccessError(
-    'TRANSACTION_FORK',
-    'An `em` was to write while a unit of work that has joined it was running, beside its transaction; use the `em` of the unit, or await the unit first',
-  )
-}
-
-function writes(uow: FlushEventArgs['uow']): boolean {
-  return uow.getChangeSets().length > 0 || uow.getCollectionUpdates().length > 0
 }
 
 function isSavepoint(transaction: Transaction | undefined): transaction is { readonly savepointName: string } {

@@ -29,6 +29,8 @@ export class CommitScope {
   phase: 'open' | 'closing' | 'committing' | 'committed' = 'open'
   /** Whether the root transaction is over, committed or not. */
   over = false
+  /** Whether a unit of work runs in the root transaction, or has run. */
+  hasUnit = false
   readonly #layers: ScopeLayer[] = [openLayer(undefined)]
   #position = 0
 

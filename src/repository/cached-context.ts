@@ -1,5 +1,13 @@
-import { type EntityManager, type EntityMetadata, helper, type MikroORM } from '@mikro-orm/core'
-import { hasOwnFilterParams, hasOwnSession, hasOwnView } from '../database/row-views.ts'
+import {
+  type EntityManager,
+  type EntityMetadata,
+  type EntityProperty,
+  helper,
+  type MikroORM,
+  ReferenceKind,
+} from '@mikro-orm/core'
+import { hasOwnSession, hasOwnView, ownContext } from '../database/row-views.ts'
+import { DataAccessError } from '../errors.ts'
 import { detachedFork } from './detached-entities.ts'
 
 /** Through what a cached read makes its results, and whether it may use the cache at all. */
@@ -19,7 +27,9 @@ export type OtherRows = (em: EntityManager) => boolean
  * the caller must see its own writes, which nobody else may.
  */
 export function cachedContext(orm: MikroORM, otherRows: OtherRows, given: EntityManager | undefined): CachedContext {
-  const em = (given ?? orm.em).getContext(false)
+  const em = ownContext(given ?? orm.em)
+  // What a fork of it held would not be what the caller flushes.
+  if (given !== undefined && em !== given.getContext(false)) throw foreignContext()
   const bypass = em.isInTransaction() || otherRows(em)
   if (given !== undefined) return { em, owner: em, bypass: bypass || hasUnflushedChanges(em) }
   if (bypass) return { em: em.fork({ ...detachedFork, keepTransactionContext: true }), owner: undefined, bypass }
@@ -38,16 +48,27 @@ export function mayReadCache(orm: MikroORM, otherRows: OtherRows): boolean {
   return !orm.em.isInTransaction() && !otherRows(orm.em)
 }
 
-/** Of an entity's rows: a filter that is on may show each caller others. */
-export function otherRowsOf(orm: MikroORM, meta: EntityMetadata): OtherRows {
-  const metas = [meta]
-  return (em) => hasActiveFilter(orm, meta) || hasOwnView(em, metas)
+/** Of the rows of these classes: a filter that is on may show each caller others. */
+export function otherRowsOf(orm: MikroORM, classes: readonly EntityMetadata[]): OtherRows {
+  const metas = [...new Set([...classes, ...targetsOf(classes)])]
+  const always = filtersTargets(classes)
+  return (em) =>
+    always || anyOn(orm.config.get('filters')) || metas.some(({ filters }) => anyOn(filters)) || hasOwnView(em, metas)
 }
 
-/** Of a cached query, by the entities that it depends on: its own run has the filters, and not a caller's parameters for them. */
-export function otherRowsOfQuery(orm: MikroORM, metas: readonly EntityMetadata[], filters: boolean): OtherRows {
+/** True if a filter that is on may hide the targets of relations in the rows of these classes, and with them the rows. */
+export function hidesTargets(orm: MikroORM, classes: readonly EntityMetadata[]): boolean {
+  const filters = [orm.config.get('filters'), ...targetsOf(classes).map((meta) => meta.filters)]
+  return filtersTargets(classes) || filters.some((each) => anyOn(each))
+}
+
+/**
+ * Of a cached query: its own run has the filters that are on for all, and those that ask something else than the database, such as
+ * their parameters or an AsyncLocalStorage, may answer each caller otherwise. Which entities it reads is not known.
+ */
+export function otherRowsOfQuery(orm: MikroORM, filters: boolean): OtherRows {
   if (!filters) return hasOwnSession
-  return (em) => hasOwnView(em, metas) || (hasOwnFilterParams(em) && metas.some((meta) => hasActiveFilter(orm, meta)))
+  return (em) => hasAskingFilter(orm) || hasOwnView(em)
 }
 
 function hasUnflushedChanges(em: EntityManager): boolean {
@@ -63,11 +84,56 @@ function hasUnflushedChanges(em: EntityManager): boolean {
   return false
 }
 
-function hasActiveFilter(orm: MikroORM, meta: EntityMetadata): boolean {
-  return anyActive(orm.config.get('filters')) || anyActive(meta.filters)
+/** Those whose filters a find has for these: it joins the targets of relations to one, and theirs where it loads them too. */
+function targetsOf(classes: readonly EntityMetadata[]): readonly EntityMetadata[] {
+  const [targets, loaded] = [new Set<EntityMetadata>(), new Set(classes)]
+  // What is added to a set while it is walked through is met too.
+  for (const { relations } of loaded) {
+    for (const property of relations.filter(isToOne)) {
+      for (const target of property.polymorphTargets ?? [property.targetMeta]) {
+        if (target === undefined) continue
+        targets.add(target)
+        if (property.eager) loaded.add(target)
+      }
+    }
+  }
+  return [...targets]
 }
 
-function anyActive(filters: Readonly<Record<string, { readonly default?: boolean }>>): boolean {
-  for (const name in filters) if (filters[name]?.default !== false) return true
+/** A relation may turn on filters of its target that are off else. */
+function filtersTargets(classes: readonly EntityMetadata[]): boolean {
+  return classes.some(({ relations }) => relations.some((property) => isToOne(property) && Boolean(property.filters)))
+}
+
+function isToOne({ kind }: EntityProperty): boolean {
+  return kind === ReferenceKind.MANY_TO_ONE || kind === ReferenceKind.ONE_TO_ONE
+}
+
+function hasAskingFilter(orm: MikroORM): boolean {
+  if (anyOn(orm.config.get('filters'), asks)) return true
+  for (const { filters } of orm.getMetadata()) if (anyOn(filters, asks)) return true
   return false
+}
+
+interface Filter {
+  readonly cond?: unknown
+  readonly default?: boolean
+}
+
+function asks({ cond }: Filter): boolean {
+  return typeof cond === 'function'
+}
+
+/** One of an entity is off unless it says otherwise; MikroORM says so for those of the configuration. */
+function anyOn(filters: Readonly<Record<string, Filter>>, which: (filter: Filter) => boolean = () => true): boolean {
+  for (const name in filters) {
+    const filter = filters[name] as Filter
+    if (filter.default && which(filter)) return true
+  }
+  return false
+}
+
+function foreignContext(): DataAccessError {
+  const what = 'cached: em leads to the entity manager of another ORM of the same name, whose transaction or request is around'
+  return new DataAccessError('OPTION_INVALID', `${what}; give a fork of this data access, or the ORMs a \`contextName\` each`)
 }

@@ -3,6 +3,7 @@ import type { EntityManager, EntityMetadata, EntityProperty, MikroORM } from '@m
 import type { CacheEventName, CacheEvents } from '../cache/cache-events.ts'
 import { type CachedQuery, type Dependency, dependenciesOf } from '../cache/cached-query.ts'
 import { copy, encode, NotCacheable } from '../cache/codec.ts'
+import { checkDependency } from '../cache/dependency-check.ts'
 import { type CacheFigures, FigureCounter } from '../cache/figures.ts'
 import { datedVersion } from '../cache/freshness.ts'
 import type { Invalidation } from '../cache/invalidation.ts'
@@ -10,16 +11,16 @@ import { databaseValue, queryKey, schemaVersion, shapeStamp, wholeEntityStamp } 
 import type { Loaded, ReadRequest } from '../cache/load.ts'
 import { jitteredTtl, keeping } from '../cache/policy.ts'
 import type { ReadThrough } from '../cache/read-through.ts'
+import { ownContext } from '../database/row-views.ts'
 import { hasSpellings, spellingOf } from '../database/spelling.ts'
 import { type Dialect, dialectOf } from '../database/sql.ts'
 import { DataAccessError } from '../errors.ts'
 import type { Logger } from '../kernel/logger.ts'
-import { nearestName } from '../kernel/nearest-name.ts'
 import { type CachedContext, cachedContext, type OtherRows, otherRowsOfQuery } from './cached-context.ts'
 import { type CachedReadOptions, readAs } from './cached-read-options.ts'
 import { fromKept, type KeptResult, overtaken, type RowsByName, toKept } from './cached-result.ts'
 import type { CachedRows, Row } from './cached-rows.ts'
-import { propertyOf } from './entity-keys.ts'
+import { classesOf, propertyOf } from './entity-keys.ts'
 
 /** Reads one cached query. The results are detached, or managed by the entity manager that was given. */
 export class CachedQueryReads<Params, Result> {
@@ -52,7 +53,8 @@ export class CachedQueryReads<Params, Result> {
 
   /** Expires the result for these parameters everywhere, at once: for writes that this library does not see. */
   async invalidate(params: Params): Promise<void> {
-    await this.#invalidation.expireByHand(new Set([this.#source.keyOf(params)]))
+    const em = ownContext(this.#em ?? this.#orm.em)
+    await this.#invalidation.expireByHand(new Set([this.#source.keyOf(params)]), em)
   }
 
   /** Adds a listener for what this cache does in this process; the function returned removes it. */
@@ -104,20 +106,14 @@ export class CachedQuerySource<Params, Result> {
     this.#rows = rows
     this.#logger = logger
     for (const { entity, properties } of query.shapes) {
-      const { className, properties: known } = orm.getMetadata().get(entity)
-      const unknown = properties.find((name) => !Object.hasOwn(known, name))
-      if (unknown !== undefined) throw unknownProperty(query.name, className, unknown, Object.keys(known))
+      checkDependency(query.name, orm.getMetadata().get(entity), properties)
     }
     this.shapes = query.shapes.map(({ entity, properties }) => {
       const meta = orm.getMetadata().get(entity)
       return { root: meta.root, properties: properties.filter((name) => hasSpellings(knownProperty(meta, name), this.#dialect)) }
     })
-    this.otherRows = otherRowsOfQuery(
-      orm,
-      query.shapes.map(({ entity }) => orm.getMetadata().get(entity)),
-      query.filters,
-    )
-    const schemas = query.shapes.map(({ entity }) => schemaVersion(orm.getMetadata().get(entity)))
+    this.otherRows = otherRowsOfQuery(orm, query.filters)
+    const schemas = query.shapes.map(({ entity }) => schemaVersion(classesOf(orm, orm.getMetadata().get(entity))))
     const hash = createHash('sha256').update([query.version, ...schemas].join())
     this.#version = datedVersion(hash.digest('hex').slice(0, 12), this.#keeping.staleMs)
   }
@@ -143,7 +139,7 @@ export class CachedQuerySource<Params, Result> {
     const load = async (): Promise<readonly Loaded[]> => {
       const result = await this.#run(params)
       own = { result }
-      const kept = toKept(result, this.#rows)
+      const kept = toKept(result, this.#rows, this.query.filters)
       return [{ payload: kept, ttlMs: jitteredTtl(lifetime, kept === null) }]
     }
     try {
@@ -226,15 +222,6 @@ function knownProperty(meta: EntityMetadata, name: string): EntityProperty {
 function refusedParameters(query: string, cause: NotCacheable): DataAccessError {
   const message = `The parameters of the cached query ${query} are no plain data: ${cause.message}; give texts, numbers, Dates and objects of them`
   return new DataAccessError('OPTION_INVALID', message, { cause })
-}
-
-function unknownProperty(query: string, entity: string, property: string, known: readonly string[]): DataAccessError {
-  const near = nearestName(property, known)
-  const hint = near === undefined ? '' : `; did you mean \`${near}\`?`
-  return new DataAccessError(
-    'OPTION_INVALID',
-    `The cached query ${query} depends on \`${property}\`, which ${entity} does not have${hint}`,
-  )
 }
 
 /** Parameters that are equal get one key, in whatever order they were written. */

@@ -3,6 +3,7 @@ import type { CacheChoice } from '../cache/cache-choice.ts'
 import type { CacheStore } from '../cache/cache-store.ts'
 import type { CachedQuery } from '../cache/cached-query.ts'
 import { WatchedChanges } from '../cache/change-keys.ts'
+import { refuseView } from '../cache/dependency-check.ts'
 import type { CacheFigures } from '../cache/figures.ts'
 import { Invalidation, type InvalidationFigures } from '../cache/invalidation.ts'
 import { InvalidationLog } from '../cache/invalidation-log.ts'
@@ -93,7 +94,7 @@ export class Cache {
       this.close().catch(() => {})
       throw error
     }
-    listenTo(orm, { changes, bulkWrites: this.#invalidation })
+    listenTo(orm, this.#invalidation)
   }
 
   /** The cached repository of an entity that has a policy, or the reads of a cached query. */
@@ -128,12 +129,13 @@ export class Cache {
     if (isQuery(what)) {
       const source = this.#queries.get(what)
       if (source !== undefined) return new CachedQueryReads(this.#orm, source, this.#invalidation, em)
-      throw missing(`The cached query ${what.name} is`, what.name)
+      throw missing(`The cached query ${what.name} is not`, what.name)
     }
     const entity = (isPolicy(what) ? what.entity : what) as EntityClass<object>
-    const rows = this.#rowsOf(this.#orm.getMetadata().get(entity).root.className)
+    const meta = this.#orm.getMetadata().get(entity)
+    const rows = this.#rowsOf(meta.root.className)
     const Reads = this.#repositories.get(rows) as typeof CachedReads
-    return new Reads(this.#orm, rows, this.#invalidation, em)
+    return new Reads(this.#orm, rows, meta, this.#invalidation, em)
   }
 
   /** Measures one round trip to the store, in milliseconds. */
@@ -165,6 +167,7 @@ export class Cache {
     }
     this.#rows.set(rows.keys.entity, rows)
     this.#repositories.set(rows, cachedRepositoryClass(rows))
+    refuseView(`cachePolicy(${policy.entity.name}) caches the rows of`, rows.meta)
     changes.watchRows(rows.meta.root, policy.uniques)
   }
 
@@ -193,10 +196,7 @@ function requireObject(what: unknown): object {
 }
 
 function missing(what: string, cure: string): DataAccessError {
-  return new DataAccessError(
-    'CACHE_POLICY_MISSING',
-    `${what} not among the caches of any module; add ${cure} to the caches of one`,
-  )
+  return new DataAccessError('CACHE_POLICY_MISSING', `${what} among the caches of any module; add ${cure} to the caches of one`)
 }
 
 function isQuery(value: unknown): value is CachedQuery {

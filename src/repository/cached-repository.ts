@@ -1,8 +1,9 @@
-import type { EntityManager, MikroORM, Primary } from '@mikro-orm/core'
+import type { EntityManager, EntityMetadata, MikroORM, Primary } from '@mikro-orm/core'
 import type { CacheEventName, CacheEvents } from '../cache/cache-events.ts'
 import type { CacheFigures } from '../cache/figures.ts'
 import type { Invalidation } from '../cache/invalidation.ts'
 import { wholeEntityStamp } from '../cache/key.ts'
+import { ownContext } from '../database/row-views.ts'
 import { DataAccessError } from '../errors.ts'
 import { type CachedContext, cachedContext, mayReadCache } from './cached-context.ts'
 import { type CachedReadOptions, readAs } from './cached-read-options.ts'
@@ -30,12 +31,17 @@ export type CachedRepository<Entity extends object, Unique extends string> = Cac
 export class CachedReads<Entity extends object> {
   readonly #orm: MikroORM
   readonly #rows: CachedRows
+  /** The class that was asked for: a row of another one of its root is none. */
+  readonly #meta: EntityMetadata
+  readonly #ofAnyClass: boolean
   readonly #invalidation: Invalidation
   readonly #em: EntityManager | undefined
 
-  constructor(orm: MikroORM, rows: CachedRows, invalidation: Invalidation, em: EntityManager | undefined) {
+  constructor(orm: MikroORM, rows: CachedRows, meta: EntityMetadata, invalidation: Invalidation, em: EntityManager | undefined) {
     this.#orm = orm
     this.#rows = rows
+    this.#meta = meta
+    this.#ofAnyClass = meta.root === meta
     this.#invalidation = invalidation
     this.#em = em
   }
@@ -46,7 +52,8 @@ export class CachedReads<Entity extends object> {
     if (this.#em === undefined && mayReadCache(this.#orm, this.#rows.otherRows)) {
       // What is at hand is given at once: a wait, or an async function, would cost more than the read.
       const atHand = this.#rows.atHand(id)
-      if (atHand !== undefined) return atHand as Promise<Entity | null>
+      if (atHand !== undefined && this.#ofAnyClass) return atHand as Promise<Entity | null>
+      if (atHand !== undefined) return atHand.then((entity) => this.#ofClass(entity))
     }
     return this.#read(id)
   }
@@ -55,7 +62,7 @@ export class CachedReads<Entity extends object> {
   async getOrFail(id: Primary<Entity>, options?: CachedReadOptions): Promise<Entity> {
     const entity = await this.get(id, options)
     if (entity !== null) return entity
-    const { className } = this.#rows.meta
+    const { className } = this.#meta
     throw new DataAccessError('ENTITY_NOT_FOUND', `There is no ${className} with the id ${String(id)}`, {
       context: { entity: className, id },
     })
@@ -72,14 +79,14 @@ export class CachedReads<Entity extends object> {
     })
   }
 
-  /** Expires one row everywhere, at once: for writes that this library does not see. */
+  /** Expires one row everywhere, at once, and in a transaction after its commit too: for writes that this library does not see. */
   async invalidate(id: Primary<Entity>): Promise<void> {
-    if (this.#rows.keys.couldBeId(id)) await this.#invalidation.expireByHand(new Set([this.#rows.keys.ofId(id)]))
+    if (this.#rows.keys.couldBeId(id)) await this.#expire(this.#rows.keys.ofId(id))
   }
 
   /** Expires all rows of the entity and all query results that depend on it: for bulk writes. */
   async invalidateAll(): Promise<void> {
-    await this.#invalidation.expireByHand(new Set([wholeEntityStamp(this.#rows.keys.entity)]))
+    await this.#expire(wholeEntityStamp(this.#rows.keys.entity))
   }
 
   /** Adds a listener for what this cache does in this process; the function returned removes it. */
@@ -104,8 +111,12 @@ export class CachedReads<Entity extends object> {
       if (!context.bypass) return this.#hydrate(context, await this.#rows.byUnique(property, value, fresh))
       this.#rows.figures.bypassed(1)
       if (!this.#rows.keys.couldBeValue(property, value)) return null
-      return (await context.em.findOne(this.#rows.meta.class, { [property]: value } as never)) as Entity | null
+      return this.#ofClass(await context.em.findOne(this.#rows.classWith(property).class, { [property]: value } as never))
     })
+  }
+
+  #expire(key: string): Promise<void> {
+    return this.#invalidation.expireByHand(new Set([key]), ownContext(this.#em ?? this.#orm.em))
   }
 
   /** What a list of one would take longer for. */
@@ -120,14 +131,18 @@ export class CachedReads<Entity extends object> {
   }
 
   #hydrate({ owner }: CachedContext, row: Row | undefined): Entity | null {
-    return row === undefined ? null : (this.#rows.hydrate(owner, row) as Entity)
+    return row === undefined ? null : this.#ofClass(this.#rows.hydrate(owner, row))
+  }
+
+  #ofClass(entity: object | null): Entity | null {
+    return this.#ofAnyClass || entity instanceof this.#meta.class ? (entity as Entity | null) : null
   }
 
   async #findMany({ em }: CachedContext, all: readonly Primary<Entity>[]): Promise<(Entity | null)[]> {
-    const { meta, figures, keys } = this.#rows
+    const { figures, keys } = this.#rows
     const ids = all.filter((id) => keys.couldBeId(id))
     figures.bypassed(ids.length)
-    const find = (where: unknown) => em.find(meta.class, { [keys.idName]: where } as never) as Promise<Entity[]>
+    const find = (where: unknown) => em.find(this.#meta.class, { [keys.idName]: where } as never) as Promise<Entity[]>
     const entities = await find(ids.length === 1 ? ids[0] : { $in: ids })
     const byKey = new Map(entities.map((entity) => [keys.ofId(Reflect.get(entity, keys.idName)), entity]))
     const found: (Entity | null)[] = []

@@ -1,5 +1,5 @@
 import { helper, Utils } from '@mikro-orm/core'
-import { canonical, define, isPlain } from '../cache/codec.ts'
+import { canonical, define, isPlain, NotCacheable } from '../cache/codec.ts'
 import type { CachedRows, Row } from './cached-rows.ts'
 
 type Path = readonly (string | number)[]
@@ -21,12 +21,20 @@ export type RowsByName = (entity: string) => CachedRows
 /** A row was deleted after the look at the query: the answer as of then may have been another row, not none. */
 export const overtaken = Symbol('overtaken')
 
-/** Turns a query's result into what is kept of it. @throws NotCacheable for what is neither an entity nor plain data. */
-export function toKept(result: unknown, rows: RowsByName): KeptResult {
+/**
+ * Turns a query's result into what is kept of it.
+ *
+ * @param filtered whether the query sees what filters leave of its rows.
+ * @throws NotCacheable for what is neither an entity nor plain data, and for entities that filters change.
+ */
+export function toKept(result: unknown, rows: RowsByName, filtered: boolean): KeptResult {
   if (result === null || result === undefined) return null
   const entities: KeptEntities[] = []
   const value = withoutEntities(result, [], [], entities)
-  for (const { entity } of entities) rows(entity)
+  for (const { entity } of entities) {
+    if (!rows(entity).hidesTargets() || !filtered) continue
+    throw new NotCacheable(`${entity}, of whose relations a filter hides some, cannot be cached without \`filters: false\``)
+  }
   return { value: canonical(value), entities: canonical(entities) as typeof entities }
 }
 

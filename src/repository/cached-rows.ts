@@ -8,9 +8,10 @@ import type { Loaded, ReadRequest } from '../cache/load.ts'
 import { type CachePolicy, jitteredTtl, keeping } from '../cache/policy.ts'
 import type { ReadThrough } from '../cache/read-through.ts'
 import type { Logger } from '../kernel/logger.ts'
-import { type OtherRows, otherRowsOf } from './cached-context.ts'
+import { hidesTargets, type OtherRows, otherRowsOf } from './cached-context.ts'
+import { completedEntity } from './completed-entity.ts'
 import type { DetachedEntities } from './detached-entities.ts'
-import { EntityKeys } from './entity-keys.ts'
+import { classesOf, EntityKeys, propertyOf } from './entity-keys.ts'
 import { frozenEntity } from './frozen-entity.ts'
 import { KnownRequests } from './known-requests.ts'
 
@@ -40,11 +41,14 @@ export interface CachedRowsParts {
  * reader it has every type that the database gave, and a result that somebody changes reaches nobody else.
  */
 export class CachedRows {
+  /** The class of the policy. The rows are read, kept and hydrated as those of its root: one may be of any class of it. */
   readonly meta: EntityMetadata
   readonly keys: EntityKeys
   readonly policy: CachePolicy
   readonly otherRows: OtherRows
   readonly figures: FigureCounter
+  readonly #root: EntityMetadata
+  readonly #classes: readonly EntityMetadata[]
   readonly #make: (row: Row) => object
   readonly #requests = new KnownRequests()
   /** The frozen entities of rows that are somewhere in this process. */
@@ -59,14 +63,26 @@ export class CachedRows {
     this.meta = orm.getMetadata().get(policy.entity)
     this.keys = new EntityKeys(orm, this.meta, policy.uniques)
     this.policy = policy
-    this.otherRows = otherRowsOf(orm, this.meta)
-    this.#make = detached.maker(this.meta, (row) => this.#copy(row as Row))
+    this.#root = this.meta.root
+    this.#classes = classesOf(orm, this.meta)
+    this.otherRows = otherRowsOf(orm, this.#classes)
+    this.#make = detached.maker(this.#root, (row) => this.#copy(row as Row))
     this.#orm = orm
     this.#reads = reads
     this.figures = new FigureCounter(`cache of ${this.keys.entity}`, logger)
     this.#keeping = keeping(policy.lifetime)
-    this.#version = datedVersion(schemaVersion(this.meta), this.#keeping.staleMs)
+    this.#version = datedVersion(schemaVersion(this.#classes), this.#keeping.staleMs)
     this.#stamps = [wholeEntityStamp(this.keys.entity)]
+  }
+
+  /** True if a find shows these rows without what filters hide of their relations, which the rows themselves do not tell. */
+  hidesTargets(): boolean {
+    return hidesTargets(this.#orm, this.#classes)
+  }
+
+  /** The class by which rows are found that have this property: all of its classes may have it, or only that of the policy. */
+  classWith(property: string): EntityMetadata {
+    return propertyOf(this.#root, property) === undefined ? this.meta : this.#root
   }
 
   /** How the row of this id is asked for; `undefined` for what cannot be an id. */
@@ -144,7 +160,9 @@ export class CachedRows {
   /** Makes an entity of a row: detached, or managed. One that the entity manager holds already is never moved backwards. */
   hydrate(em: EntityManager | undefined, row: Row): object {
     if (em === undefined) return this.policy.frozen ? this.#sharedOf(row) : this.#make(row)
-    return em.merge(this.meta.class, this.#copy(row) as never, { convertCustomTypes: true, disableContextResolution: true })
+    const own = this.#copy(row)
+    const options = { convertCustomTypes: true, disableContextResolution: true }
+    return completedEntity(em, em.merge(this.#root.class, own as never, options), own)
   }
 
   /** A store in this process gives the same row to all its readers, and so they get the same entity. */
@@ -192,8 +210,14 @@ export class CachedRows {
   async #find(property: string, values: readonly unknown[]): Promise<readonly Row[]> {
     const known = values.map((value) => this.keys.databaseValue(property, value))
     const where = { [property]: known.length === 1 ? known[0] : { $in: known } }
-    const rows = await this.#orm.em.getDriver().find(this.meta.class, where as never, { connectionType: 'write' })
-    return rows as readonly Row[]
+    const meta = this.classWith(property)
+    const rows = (await this.#orm.em.getDriver().find(meta.class, where as never, { connectionType: 'write' })) as readonly Row[]
+    if (meta === this.#root || rows.length === 0) return rows
+    // As those of the root, which tell their class, they are kept under their ids.
+    return this.#find(
+      this.keys.idName,
+      rows.map((row) => row[this.keys.idName]),
+    )
   }
 
   #request(key: string): ReadRequest {

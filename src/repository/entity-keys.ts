@@ -5,6 +5,7 @@ import { spellingOf } from '../database/spelling.ts'
 import { type Dialect, dialectOf } from '../database/sql.ts'
 import { isUuid, Uuid } from '../database/uuid.ts'
 import { DataAccessError } from '../errors.ts'
+import { nearestName } from '../kernel/nearest-name.ts'
 import { holdsPrimitive } from './detached-shape.ts'
 
 /** Knows by which keys the rows of one entity are kept: by their ids, and by the values of their unique properties. */
@@ -29,8 +30,7 @@ export class EntityKeys {
     for (const name of uniques) checkUnique(meta, name)
     this.#hasUuids = propertyOf(meta, this.idName)?.customType instanceof Uuid
     // A row may be one of a subclass, whose properties the root does not list when it has a table of its own.
-    const classes = [...orm.getMetadata()].filter(({ root }) => root === meta.root)
-    const properties = classes.flatMap(({ props }) => props)
+    const properties = classesOf(orm, meta).flatMap(({ props }) => props)
     this.objects = [...new Set(properties.filter((property) => !holdsPrimitive(property)).map(({ name }) => name))]
   }
 
@@ -104,10 +104,17 @@ function checkUnique(meta: EntityMetadata, name: string): void {
   const property = propertyOf(meta, name)
   const unique = property?.unique !== undefined || meta.uniques.some(({ properties }) => [properties].flat().join() === name)
   if (property?.kind === 'scalar' && unique) return
+  const near = property === undefined ? nearestName(name, Object.keys(meta.properties)) : undefined
+  const hint = near === undefined ? '' : `; did you mean \`${near}\`?`
   throw new DataAccessError(
     'OPTION_INVALID',
-    `The cache policy of ${meta.className} lists ${name}, which is no unique property of it`,
+    `The cache policy of ${meta.className} lists ${name}, which is no unique property of it${hint}`,
   )
+}
+
+/** The classes whose rows are kept together: those of one root. */
+export function classesOf(orm: MikroORM, { root }: EntityMetadata): readonly EntityMetadata[] {
+  return [...orm.getMetadata()].filter((meta) => meta.root === root)
 }
 
 /** The property of this name, if the entity has one. */

@@ -1,4 +1,5 @@
 import type { EntityManager } from '@mikro-orm/core'
+import { type CreatedEntity, createdEntities } from '../database/created-entities.ts'
 import { DataAccessError } from '../errors.ts'
 import { type CommitScope, Journal, type ScopeLayer } from '../kernel/commit-scope.ts'
 import { requireFunction } from '../kernel/options.ts'
@@ -6,7 +7,6 @@ import type { EventDefinitions } from '../outbox/event/event-definitions.ts'
 import { makeEvent, type RecordEvent } from '../outbox/event/recorded-event.ts'
 import { recordedEvents } from '../outbox/event/recorder.ts'
 import { commitHooks } from './commit-hooks.ts'
-import { noteUnit } from './flushed-savepoints.ts'
 import type { UnitOfWorkContext } from './unit-of-work.ts'
 
 /** Events that `record()` refused: whoever caught the error, the unit in which it happened does not commit. */
@@ -47,7 +47,7 @@ export class ActiveUnit {
     this.#scope = scope
     this.#layer = scope.layer
     this.#layer.unit = 'running'
-    noteUnit(scope)
+    scope.hasUnit = true
     this.context = {
       em,
       attempt,
@@ -77,6 +77,16 @@ export class ActiveUnit {
   end(): void {
     this.#active = false
     this.#layer.unit = 'ending'
+  }
+
+  /** Its own entity manager and all around it. */
+  get managers(): EntityManager[] {
+    return [this.em, ...this.suspends, ...(this.parent?.managers ?? [])]
+  }
+
+  /** What this unit and those inside it, as far as they were kept, were to insert. */
+  get created(): CreatedEntity[] {
+    return this.#scope.read(createdEntities, this.#layer).flat()
   }
 
   /** Throws the first refusal that this unit still holds. */

@@ -1,4 +1,6 @@
-import { Collection, type EntityManager, type EntityProperty, helper } from '@mikro-orm/core'
+import { Collection, type EntityManager, type EntityProperty, helper, ScalarReference } from '@mikro-orm/core'
+import { type CreatedEntity, forget, makeNew } from '../database/created-entities.ts'
+import { hydrateConstructed, keepApart, readable } from './row-data.ts'
 
 /** One managed entity as it stood when a savepoint was opened. */
 interface EntityState {
@@ -35,29 +37,47 @@ export class EntitySnapshot {
     })
   }
 
-  /** Puts every entity and its loaded collections back; for use after the savepoint was rolled back. */
-  async restore(): Promise<void> {
+  /**
+   * Puts every entity and its loaded collections back; for use after the savepoint was rolled back.
+   *
+   * @param created what the savepoint was to insert.
+   * @param managers those around it.
+   */
+  async restore(created: readonly CreatedEntity[], managers: readonly EntityManager[]): Promise<void> {
     const unitOfWork = this.#em.getUnitOfWork(false)
     const known = new Set<object>(this.#states.map(({ entity }) => entity))
+    forget(created, managers)
+    makeNew(created)
     for (const { entity } of this.#states) {
       // A delete took it out, although the row is still there.
       if (unitOfWork.getIdentityMap().getByEntity?.(entity) === undefined) unitOfWork.getIdentityMap().store(entity)
     }
-    for (const { entity, initialized, data, absent, collections } of this.#states) {
-      const wrapped = helper(entity)
-      Object.assign(wrapped, { __em: this.#em })
-      if (initialized) {
-        this.#em.merge(wrapped.__meta.class, data as never, { refresh: true, convertCustomTypes: true, cascade: false })
-      } else Object.assign(wrapped, { __initialized: false, __originalEntityData: data })
-      for (const name of absent) unload(entity, name)
+    // Before the rows: MikroORM tells the items of a relation to many who their owner is, which their own rows know better.
+    for (const { entity, collections } of this.#states) {
       for (const [name, items] of collections) putBack(entity, name, items)
     }
-    unitOfWork.clearActionsQueue()
+    for (const state of this.#states) this.#putBackRow(state)
     unitOfWork.getOrphanRemoveStack().clear()
     // A lazy relation loads through its owner's entity manager, this one, even when it is followed inside the savepoint.
     for (const entity of [...unitOfWork.getIdentityMap()]) {
-      if (!known.has(entity) && helper(entity).__initialized) await this.#reload(entity)
+      const { __initialized: initialized, __originalEntityData: data } = helper(entity)
+      // Without data it is one that the outer unit is about to insert.
+      if (!known.has(entity) && initialized && data !== undefined) await this.#reload(entity)
     }
+  }
+
+  #putBackRow({ entity, initialized, data, absent }: EntityState): void {
+    const wrapped = helper<object>(entity)
+    Object.assign(wrapped, { __em: this.#em })
+    if (initialized && data !== undefined) {
+      const { __meta: meta } = wrapped
+      const row = readable(this.#em, meta, data)
+      const options = { refresh: true, convertCustomTypes: true, cascade: false } as const
+      this.#em.merge(meta.class, row as never, options)
+      hydrateConstructed(this.#em, entity, row)
+      keepApart(entity)
+    } else Object.assign(wrapped, { __initialized: false, __originalEntityData: data })
+    for (const name of absent) unload(entity, name)
   }
 
   async #reload(entity: object): Promise<void> {
@@ -71,24 +91,34 @@ export class EntitySnapshot {
 }
 
 function stateOf(entity: Record<string, unknown>, initialized: boolean, data: object | undefined): EntityState {
-  const properties = Object.values(helper(entity).__meta.properties) as EntityProperty[]
   const absent: string[] = []
   const collections = new Map<string, readonly object[] | undefined>()
-  for (const { name, kind, primary, embedded, getter } of properties) {
+  for (const { name, kind, primary, embedded, getter } of Object.values<EntityProperty>(helper(entity).__meta.properties)) {
     const value = embedded === undefined && getter !== true ? entity[name] : null
     if (kind === '1:m' || kind === 'm:n') {
       const collection = value as Collection<object> | undefined
       collections.set(name, collection?.isInitialized() === true ? collection.getItems(false) : undefined)
-    } else if (value === undefined && primary !== true) absent.push(name)
+    } else if (primary !== true && isAbsent(value)) absent.push(name)
   }
   return { entity, initialized, data: data === undefined ? undefined : { ...data }, absent, collections }
+}
+
+function isAbsent(value: unknown): boolean {
+  return value === undefined || (ScalarReference.isScalarReference(value) && !value.isInitialized())
 }
 
 /** What a savepoint loaded it may have changed as well: it is read anew when it is asked for. */
 function unload(entity: Record<string, unknown>, name: string): void {
   const wrapped = helper(entity)
-  if (entity[name] !== undefined) entity[name] = undefined
-  delete wrapped.__data[name]
+  if (ScalarReference.isScalarReference(entity[name])) {
+    // A reference of its own: one that knows its value cannot forget it.
+    const unloaded = new ScalarReference<unknown>(undefined, false)
+    unloaded.bind(entity, name as never)
+    entity[name] = unloaded
+  } else {
+    if (entity[name] !== undefined) entity[name] = undefined
+    delete wrapped.__data[name]
+  }
   wrapped.__loadedProperties.delete(name)
 }
 

@@ -6,14 +6,17 @@ import { migrationMissing } from '../database/migration-missing.ts'
 import { DataAccessError, hasErrorCode } from '../errors.ts'
 import type { CommitScope } from '../kernel/commit-scope.ts'
 
+/** The tables that a unit itself writes. */
+const ours = /^(domain_events|outbox_|cache_invalidations)/
+
 /** Says why a unit of work failed, where the driver's error does not. What the work itself throws is returned as it is. */
 export function describeFailure(error: unknown, scope: CommitScope | undefined, connection: Connection): unknown {
   if (!isCausedBy(connection, error)) return error
-  const missing = migrationMissing(error)
+  // Of what travels with the commit MikroORM tells nothing. Which tables are a module's the connection has told by now.
+  const missing = migrationMissing(error, (table) => (ours.test(table) ? 'Run `await data.migrate()`' : undefined))
   if (missing !== undefined) return missing
-  if (hasErrorCode(error, 'TRANSACTION_ABORTED')) return error
-  // The flush before the commit met a transaction in which a statement had failed, and whose error was caught.
-  if (followsFailure(error, connection)) return transactionAborted(error)
+  const told = describeAborted(error, connection)
+  if (hasErrorCode(told, 'TRANSACTION_ABORTED')) return told
   if (classifyFailure(error, connection) !== 'connection') return error
   if (scope?.phase !== 'committing' || wasNeverSent(error)) return explainNoConnection(error, connection)
   // A connection lost while the commit was on its way leaves open whether it took place.
@@ -22,4 +25,10 @@ export function describeFailure(error: unknown, scope: CommitScope | undefined, 
     'The connection was lost while the commit was on its way, so it may or may not have taken place; read the data before trying again',
     { cause: error },
   )
+}
+
+/** Says of a transaction or savepoint in which a statement had failed, and whose error was caught, that it cannot be kept. */
+export function describeAborted(error: unknown, connection: Connection): unknown {
+  // The flush before its end met it so, or the end itself.
+  return !hasErrorCode(error, 'TRANSACTION_ABORTED') && followsFailure(error, connection) ? transactionAborted(error) : error
 }

@@ -1,5 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { EntityManager } from '@mikro-orm/core'
+import { createdEntities, makeNew } from '../database/created-entities.ts'
 import { classifyFailure } from '../database/failure.ts'
 import { dialectOf, runSql } from '../database/sql.ts'
 import { DataAccessError } from '../errors.ts'
@@ -11,13 +12,12 @@ import type { EventDefinitions } from '../outbox/event/event-definitions.ts'
 import { ActiveUnit } from './active-unit.ts'
 import { commitHooks } from './commit-hooks.ts'
 import { EntitySnapshot } from './entity-snapshot.ts'
-import { flushBeforeSavepoints, openSavepoint } from './flushed-savepoints.ts'
 import { freshFork } from './fresh-fork.ts'
 import { allowedAttempts, isVersionConflict } from './retry.ts'
 import { managerToJoin, type TransactionWatch } from './surroundings.ts'
-import { Turns } from './turns.ts'
-import { describeFailure } from './unit-failure.ts'
+import { describeAborted, describeFailure } from './unit-failure.ts'
 import { checkUnitOptions, type UnitOfWorkOptions, type Work } from './unit-of-work.ts'
+import { openTransaction, turns, watchTransactions } from './watched-transactions.ts'
 
 /** The waits between tries: short, since a conflict is over when the other transaction is. */
 const retryBackoff = { baseMs: 10, maxMs: 500 }
@@ -36,11 +36,10 @@ type Outside = ActiveUnit['outside']
 export class UnitRunner {
   readonly #parts: UnitRunnerParts
   readonly #current = new AsyncLocalStorage<ActiveUnit>()
-  readonly #turns = new Turns()
 
   constructor(parts: UnitRunnerParts) {
     this.#parts = parts
-    flushBeforeSavepoints(parts.orm, parts.subscriber)
+    watchTransactions(parts.orm, parts.subscriber)
   }
 
   /** Whether the caller stands in a unit of work that is running. */
@@ -61,7 +60,7 @@ export class UnitRunner {
       )
     }
     if (surrounding !== undefined) {
-      return this.#turns.take(surrounding, (end) => this.#joining(work, surrounding, options, outside, end))
+      return turns.take(surrounding, (end) => this.#joining(work, surrounding, options, outside, end))
     }
     return this.#retrying(work, options, attempts, outside)
   }
@@ -118,6 +117,8 @@ export class UnitRunner {
       if (dialectOf(inner) === 'sqlite') await runSql(inner, 'update outbox_sequence set value = value where id = 1')
       // The first of the hooks: those behind it may start a unit on the same `em`, which must not wait for this one.
       if (committed !== undefined) scope.append(commitHooks, committed)
+      // MikroORM forks what is to be inserted and updated, and not this.
+      for (const entity of em.getUnitOfWork(false).getRemoveStack()) inner.remove(entity)
       const unit = new ActiveUnit(inner, scope, {
         suspends: [em],
         parent: undefined,
@@ -128,9 +129,12 @@ export class UnitRunner {
       result = { value: await this.#perform(work, unit) }
     }
     try {
-      await em.transactional(perform, isolation === undefined ? {} : { isolationLevel: isolation })
+      await openTransaction(em, perform, isolation === undefined ? {} : { isolationLevel: isolation })
     } catch (error) {
-      if (scope?.phase !== 'committed') throw describeFailure(error, scope, em.getConnection('write'))
+      if (scope?.phase !== 'committed') {
+        makeNew(scope?.read(createdEntities).flat() ?? [])
+        throw describeFailure(error, scope, em.getConnection('write'))
+      }
       // Another subscriber threw after the commit. To reject now would make the caller do the work twice.
       this.#parts.logger.error('A subscriber of the application threw after the commit; the commit stands', { error })
     } finally {
@@ -151,21 +155,23 @@ export class UnitRunner {
       outside: parent?.outside ?? outside,
       events: this.#parts.events,
     }
-    const turn = this.#turns.take(em, async () => {
-      const snapshot = await EntitySnapshot.take(em)
+    const turn = turns.take(em, async () => {
+      let unit: ActiveUnit | undefined
+      let snapshot: EntitySnapshot | undefined
       try {
-        const perform = (inner: EntityManager) => {
+        snapshot = await EntitySnapshot.take(em)
+        return await openTransaction(em, (inner) => {
           // No savepoint was opened: the unit would wait for its own turn.
           if (inner === em) throw withoutSavepoints()
-          return this.#perform(work, new ActiveUnit(inner, this.#scopeOf(inner), surroundings))
-        }
-        return await openSavepoint(em, perform)
+          unit = new ActiveUnit(inner, this.#scopeOf(inner), surroundings)
+          return this.#perform(work, unit)
+        })
       } catch (error) {
-        await snapshot.restore()
-        throw error
+        await snapshot?.restore(unit?.created ?? [], unit?.managers ?? [])
+        throw describeAborted(error, em.getConnection('write'))
       }
     })
-    if (shared !== undefined && shared.em !== em) this.#turns.hold(shared.em, turn)
+    if (shared !== undefined && shared.em !== em) turns.hold(shared.em, turn)
     return turn
   }
 
@@ -184,7 +190,7 @@ export class UnitRunner {
   /** A savepoint that nobody awaited must not outlive its parent, whether that commits or rolls back. */
   async #settle(unit: ActiveUnit): Promise<void> {
     unit.end()
-    await this.#turns.settle(unit.em)
+    await turns.settle(unit.em)
   }
 
   #scopeOf(em: EntityManager): CommitScope {
@@ -192,7 +198,7 @@ export class UnitRunner {
     if (scope !== undefined) return scope
     throw new DataAccessError(
       'OPTION_INVALID',
-      'unitOfWork: this entity manager does not belong to this data access, or was forked with `freshEventManager`; events recorded in it would be lost',
+      'unitOfWork: this entity manager does not belong to this data access; events recorded in it would be lost',
     )
   }
 }

@@ -1,6 +1,7 @@
 import { Redis } from 'ioredis'
 import { afterEach, describe, expect, inject, test } from 'vitest'
 import { toPublisher } from '../../src/outbox/publishing/function-publisher.ts'
+import { publishToAll } from '../../src/outbox/publishing/publish-to-all.ts'
 import { type OutboxEvent, type Publisher, unavailable } from '../../src/outbox/publishing/publisher.ts'
 import type { PubSubMessage } from '../../src/publishers/redis-pubsub/message.ts'
 import { redisPubSub } from '../../src/publishers/redis-pubsub/redis-pubsub.ts'
@@ -120,6 +121,15 @@ const makers: Record<string, () => Promise<PublisherContext>> = {
       const publisher = new MemoryPublisher(failing)
       return { publisher, events: publisher.published }
     }),
+  'two publishers as one': async () =>
+    inMemory((failing) => {
+      const publisher = new MemoryPublisher()
+      return { publisher: publishToAll('both', [publisher, new MemoryPublisher(failing)]), events: publisher.published }
+    }),
+  'two publishers as one, of which one goes through Redis': async () => {
+    const { publisher, ...through } = await throughStream('refuse')
+    return { publisher: publishToAll('both', [new MemoryPublisher(), publisher]), ...through }
+  },
   'Redis Pub/Sub': () => throughRedis('refuse'),
   'Redis Pub/Sub, where an outage is a stall': () => throughRedis('stall'),
   'Redis Streams': () => throughStream('refuse'),

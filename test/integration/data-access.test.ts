@@ -94,6 +94,7 @@ describe.each(dialects)('a data access on %s', (dialect) => {
       const { pool } = await data.stats()
       expect(pool.inUse).toBe(1)
       expect(pool.max).toBe(dialect === 'sqlite' ? 1 : 10)
+      expect(await data.health()).toMatchObject({ ok: true })
     })
     expect((await data.stats()).pool.inUse).toBe(0)
     await close()

@@ -1,5 +1,5 @@
 import { Redis } from 'ioredis'
-import { afterEach, expect, inject, test } from 'vitest'
+import { afterEach, expect, inject, test, vi } from 'vitest'
 import { silentLogger } from '../../src/kernel/logger.ts'
 import { RedisConnection } from '../../src/redis/redis-connection.ts'
 import type { RedisOptions } from '../../src/redis/redis-options.ts'
@@ -116,6 +116,26 @@ test('an error that Redis answers with keeps the circuit closed and names the re
     })
     await expect.poll(() => connection.ping().catch(() => 0)).toBeGreaterThan(0)
   }
+})
+
+test('an outage is logged once with what the connection is for, and by nobody without a logger', async () => {
+  const { proxy, url } = await proxied()
+  const lines: string[] = []
+  const log = (message: string) => lines.push(message)
+  const named = new RedisConnection({ url }, { logger: { ...silentLogger, warn: log, info: log }, use: 'the cache' })
+  const quiet = new RedisConnection({ url })
+  opened.push(named, quiet)
+  const written = vi.spyOn(console, 'warn')
+  await proxy.refuse()
+  for (let n = 0; n < 3; n++) {
+    for (const connection of [named, quiet]) await connection.ping().catch(() => {})
+  }
+  await proxy.accept()
+  await expect
+    .poll(() => lines, { timeout: 10_000 })
+    .toEqual([`Redis for the cache at ${url} is away`, `Redis for the cache at ${url} is back`])
+  expect(written).not.toHaveBeenCalled()
+  written.mockRestore()
 })
 
 test("the caller's own client is survived with default settings, warned about, and not closed", async () => {

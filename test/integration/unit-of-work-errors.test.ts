@@ -52,6 +52,14 @@ describe.each(dialects)('a unit of work on %s and the errors of others', (dialec
     },
   )
 
+  it('leaves a table that the application itself lacks to its own error', async () => {
+    const thrown = await data.unitOfWork(({ em }) => runSql(em, 'select * from theirs')).catch((error: unknown) => error)
+    expect(thrown).toMatchObject({
+      code: dialect === 'sqlite' ? 'SQLITE_ERROR' : '42P01',
+      message: expect.stringContaining('theirs'),
+    })
+  })
+
   it('runs once for the conflict of another data access', async () => {
     const other = await openNotes(dialect)
     let runs = 0

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { EntityManager, MikroORM, Options } from '@mikro-orm/core'
+import type { EntityManager, EventSubscriber, MikroORM, Options } from '@mikro-orm/core'
 import { MikroORM as PostgresqlOrm } from '@mikro-orm/postgresql'
 import { MikroORM as SqliteOrm } from '@mikro-orm/sqlite'
 import type { Redis } from 'ioredis'
@@ -71,6 +71,9 @@ export interface CacheGroundOptions {
   readonly redisClient?: Redis
   /** How long to wait for Redis; so long by default that no slow machine makes a miss of a hit. */
   readonly timeoutMs?: number
+  /** Beside those of `cache-entities.ts`. */
+  readonly entities?: NonNullable<Options['entities']>
+  readonly subscribers?: readonly EventSubscriber[]
   /** In place of those of `cache-entities.ts`. */
   readonly caches?: OpenCacheOptions['caches']
   /** Moves the cache and the memory store; not Redis, which has a clock of its own. */
@@ -159,9 +162,10 @@ async function open(
       PhotoSchema,
       VisitSchema,
       StaySchema,
+      ...(options.entities ?? []),
       ...cacheTables.entities,
     ],
-    subscribers: [subscriber],
+    subscribers: subscriber.around(options.subscribers ?? []),
     ensureDatabase: false,
     debug: ['query'],
     colors: false,

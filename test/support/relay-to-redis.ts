@@ -111,7 +111,7 @@ export async function openRelayToRedis(
     arrived,
     /** Records three events for each of three keys. */
     write,
-    paused: () => expect.poll(() => relay.status().paused, { timeout: 10_000, interval: 10 }).toBe('publisher'),
+    paused: () => expect.poll(() => relay.status().paused?.cause, { timeout: 10_000, interval: 10 }).toBe('publisher'),
     /** Everything is published and marked; no outage was taken for a failure; the relay went on by itself. */
     delivered: async () => {
       await allPublished()

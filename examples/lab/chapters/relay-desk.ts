@@ -32,7 +32,7 @@ export class RelayDesk {
     const status = this.#relay?.status()
     return {
       state: this.#draining ? 'draining' : this.#relay ? 'running' : 'stopped',
-      paused: status?.paused ?? null,
+      paused: status?.paused?.cause ?? null,
       inHand: status?.inHand ?? 0,
       retried: status?.retried ?? 0,
       deadLettered: status?.deadLettered ?? 0,

@@ -3,7 +3,7 @@ import { DataAccessError } from '../../errors.ts'
 import { monotonicClock } from '../../kernel/clock.ts'
 import { consoleLogger } from '../../kernel/logger.ts'
 import { checkOptions, numberFrom, record, text, wholeFrom } from '../../kernel/options.ts'
-import { loadIoredis } from '../../redis/redis-client.ts'
+import { loadIoredis, type RedisClient } from '../../redis/redis-client.ts'
 import { RedisConnection } from '../../redis/redis-connection.ts'
 import { checkRedisOptions, type RedisOptions, redisTimeout } from '../../redis/redis-options.ts'
 import type { CacheChoice, CacheSurroundings } from '../cache-choice.ts'
@@ -54,6 +54,7 @@ export function redisCache(given: RedisCacheOptions): CacheChoice {
     sweepMs: numberFrom(100, 60_000, ' milliseconds'),
     tier: record,
   })
+  if (given.client !== undefined) requireMaster(given.client)
   const { prefix = 'data-access:', sweepMs = 1000, tier, ...options } = given
   if (tier !== undefined) {
     const known = { maxEntries: wholeFrom(1), maxBytes: wholeFrom(1024), ttl: numberFrom(1, 60_000, ' milliseconds') }
@@ -70,13 +71,25 @@ export function redisCache(given: RedisCacheOptions): CacheChoice {
       if (options.client === undefined) await loadIoredis()
     },
     open: (surroundings) => {
-      const connection = new RedisConnection(options, surroundings)
+      const connection = new RedisConnection(options, { ...surroundings, use: 'the cache' })
       connection.connect()
       const self = randomUUID()
       const far = new RedisStore({ redis: connection, prefix, self, ...surroundings })
       return tier === undefined ? far : withTier(far, tier, { options, redis: connection, prefix, self, ...surroundings })
     },
   }
+}
+
+/** A replica lags behind: it would answer with what an acknowledged invalidation has ended. */
+function requireMaster({ options }: RedisClient): void {
+  const { scaleReads = 'master', role = 'master' } = options as { scaleReads?: unknown; role?: unknown }
+  const [option, value] = scaleReads === 'master' ? ['role', role] : ['scaleReads', scaleReads]
+  if (value === 'master') return
+  const what = `${option} of the client of redisCache is ${typeof value === 'function' ? 'a function' : `"${value}"`}`
+  throw new DataAccessError(
+    'OPTION_INVALID',
+    `${what}, and a replica still has what an invalidation has ended on its master; leave ${option} out, or give 'master'`,
+  )
 }
 
 type TierSurroundings = CacheSurroundings & Pick<BusParts, 'options' | 'redis' | 'prefix' | 'self'>

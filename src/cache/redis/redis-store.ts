@@ -53,6 +53,7 @@ export class RedisStore implements CacheStore {
   readonly #identify: () => Promise<string>
   readonly #logger: Logger
   #database: string | undefined
+  #asked: Promise<string> | undefined
   #warned = false
   #open: OpenRound | undefined
 
@@ -71,7 +72,7 @@ export class RedisStore implements CacheStore {
       for (let at = 0; at < requests.length; at += largestRound) parts.push(this.read(requests.slice(at, at + largestRound)))
       return (await Promise.all(parts)).flat()
     }
-    this.#database ??= await this.#identify()
+    this.#database ??= await this.#ask()
     this.#open ??= this.#openRound(this.#database)
     const { round, answered, send } = this.#open
     const place = round.add(requests)
@@ -83,7 +84,7 @@ export class RedisStore implements CacheStore {
   /** Like {@link read}, with the milliseconds that each entry has left, in the same round trip. */
   async readWithLife(requests: readonly EntryRequest[]): Promise<readonly { readonly answer: Found; readonly leftMs: number }[]> {
     // The read must not wait for it while the question after the lives goes out.
-    this.#database ??= await this.#identify()
+    this.#database ??= await this.#ask()
     const read = this.read(requests)
     // Asked after the value: of a lease that was just filled it would be the life of the lease.
     const lives = new Promise<void>((resolve) => process.nextTick(resolve)).then(() =>
@@ -116,7 +117,7 @@ export class RedisStore implements CacheStore {
   }
 
   async fill(fills: readonly Fill[]): Promise<readonly boolean[]> {
-    this.#database ??= await this.#identify()
+    this.#database ??= await this.#ask()
     const database = this.#database
     const answers = await this.#run('filling the cache', (client) =>
       Promise.all(
@@ -149,6 +150,15 @@ export class RedisStore implements CacheStore {
 
   close(): Promise<void> {
     return this.#redis.close()
+  }
+
+  /** Asked once, however many wait for the answer; again after a failure. */
+  #ask(): Promise<string> {
+    this.#asked ??= this.#identify().catch((error: unknown) => {
+      this.#asked = undefined
+      throw error
+    })
+    return this.#asked
   }
 
   /** Gathers what is read until the running code has come to its end, or enough, for one command: it costs less than one for each. */

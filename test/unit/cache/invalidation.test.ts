@@ -14,7 +14,10 @@ function openHeldStore() {
     })
   const warnings: string[] = []
   const logger = { ...silentLogger, warn: (message: string) => void warnings.push(message) }
-  const keys = { of: () => [], ofBulk: () => [], all: () => ['everything'] }
+  const keys = {
+    ...{ of: () => [], ofCollection: () => [], ofAttempt: () => [], ofBulk: () => [], all: () => ['everything'] },
+    before: async () => undefined,
+  }
   const invalidation = new Invalidation({ store, keys, logger, scopeOf: () => undefined, fence: () => undefined })
   const fail = async (...keys: string[]) => {
     const expired = invalidation.expire(new Set(keys))

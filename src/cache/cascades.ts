@@ -1,0 +1,67 @@
+import type { EntityManager, EntityMetadata, EntityProperty } from '@mikro-orm/core'
+
+/** What may happen to a row, of its own and to those that refer to it, by which rules of their foreign keys. */
+export type Cascade = 'deleteRule' | 'updateRule'
+
+/** An entity whose rows hold the id of another one's row, since MikroORM joins the owner of a one-to-one relation. */
+export interface Showing {
+  readonly entity: string
+  /** The owner's property by which it is joined. */
+  readonly by: string
+}
+
+/** Knows the entities whose rows change, without a change set of their own, together with those of another one. */
+export class Cascades {
+  readonly #below = new Map<string, readonly string[]>()
+  readonly #showing = new Map<string, readonly Showing[]>()
+
+  /**
+   * Those whose rows the database may delete or change by itself when a row of this entity goes, or when its id changes, and those that
+   * show such rows.
+   */
+  below(em: EntityManager, root: EntityMetadata, cascade: Cascade): readonly string[] {
+    const key = `${cascade} ${root.className}`
+    const known = this.#below.get(key)
+    if (known !== undefined) return known
+    const found = new Set<string>()
+    const visited = new Set<string>()
+    const visit = (from: EntityMetadata) => {
+      for (const { entity } of this.showing(em, from)) found.add(entity)
+      // What refers to a subclass stands in the subclass's own list.
+      for (const { meta: child, prop } of classesOf(em, from).flatMap(({ referencingProperties }) => referencingProperties)) {
+        if (!isOwningToOne(prop) || prop[cascade] === 'restrict' || prop[cascade] === 'no action') continue
+        found.add(child.root.className)
+        if (visited.has(child.root.className)) continue
+        visited.add(child.root.className)
+        visit(child.root)
+      }
+    }
+    visit(root)
+    this.#below.set(key, [...found])
+    return [...found]
+  }
+
+  /** Those whose rows show which row of this entity belongs to them. */
+  showing(em: EntityManager, { root }: EntityMetadata): readonly Showing[] {
+    const known = this.#showing.get(root.className)
+    if (known !== undefined) return known
+    const found: Showing[] = []
+    for (const { relations, root: other } of em.getMetadata()) {
+      for (const { kind, owner, targetMeta, mappedBy } of relations) {
+        if (kind === '1:1' && !owner && targetMeta?.root.className === root.className)
+          found.push({ entity: other.className, by: mappedBy })
+      }
+    }
+    this.#showing.set(root.className, found)
+    return found
+  }
+}
+
+/** All classes whose rows are kept under one root, told by name: entities know the metadata of the ORM that was opened last. */
+export function classesOf(em: EntityManager, root: EntityMetadata): readonly EntityMetadata[] {
+  return [...em.getMetadata()].filter((meta) => meta.root.className === root.className)
+}
+
+function isOwningToOne({ kind, owner }: EntityProperty): boolean {
+  return kind === 'm:1' || (kind === '1:1' && owner)
+}

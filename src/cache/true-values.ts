@@ -1,0 +1,128 @@
+import type { ChangeSet, EntityManager, EntityMetadata, Transaction } from '@mikro-orm/core'
+import { spellingOf } from '../database/spelling.ts'
+import { type Dialect, dialectOf } from '../database/sql.ts'
+import { propertyOf, type Values } from './row-values.ts'
+
+/** More rows than this of one entity in one flush are not asked for: all entries of the entity expire. */
+const mostRows = 500
+
+type Change = ChangeSet<object>
+
+/** A row that is to be changed, by its id as the database is asked for it. */
+interface Asked {
+  readonly change: Change
+  readonly id: readonly unknown[]
+}
+
+/**
+ * Reads what rows really have, right before a flush changes them: an entity manager knows only what they had when it read them, and
+ * another commit may have changed them since. On PostgreSQL the rows are locked as their update would lock them, so that none comes
+ * in between.
+ */
+export class TrueValues {
+  readonly #before = new WeakMap<Change, Values | null>()
+
+  /** What the row had; null if there was none; `undefined` if it was not asked for. */
+  of(change: Change): Values | null | undefined {
+    return this.#before.get(change)
+  }
+
+  /** One statement for each entity, in the order of their names, so that two flushes wait for each other in one order. */
+  async read(
+    em: EntityManager,
+    changes: readonly Change[],
+    namesOf: (root: EntityMetadata) => readonly string[],
+    transaction: Transaction | undefined,
+  ): Promise<void> {
+    const groups = new Map<string, Change[]>()
+    for (const change of changes) {
+      const { root } = change.meta
+      if (change.type === 'create' || namesOf(root).length === 0) continue
+      const key = `${root.className} ${change.schema ?? ''}`
+      const group = groups.get(key) ?? []
+      group.push(change)
+      groups.set(key, group)
+    }
+    for (const key of [...groups.keys()].sort()) {
+      const group = groups.get(key) as Change[]
+      await this.#readGroup(em, group, namesOf((group[0] as Change).meta.root), transaction)
+    }
+  }
+
+  async #readGroup(
+    em: EntityManager,
+    group: readonly Change[],
+    names: readonly string[],
+    transaction: Transaction | undefined,
+  ): Promise<void> {
+    const [{ meta, schema }] = group as [Change]
+    const { root } = meta
+    const columns = columnsOf(root, names)
+    // One row in several tables cannot be locked by one statement.
+    if (columns === undefined || root.inheritanceType === 'tpt' || group.length > mostRows) return
+    const asked = group.flatMap((change) => askedFor(change, em))
+    if (asked.length === 0) return
+    const dialect = dialectOf(em)
+    const quote = (name: string) => em.getPlatform().quoteIdentifier(name)
+    const keys = root.getPrimaryProps().map(({ fieldNames }) => fieldNames[0] as string)
+    const table = tableName(em, root, schema ?? em.schema)
+    const run = (sql: string, params: readonly unknown[] = []) =>
+      em.getConnection('write').execute(sql, [...params], 'all', transaction) as unknown as Promise<Values[]>
+    // A transaction that has read may not write on SQLite once another process has: begin with a write, of nothing.
+    if (dialect === 'sqlite') await run(`update ${table} set ${quote(keys[0] as string)} = null where 0`)
+    const ids = asked.map(({ id }) => id)
+    const selected = [...keys, ...columns.map(({ column }) => column)].map(quote).join()
+    const lock = dialect === 'postgresql' ? ' for no key update' : ''
+    const found = await run(
+      `select ${selected} from ${table} where ${conditionOf(keys.map(quote), ids)} order by ${keys.map(quote).join()}${lock}`,
+      ids.flat(),
+    )
+    const idText = (id: readonly unknown[]) => spelledId(root, dialect, id)
+    const byId = new Map(found.map((row) => [idText(keys.map((key) => row[key])), row]))
+    for (const { change, id } of asked) {
+      const row = byId.get(idText(id))
+      const before = row && Object.fromEntries(columns.map(({ name, column }) => [name, row[column]]))
+      this.#before.set(change, before ?? null)
+    }
+  }
+}
+
+/** The columns of the properties, as far as they have one each; `undefined` if they have none. */
+function columnsOf(
+  root: EntityMetadata,
+  names: readonly string[],
+): readonly { readonly name: string; readonly column: string }[] | undefined {
+  const found = names.flatMap((name) => {
+    const { fieldNames, formula, persist } = propertyOf(root, name) ?? {}
+    const column = fieldNames?.length === 1 && formula === undefined && persist !== false ? fieldNames[0] : undefined
+    return column === undefined ? [] : [{ name, column }]
+  })
+  return found.length === 0 ? undefined : found
+}
+
+/** Nothing for a key that cannot be compared in plain SQL. */
+function askedFor(change: Change, em: EntityManager): readonly Asked[] {
+  const [original, current] = [
+    change.originalEntity as Values | undefined,
+    em.getComparator().prepareEntity(change.entity) as Values,
+  ]
+  const properties = change.meta.root.getPrimaryProps()
+  const id = properties.map(({ name }) => original?.[name] ?? current[name])
+  const single = properties.every(({ fieldNames }) => fieldNames.length === 1)
+  return single && spelledId(change.meta.root, dialectOf(em), id) !== undefined ? [{ change, id }] : []
+}
+
+function conditionOf(keys: readonly string[], ids: readonly (readonly unknown[])[]): string {
+  if (keys.length === 1) return `${keys[0]} in (${ids.map(() => '?').join()})`
+  return ids.map(() => `(${keys.map((key) => `${key} = ?`).join(' and ')})`).join(' or ')
+}
+
+function tableName(em: EntityManager, root: EntityMetadata, schema: string | undefined): string {
+  const driver = em.getDriver() as unknown as { getTableName(meta: EntityMetadata, options: object, quote: boolean): string }
+  return driver.getTableName(root, { schema }, true)
+}
+
+function spelledId(root: EntityMetadata, dialect: Dialect, id: readonly unknown[]): string | undefined {
+  const texts = root.getPrimaryProps().map((property, index) => spellingOf(property, id[index], dialect))
+  return texts.includes(undefined) ? undefined : JSON.stringify(texts)
+}

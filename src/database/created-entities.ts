@@ -1,0 +1,66 @@
+import { type ChangeSet, type Collection, type EntityManager, helper } from '@mikro-orm/core'
+import { Journal } from '../kernel/commit-scope.ts'
+
+/** An entity that a flush was to insert. */
+export interface CreatedEntity {
+  /** Weak: a long import clears its entity manager again and again, and what nobody keeps nobody persists again. */
+  readonly kept: WeakRef<object>
+  /** The parts of its primary key that the database was to make. */
+  readonly generated: readonly string[]
+}
+
+/** What each flush of a root transaction was to insert, whether it went well or not. */
+export const createdEntities = new Journal<readonly CreatedEntity[]>('created entities')
+
+/** What of a flush is an insert. */
+export function createdBy(changeSets: readonly ChangeSet<object>[]): CreatedEntity[] {
+  const created: CreatedEntity[] = []
+  for (const { type, entity, meta } of changeSets) {
+    if (type !== 'create') continue
+    const generated: readonly string[] = meta.primaryKeys.filter((name) => entity[name] == null)
+    created.push({ kept: new WeakRef(entity), generated })
+  }
+  return created
+}
+
+/** Takes entities out of entity managers, which a relation may have brought them to, and which would insert what is new. */
+export function forget(created: readonly CreatedEntity[], managers: readonly EntityManager[]): void {
+  for (const em of new Set(managers)) {
+    const unitOfWork = em.getUnitOfWork(false)
+    for (const { kept } of created) {
+      const entity = kept.deref()
+      if (entity === undefined) continue
+      if (unitOfWork.getIdentityMap().getByEntity?.(entity) === entity) unitOfWork.getIdentityMap().delete(entity)
+      unitOfWork.getPersistStack().delete(entity)
+    }
+  }
+}
+
+/**
+ * Makes entities new again whose insert was rolled back. MikroORM takes them for stored: whoever keeps one and persists it again,
+ * as the next attempt of a unit of work does, would see nothing inserted.
+ */
+export function makeNew(created: readonly CreatedEntity[]): void {
+  for (const { kept, generated } of created) {
+    const entity = kept.deref()
+    if (entity === undefined) continue
+    const wrapped = helper(entity)
+    Object.assign(wrapped, { __originalEntityData: undefined, __managed: false, __em: undefined, __processing: false })
+    for (const name of generated) {
+      delete wrapped.__data[name]
+      delete (entity as Record<string, unknown>)[name]
+    }
+    if (generated.length > 0) Object.assign(wrapped, { __pk: undefined, __identifier: undefined })
+    for (const { name, kind, owner } of wrapped.__meta.relations) {
+      if (kind === 'm:n' && owner) relate(entity[name as never])
+    }
+  }
+}
+
+/** The rows between the two sides are to be written again as well. */
+function relate(collection: Collection<object> | undefined): void {
+  const items = collection?.getItems(false) ?? []
+  if (items.length === 0) return
+  collection?.hydrate([])
+  collection?.add(items)
+}

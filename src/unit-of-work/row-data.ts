@@ -1,0 +1,35 @@
+import { type EntityData, type EntityManager, type EntityMetadata, helper, Utils } from '@mikro-orm/core'
+
+/**
+ * A row as a driver reads it, from one as MikroORM keeps it: with JSON as the text that it writes, which it would take for
+ * parsed where the driver parses JSON itself.
+ */
+export function readable(em: EntityManager, { props }: EntityMetadata, data: object): EntityData<object> {
+  const platform = em.getPlatform()
+  const row: Record<string, unknown> = { ...data }
+  for (const { name, columnTypes } of props) {
+    const value = row[name]
+    if (typeof value === 'string' && platform.convertsJsonAutomatically() && /^jsonb?$/i.test(columnTypes?.[0] ?? '')) {
+      row[name] = platform.convertJsonToJSValue(value)
+    }
+  }
+  return row as EntityData<object>
+}
+
+/** Sets what a constructor takes: MikroORM leaves it to the constructor, which is not called for an entity that is there. */
+export function hydrateConstructed(em: EntityManager, entity: object, row: EntityData<object>): void {
+  const { __meta: meta, __schema: schema } = helper<object>(entity)
+  if (!meta.forceConstructor || meta.constructorParams === undefined) return
+  const taken = Object.fromEntries(Object.entries(row).filter(([name]) => meta.constructorParams?.includes(name as never)))
+  em.getHydrator().hydrate(entity, meta, taken as EntityData<object>, em.getEntityFactory(), 'full', false, true, schema)
+}
+
+/** An entity must not share with its row what an edit in place would change in both: that edit would not be written. */
+export function keepApart(entity: object): void {
+  const { __meta: meta, __originalEntityData: row } = helper<object>(entity)
+  const data = row as Record<string, unknown> | undefined
+  for (const { name, kind } of meta.props) {
+    const value = data?.[name]
+    if (data !== undefined && kind === 'embedded' && typeof value === 'object') data[name] = Utils.copy(value)
+  }
+}

@@ -1,0 +1,94 @@
+import { type EntityManager, type MikroORM, TransactionPropagation, ValidationError } from '@mikro-orm/core'
+import { overrideManagers } from '../database/override-managers.ts'
+import type { TransactionSubscriber } from '../database/transaction-subscriber.ts'
+import type { CommitScope } from '../kernel/commit-scope.ts'
+import { Turns } from './turns.ts'
+import { endStreams, watchStatements } from './unit-statements.ts'
+
+/** The turns of all that opens savepoints in one entity manager, or joins it: units of work, and transactions of the application's own. */
+export const turns = new Turns()
+
+/** Those in which a unit is about to open a transaction or savepoint: it has its turn, and has flushed. */
+const ready = new WeakSet<EntityManager>()
+
+/** Where transactions are watched already: an ORM may be given to one data access after another. */
+const watched = new WeakSet<TransactionSubscriber>()
+
+type Transactional = EntityManager['transactional']
+
+/** Opens a unit's transaction, or its savepoint in an entity manager that has nothing to flush. */
+export function openTransaction<Result>(
+  em: EntityManager,
+  ...args: Parameters<typeof em.transactional<Result>>
+): Promise<Result> {
+  ready.add(em)
+  try {
+    return em.transactional(...args)
+  } finally {
+    ready.delete(em)
+  }
+}
+
+/**
+ * Flushes an entity manager of a unit's transaction before a savepoint of the application's own is opened in it. Else MikroORM
+ * would write the pending edits inside the savepoint, and take them for saved also after its rollback: the unit would commit its
+ * events without the rows of which they tell. Savepoints that begin at once take turns.
+ */
+export function watchTransactions(orm: MikroORM, subscriber: TransactionSubscriber): void {
+  if (watched.has(subscriber)) return
+  watched.add(subscriber)
+  watchStatements(orm, subscriber)
+  overrideManagers(orm.em, ({ own, define }) => {
+    define('transactional', async function (...args: Parameters<Transactional>): Promise<unknown> {
+      const em = this.getContext(false)
+      const scope = subscriber.scopeOf(em)
+      const run = () => runWatched(subscriber, scope, args, (...watching) => own.transactional.apply(this, watching))
+      // An application asks for a transaction that is new, or for none, in order to write beside the unit.
+      const { propagation = TransactionPropagation.NESTED } = args[1] ?? {}
+      if (ready.has(em) || scope?.hasUnit !== true || propagation !== TransactionPropagation.NESTED) return run()
+      subscriber.refuseOuter(em.getTransactionContext() as object)
+      // Whose turn it is may wait for the very flush in whose hook the caller stands.
+      if (!(await flush(em))) return run()
+      return turns.take(em, async () => {
+        await flush(em)
+        return run()
+      })
+    })
+  })
+}
+
+/** @param around the root transaction in which this one is opened. */
+async function runWatched(
+  subscriber: TransactionSubscriber,
+  around: CommitScope | undefined,
+  [work, options]: Parameters<Transactional>,
+  run: (...args: Parameters<Transactional>) => Promise<unknown>,
+): Promise<unknown> {
+  let scope: CommitScope | undefined
+  const watching = async (inner: EntityManager) => {
+    scope = subscriber.scopeOf(inner)
+    try {
+      return await work(inner)
+    } finally {
+      await endStreams(inner)
+    }
+  }
+  try {
+    return await run(watching, options)
+  } finally {
+    // Of a rollback over a lost connection MikroORM does not tell, and a timer that was started inside would join it.
+    if (scope !== undefined && scope !== around) scope.over = true
+  }
+}
+
+/** False in a lifecycle hook, from which MikroORM refuses it: what is pending there is being written already. */
+async function flush(em: EntityManager): Promise<boolean> {
+  try {
+    await em.flush()
+    return true
+  } catch (error) {
+    const inHook = error instanceof ValidationError && error.message === ValidationError.cannotCommit().message
+    if (!inHook) throw error
+    return false
+  }
+}

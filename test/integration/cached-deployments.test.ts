@@ -1,0 +1,90 @@
+import { randomUUID } from 'node:crypto'
+import { defineEntity, p } from '@mikro-orm/core'
+import { afterEach, describe, expect, test } from 'vitest'
+import { cachePolicy } from '../../src/cache/policy.ts'
+import { runSql } from '../../src/database/sql.ts'
+import { createDataAccess } from '../../src/index.ts'
+import { cacheOf } from '../support/cached-access.ts'
+import { dialects, openTestDatabase } from '../support/databases.ts'
+
+interface Version {
+  readonly lazy?: boolean
+  readonly formula?: string
+  readonly color?: boolean
+}
+
+/** The classes of one deployment. */
+function classesOf({ lazy = false, formula = '1', color = false }: Version) {
+  const bio = p.text().default('bio')
+  const VehicleSchema = defineEntity({
+    name: 'Vehicle',
+    inheritance: 'tpt',
+    properties: {
+      id: p.integer().primary(),
+      name: p.string(),
+      bio: lazy ? bio.lazy() : bio,
+      sum: p.integer().formula(formula).nullable(),
+      of: p
+        .integer()
+        .formula((columns) => `${columns.id} + ${formula}`)
+        .nullable(),
+    },
+  } as never)
+  const Vehicle = class extends (VehicleSchema as unknown as { class: new () => { id: number } }).class {}
+  VehicleSchema.setClass(Vehicle as never)
+  const CarSchema = defineEntity({
+    name: 'Car',
+    extends: VehicleSchema,
+    properties: { plate: p.string(), ...(color ? { color: p.string().default('grey') } : {}) },
+  } as never)
+  const Car = class extends Vehicle {}
+  CarSchema.setClass(Car as never)
+  return { Vehicle, Car }
+}
+
+// Two deployments run at once while one takes the place of the other.
+describe.each(dialects)('deployments that share a cache, on %s', (dialect) => {
+  const open: (() => Promise<unknown>)[] = []
+  afterEach(async () => {
+    for (const close of open.splice(0).reverse()) await close()
+  })
+
+  const changes: readonly (readonly [what: string, before: Version, after: Version])[] = [
+    ['is no more lazy', { lazy: true }, {}],
+    ['is lazy now', {}, { lazy: true }],
+    ['has another formula', {}, { formula: '2' }],
+    ['is new in a class with a table of its own', {}, { color: true }],
+  ]
+  test.each(changes)('do not read what the other one wrote, when a property %s', async (_what, before, after) => {
+    const database = await openTestDatabase(dialect)
+    open.push(() => database.close())
+    const prefix = `test-${randomUUID().slice(0, 8)}:`
+    const deploy = async (version: Version) => {
+      const classes = classesOf(version)
+      const data = await createDataAccess({
+        modules: [{ name: 'fleet', entities: [classes.Vehicle, classes.Car], caches: [cachePolicy(classes.Vehicle)] }],
+        database: { url: database.url },
+        cache: cacheOf('redis', prefix),
+      })
+      open.push(() => data.close())
+      return { data, ...classes }
+    }
+    const old = await deploy(before)
+    await old.data.migrate()
+    await old.data.orm.schema.update()
+    await old.data.unitOfWork(async ({ em }) => void em.create(old.Car, { id: 1, name: 'vw', plate: 'p' } as never))
+    if (after.color) await runSql(old.data.fork(), `alter table car add column color varchar(255) not null default 'grey'`)
+    await old.data.cached(old.Vehicle).get(1)
+    const next = await deploy(after)
+    const same = await deploy(before)
+    const found = await next.data.cached(next.Vehicle).get(1)
+    expect({ ...found }).toEqual({ ...(await next.data.fork().findOne(next.Vehicle, 1)) })
+    // Until what it loads has arrived.
+    const { hits } = old.data.cached(old.Vehicle).stats()
+    await expect
+      .poll(async () => (await old.data.cached(old.Vehicle).get(1)) && old.data.cached(old.Vehicle).stats().hits)
+      .toBe(hits + 1)
+    await same.data.cached(same.Vehicle).get(1)
+    expect(same.data.cached(same.Vehicle).stats()).toMatchObject({ hits: 1, loads: 0 })
+  })
+})

@@ -1,0 +1,45 @@
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { InvalidationLog } from '../../src/cache/invalidation-log.ts'
+import { InvalidationSweep } from '../../src/cache/invalidation-sweep.ts'
+import { silentLogger } from '../../src/kernel/logger.ts'
+import { type CacheGround, openCacheGround } from '../support/cache-ground.ts'
+import { dialects } from '../support/databases.ts'
+
+describe.each(dialects)('what piled up while the store was away, on %s', (dialect) => {
+  let ground: CacheGround
+  beforeAll(async () => {
+    ground = await openCacheGround(dialect, 'memory')
+  })
+  afterAll(() => ground.close())
+
+  test('is read in small parts, few of them before the store is back, and is all swept then', async () => {
+    const log = new InvalidationLog(ground.orm, 'backlog')
+    const every = Array.from({ length: 600 }, (_, index) => `Author:${index}`)
+    await ground.fork().transactional(async (em) => {
+      for (const key of every) await log.write(em, [key])
+    })
+    const read: number[] = []
+    const older = log.olderThan.bind(log)
+    vi.spyOn(log, 'olderThan').mockImplementation(async (...args) => {
+      const rows = await older(...args)
+      read.push(rows.length)
+      return rows
+    })
+    let away = true
+    const expired = new Set<string>()
+    const expire = async (keys: ReadonlySet<string>) => {
+      if (away) throw new Error('the store is away')
+      for (const key of keys) expired.add(key)
+    }
+    const sweep = new InvalidationSweep({ log, expire, everyMs: 40, logger: silentLogger })
+    sweep.start()
+    await vi.waitFor(() => expect(read.length).toBeGreaterThan(3), { timeout: 10_000 })
+    expect(Math.max(...read)).toBeLessThanOrEqual(10)
+    away = false
+    await vi.waitFor(() => expect(expired.size).toBe(every.length), { timeout: 20_000 })
+    expect(Math.max(...read)).toBeLessThanOrEqual(250)
+    await vi.waitFor(() => expect(sweep.swept).toBe(every.length), { timeout: 20_000 })
+    await sweep.stop()
+    expect(await older(0)).toEqual([])
+  })
+})

@@ -1,0 +1,120 @@
+import type { EntityManager } from '@mikro-orm/core'
+import { afterEach, describe, expect, it } from 'vitest'
+import { runSql } from '../../src/database/sql.ts'
+import { endsTransaction, writesRows } from '../../src/unit-of-work/statement-kinds.ts'
+import { dialects } from '../support/databases.ts'
+import { closeNotes, openNotes, storedNotes } from '../support/notes-access.ts'
+import { Note, NoteTagged } from '../support/notes-module.ts'
+
+afterEach(closeNotes)
+
+describe.each(dialects)('SQL of the application in a unit of work on %s', (dialect) => {
+  it.each(['commit', ' ROLLBACK;', '/* now */ end', '-- now\nabort', 'commit and chain'])('may not be: %s', async (sql) => {
+    const data = await openNotes(dialect)
+    await data.unitOfWork(async ({ em, record }) => {
+      record(NoteTagged, em.create(Note, { id: 'a', title: 'a' }), 'a')
+      await em.flush()
+      await expect(runSql(em, sql)).rejects.toMatchObject({ code: 'TRANSACTION_ENDED' })
+    })
+    expect(await storedNotes(data)).toEqual({ rows: ['a'], events: ['a'] })
+  })
+
+  it('may open and roll back a savepoint', async () => {
+    const data = await openNotes(dialect)
+    await data.unitOfWork(async ({ em }) => {
+      await runSql(em, 'savepoint mine')
+      await runSql(em, "insert into notes (id, title) values ('a', 'commit; rollback')")
+      await runSql(em, 'rollback to savepoint mine')
+      await runSql(em, "insert into notes (id, title) values ('b', 'end')")
+    })
+    expect((await storedNotes(data)).rows).toEqual(['end'])
+  })
+})
+
+describe.each(dialects)('a nested em that outlives its root transaction on %s', (dialect) => {
+  it('reads and writes nothing, neither by a stream nor by Kysely', async () => {
+    const data = await openNotes(dialect)
+    const leaked = await data.unitOfWork(() =>
+      data.unitOfWork(async ({ em }) => {
+        await em.count(Note)
+        return { em, kysely: kyselyOf(em) }
+      }),
+    )
+    const over = { code: 'TRANSACTION_ENDED' }
+    await expect(leaked.kysely.insertInto('notes').values({ id: 'k', title: 'k' }).execute()).rejects.toMatchObject(over)
+    await expect(first(leaked.em)).rejects.toMatchObject(over)
+    expect((await storedNotes(data)).rows).toEqual([])
+  })
+})
+
+describe.each(dialects)('a stream in a unit of work on %s', (dialect) => {
+  const opened = async () => {
+    const data = await openNotes(dialect)
+    await data.unitOfWork(async ({ em }) => {
+      for (let index = 0; index < 300; index++) em.create(Note, { id: `${index}`, title: `${index}` })
+    })
+    return data
+  }
+
+  it.each(['the unit', 'a nested unit', 'a savepoint of the application'])('ends with %s that left it open', async (where) => {
+    const data = await opened()
+    const leave = async (em: EntityManager) => void (await first(em))
+    await data.unitOfWork(async ({ em, record }) => {
+      if (where === 'the unit') await leave(em)
+      else if (where === 'a nested unit') await data.unitOfWork((unit) => leave(unit.em))
+      else await em.transactional(leave)
+      record(NoteTagged, 'a', 'told')
+    })
+    expect((await storedNotes(data)).events).toEqual(['told'])
+  })
+
+  it('gives its connection back when the unit fails', async () => {
+    const data = await opened()
+    const failing = data.unitOfWork(async ({ em }) => {
+      await first(em)
+      throw new Error('no')
+    })
+    await expect(failing).rejects.toThrow('no')
+    expect((await data.stats()).pool).toMatchObject({ inUse: 0 })
+  })
+})
+
+/** The first row of a stream, which is neither finished nor left. */
+function first(em: EntityManager) {
+  return em.stream(Note, {})[Symbol.asyncIterator]().next()
+}
+
+/** The part of Kysely that these tests use. */
+interface Kysely {
+  insertInto(table: string): { values(row: object): { execute(): Promise<unknown> } }
+}
+
+function kyselyOf(em: EntityManager): Kysely {
+  return (em as unknown as { getKysely(): Kysely }).getKysely()
+}
+
+describe('the kinds of statements', () => {
+  it.each([
+    ['rollback to mine', false],
+    ['rollback work to savepoint mine', false],
+    ['ROLLBACK TRANSACTION', true],
+    ["prepare transaction 'x'", true],
+    ['prepare q as select 1', false],
+    ['select 1; commit', false],
+    ['ending', false],
+    ['release savepoint mine', false],
+  ])('%s ends the transaction: %s', (sql, ends) => expect(endsTransaction(sql)).toBe(ends))
+
+  it.each([
+    ['select 1', false],
+    ['(select 1) union (select 2)', false],
+    ['/* why */ select 1', false],
+    ['with a as (select 1) select * from a for update', false],
+    ['with a as (delete from notes returning *) select * from a', true],
+    ['with a as (update notes as n set count = 1 returning *) select * from a', true],
+    ['insert into notes default values', true],
+    ['truncate notes', true],
+    ['savepoint mine', true],
+    ['explain select 1', false],
+  ])('%s writes: %s', (sql, writes) => expect(writesRows(sql)).toBe(writes))
+})
