@@ -4,6 +4,6 @@
  */
 export function maskPassword(url: string): string {
   const hasAuthority = /^[a-z][a-z0-9+.-]*:\/\//i.test(url)
-  const masked = url.replace(hasAuthority ? /^([^:]*:\/\/[^:/@]*):[^]*@/ : /^([^:@]*):[^]*@/, '$1:***@')
+  const masked = url.replace(hasAuthority ? /^([^:]*:\/\/[^:/@]*):[\s\S]*@/ : /^([^:@]*):[\s\S]*@/, '$1:***@')
   return masked.replace(/((?:ssl)?password=)[^&\s"']*/gi, '$1***')
 }
