@@ -106,7 +106,7 @@ function watched(builder: QueryBuilder, em: EntityManager, observer: BulkWriteOb
       em: within(em, context),
       meta,
       deletes: type === 'DELETE' || type === 'TRUNCATE',
-      renames: namesId(meta, state.data),
+      renames: type === 'UPDATE' && namesId(meta, state.data),
     }
   }
   builder.execute = (...args) => {

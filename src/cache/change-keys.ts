@@ -129,7 +129,7 @@ export class WatchedChanges implements ExpiringKeys {
       const property = propertyOf(meta, by)
       const value = type === 'create' ? (em.getComparator().prepareEntity(entity) as Values)[by] : undefined
       const id = property && value != null ? spellingOf(property, value, dialectOf(em)) : undefined
-      if (type === 'create' && value === null) continue
+      if (type === 'create' && value == null) continue
       if (id !== undefined) keys.push(rowKey(other, id))
       // By the believed old value it could be the wrong one.
       else if (type === 'create' || isDelete(changeSet) || by in written || changesId(changeSet))
@@ -163,8 +163,11 @@ export class WatchedChanges implements ExpiringKeys {
   }
 }
 
-function changesId({ type, meta, payload }: ChangeSet<object>): boolean {
-  return type.startsWith('update') && meta.root.primaryKeys.some((name) => name in payload)
+/** An update of several rows at once gives their ids back, as they were. */
+function changesId({ type, meta, payload, originalEntity }: ChangeSet<object>): boolean {
+  const [written, before] = [payload as Values, originalEntity as Values | undefined]
+  const changes = (name: string) => name in written && String(written[name]) !== String(before?.[name])
+  return type.startsWith('update') && meta.root.primaryKeys.some(changes)
 }
 
 function lacksValues(state: Values | undefined, names: readonly string[]): boolean {

@@ -1,4 +1,10 @@
-import type { ChangeSet, EntityManager, FlushEventArgs, TransactionEventArgs } from '@mikro-orm/core'
+import {
+  type ChangeSet,
+  type EntityManager,
+  type FlushEventArgs,
+  type TransactionEventArgs,
+  TransactionEventBroadcaster,
+} from '@mikro-orm/core'
 import type { FlushedChanges } from '../database/flushed-changes.ts'
 import type { CommitParticipant } from '../database/transaction-subscriber.ts'
 import { type CommitScope, Journal } from '../kernel/commit-scope.ts'
@@ -83,7 +89,14 @@ export class Invalidation implements CommitParticipant, BulkWriteObserver, Flush
   async flushingInOwn({ em, uow, transaction }: TransactionEventArgs): Promise<void> {
     const changeSets = (uow?.getChangeSets() ?? []) as readonly ChangeSet<object>[]
     if (changeSets.length === 0 || em.isInTransaction() || this.#parts.store === emptyStore) return
-    await this.#parts.keys.before(em, changeSets, transaction)
+    try {
+      await this.#parts.keys.before(em, changeSets, transaction)
+    } catch (error) {
+      // MikroORM ends no transaction in whose beginning a listener fails: its connection would be lost to the pool.
+      const connection = em.getConnection('write')
+      await connection.rollback(transaction as never, new TransactionEventBroadcaster(em)).catch(() => undefined)
+      throw error
+    }
   }
 
   flushed({ em, changeSets, collections, scope }: FlushedChanges): void {
@@ -104,7 +117,7 @@ export class Invalidation implements CommitParticipant, BulkWriteObserver, Flush
     return this.#parts.sweep !== undefined && this.#parts.keys.ofBulk(write).length > 0
   }
 
-  /** Expires after the commit of the transaction in which the write ran, or at once. Never rejects. */
+  /** Expires after the commit of the transaction in which the write ran, or at once. */
   async wrote(write: BulkWrite): Promise<void> {
     const keys = this.#parts.keys.ofBulk(write)
     if (keys.length === 0) return
@@ -200,18 +213,12 @@ export class Invalidation implements CommitParticipant, BulkWriteObserver, Flush
 
   /**
    * Expires what was written in a transaction whose commit nobody will tell us of: now, and after that commit by the sweep, which finds
-   * the row that is written with it. Never rejects.
+   * the row that is written with it. Rejects if that cannot be written: on PostgreSQL the transaction is then aborted, and nobody else would say so.
    */
   async #expireUnseen(em: EntityManager, keys: ReadonlySet<string>): Promise<void> {
-    const { sweep, logger } = this.#parts
     if (!em.isInTransaction()) return this.expireByHand(keys)
     await this.expire(keys)
-    await sweep?.log.write(em, [...keys]).catch((error: unknown) => {
-      logger.warn(
-        'What a transaction of your own changed could not be left to the sweeps; until its ttl the cache may keep older rows',
-        { error },
-      )
-    })
+    await this.#parts.sweep?.log.write(em, [...keys])
   }
 
   async #expireNow(keys: ReadonlySet<string>): Promise<void> {

@@ -1,7 +1,7 @@
 import type { ChangeSet, EntityManager, EntityMetadata, Transaction } from '@mikro-orm/core'
 import { spellingOf } from '../database/spelling.ts'
 import { type Dialect, dialectOf } from '../database/sql.ts'
-import { propertyOf, type Values } from './row-values.ts'
+import { isDelete, propertyOf, type Values } from './row-values.ts'
 
 /** More rows than this of one entity in one flush are not asked for: all entries of the entity expire. */
 const mostRows = 500
@@ -16,8 +16,7 @@ interface Asked {
 
 /**
  * Reads what rows really have, right before a flush changes them: an entity manager knows only what they had when it read them, and
- * another commit may have changed them since. On PostgreSQL the rows are locked as their update would lock them, so that none comes
- * in between.
+ * another commit may have changed them since. On PostgreSQL the rows are locked as their change would lock them, so that none comes in between.
  */
 export class TrueValues {
   readonly #before = new WeakMap<Change, Values | null>()
@@ -27,7 +26,10 @@ export class TrueValues {
     return this.#before.get(change)
   }
 
-  /** One statement for each entity, in the order of their names, so that two flushes wait for each other in one order. */
+  /**
+   * One statement for each entity, parents first: so flushes wait for each other in one order, which is also that of the database where a
+   * delete goes on to the children.
+   */
   async read(
     em: EntityManager,
     changes: readonly Change[],
@@ -43,10 +45,11 @@ export class TrueValues {
       group.push(change)
       groups.set(key, group)
     }
-    for (const key of [...groups.keys()].sort()) {
-      const group = groups.get(key) as Change[]
-      await this.#readGroup(em, group, namesOf((group[0] as Change).meta.root), transaction)
-    }
+    const uow = em.getUnitOfWork(false) as unknown as { getCommitOrder(): readonly EntityMetadata[] }
+    const order = uow.getCommitOrder()
+    const rank = ([, [first]]: [string, Change[]]) => order.findIndex(({ root }) => root === first?.meta.root)
+    const sorted = [...groups].sort((one, other) => rank(one) - rank(other) || (one[0] < other[0] ? -1 : 1))
+    for (const [, group] of sorted) await this.#readGroup(em, group, namesOf((group[0] as Change).meta.root), transaction)
   }
 
   async #readGroup(
@@ -66,13 +69,22 @@ export class TrueValues {
     const quote = (name: string) => em.getPlatform().quoteIdentifier(name)
     const keys = root.getPrimaryProps().map(({ fieldNames }) => fieldNames[0] as string)
     const table = tableName(em, root, schema ?? em.schema)
-    const run = (sql: string, params: readonly unknown[] = []) =>
-      em.getConnection('write').execute(sql, [...params], 'all', transaction) as unknown as Promise<Values[]>
+    const run = async (sql: string, params: readonly unknown[] = []): Promise<Values[]> => {
+      try {
+        return (await em.getConnection('write').execute(sql, [...params], 'all', transaction)) as never
+      } catch (error) {
+        throw em
+          .getPlatform()
+          .getExceptionConverter()
+          .convertException(error as Error)
+      }
+    }
     // A transaction that has read may not write on SQLite once another process has: begin with a write, of nothing.
     if (dialect === 'sqlite') await run(`update ${table} set ${quote(keys[0] as string)} = null where 0`)
     const ids = asked.map(({ id }) => id)
     const selected = [...keys, ...columns.map(({ column }) => column)].map(quote).join()
-    const lock = dialect === 'postgresql' ? ' for no key update' : ''
+    // A lock that is made stronger later waits for who holds a weaker one and waits for it.
+    const lock = dialect === 'postgresql' ? ` for ${group.some(changesKeys) ? '' : 'no key '}update` : ''
     const found = await run(
       `select ${selected} from ${table} where ${conditionOf(keys.map(quote), ids)} order by ${keys.map(quote).join()}${lock}`,
       ids.flat(),
@@ -85,6 +97,16 @@ export class TrueValues {
       this.#before.set(change, before ?? null)
     }
   }
+}
+
+/** True for what others refer to, or may: its row is locked against them too. */
+function changesKeys(change: Change): boolean {
+  const { meta, payload } = change
+  const isKey = (name: string) =>
+    meta.root.primaryKeys.includes(name as never) ||
+    Boolean(propertyOf(meta, name)?.unique) ||
+    meta.root.uniques.some(({ properties }) => [properties].flat().includes(name as never))
+  return isDelete(change) || Object.keys(payload).some(isKey)
 }
 
 /** The columns of the properties, as far as they have one each; `undefined` if they have none. */

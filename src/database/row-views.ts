@@ -72,7 +72,8 @@ function hasSession(em: EntityManager): boolean {
   return em.schema !== undefined || em.getSessionContext() !== undefined
 }
 
-function concerns({ entity }: RuntimeFilter, { className, root }: EntityMetadata): boolean {
+/** Whether a filter is one of this entity's too. */
+export function concerns({ entity }: Pick<RuntimeFilter, 'entity'>, { className, root }: EntityMetadata): boolean {
   if (entity === undefined) return true
   const names = Utils.asArray(entity as never).map((each) => Utils.className(each))
   return names.includes(className) || names.includes(root.className)

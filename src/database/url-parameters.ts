@@ -59,9 +59,10 @@ const driverParameters: Readonly<Record<string, Parameter>> = {
   channel_binding: choice(
     'enableChannelBinding',
     { disable: false, prefer: true },
-    'disable or prefer, since the driver uses it where the server offers it and cannot require it',
+    'prefer, or leave it out: the driver binds the channel where the server offers it, and cannot insist; sslmode=verify-full makes sure of the server',
   ),
-  // pg speaks nothing else.
+  // pg speaks nothing else, and has no other encryption than TLS.
+  gssencmode: { words: 'disable', read: (value) => (value === 'disable' ? {} : undefined) },
   client_encoding: { words: 'UTF8', read: (value) => (/^utf-?8$/i.test(value) ? {} : undefined) },
 }
 
@@ -73,6 +74,12 @@ const elsewhere: Readonly<Record<string, string>> = {
   search_path: searchPath,
   connection_limit: 'give database.pool.max',
   pool_timeout: 'give database.pool.acquireTimeoutMs',
+  supa: 'leave it out, it tells Supabase where the URL was copied',
+  target_session_attrs: 'leave it out, and name the primary as host',
+  keepalives_interval: 'leave it out, the system decides; keepalives_idle is taken',
+  keepalives_count: 'leave it out, the system decides; keepalives_idle is taken',
+  sslaccept: 'give sslmode=verify-full for strict, sslmode=require for accept_invalid_certs',
+  socket_timeout: 'give database.statementTimeoutMs',
   pgbouncer: 'leave it out, everything works behind a pooler as it does without',
   database: 'the name stands at the end of the path, postgres://host/name',
   dbname: 'the name stands at the end of the path, postgres://host/name',

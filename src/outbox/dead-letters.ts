@@ -5,7 +5,7 @@ import { checkOptions, list, text, wholeFrom } from '../kernel/options.ts'
 import type { DeadLetterReason } from './publishing/retry-policy.ts'
 import type { OutboxStore } from './store/outbox-store.ts'
 import type { FailedAttempt } from './store/settlement-store.ts'
-import { sqlAmong, sqlEpochMs, sqlNow, sqlRows } from './store/store-sql.ts'
+import { sqlAmong, sqlEpochMs, sqlNow, sqlRows, writeLock } from './store/store-sql.ts'
 import type { EventRow } from './store/stored-event.ts'
 
 /** An event that left the outbox unpublished. */
@@ -49,6 +49,9 @@ interface LetterRow extends Omit<EventRow, 'bucket' | 'schema_version' | 'wait_m
 
 const eventColumns =
   'id, event_type, aggregate_type, aggregate_id, payload, headers, ordering_key, bucket, schema_version, created_at'
+
+/** How long a redrive may wait for the relays, and they for it, in ms: together less than a relay waits for an answer. */
+const lockMs = 2000
 
 /** The dead letters of an outbox: `data.outbox.deadLetters`. */
 export class DeadLetters {
@@ -108,8 +111,7 @@ export class DeadLetters {
   async #remove(sql: string, params: readonly unknown[], before: string | undefined): Promise<number> {
     const { dialect } = this.#store
     const removed = await this.#store.transaction(async (em) => {
-      // On SQLite a transaction that begins by reading could not go on to write beside another writer.
-      await runSql(em, 'update outbox_dead_letters set blocks_key = blocks_key where 1 = 0')
+      await runSql(em, writeLock)
       const lock = dialect === 'postgresql' ? ' for update' : ''
       const chosen = await runSql<{ id: string }>(em, `select id from outbox_dead_letters where ${sql}${lock}`, params)
       if (chosen.length === 0) return 0
@@ -126,8 +128,15 @@ export class DeadLetters {
 
   /** Last, for the relays wait for it: they look for what came before the events that they know before they publish on. */
   async #tellRelays(em: EntityManager): Promise<void> {
-    // A relay that registers before this commits would neither see the letters nor be told of them.
-    if (this.#store.dialect === 'postgresql') await runSql(em, 'lock table outbox_relays in share row exclusive mode')
+    if (this.#store.dialect === 'postgresql') {
+      // Behind this lock every relay waits: a process that stands still before its commit is cut off by the database.
+      const limits = ['idle_in_transaction_session_timeout', 'lock_timeout'].map(
+        (name) => `set_config('${name}', '${lockMs}', true)`,
+      )
+      await runSql(em, `select ${limits}`)
+      // A relay that registers before this commits would neither see the letters nor be told of them.
+      await runSql(em, 'lock table outbox_relays in share row exclusive mode')
+    }
     await runSql(em, 'update outbox_relays set redrives = redrives + 1')
   }
 

@@ -20,6 +20,7 @@ export {
 } from './event/domain-event.ts'
 export type { RecordEvent, RecordedEvent, RecordOptions } from './event/recorded-event.ts'
 export type { Outbox } from './outbox.ts'
+export { publishToAll } from './publishing/publish-to-all.ts'
 export {
   type DecodedEvent,
   type OutboxEvent,
@@ -39,3 +40,4 @@ export type { RelayOptions, Retention } from './relay/relay-options.ts'
 export type { WakeChannel, WakeChoice, WakeListener } from './relay/wake.ts'
 export type { OutboxStats, RelayStats } from './store/outbox-stats.ts'
 export type { RelayRates } from './store/relay-rates.ts'
+export type { RelayPause } from './store/sign-of-life.ts'

@@ -46,8 +46,11 @@ export async function loadIoredis(): Promise<Pick<typeof import('ioredis'), 'Red
   })
 }
 
+/** Clients whose settings were told: one may serve the cache, wakes and a publisher, which is made ready with each start. */
+const warnedOf = new WeakSet<RedisClient>()
+
 /**
- * Warns of settings of a caller's own client that hurt outside this library. Here they do no harm: we ask the client for
+ * Warns, once, of settings of a caller's own client that hurt outside this library. Here they do no harm: we ask the client for
  * nothing while it is not connected, and wait for no answer longer than our own timeout.
  */
 export function warnOfClientSettings(client: RedisClient, logger: Logger): void {
@@ -57,6 +60,7 @@ export function warnOfClientSettings(client: RedisClient, logger: Logger): void 
     ...(options.enableOfflineQueue === false ? [] : ['enableOfflineQueue: true lets commands wait while Redis is away']),
     ...(options.commandTimeout === undefined ? ['without commandTimeout a command to a stalled Redis waits for ever'] : []),
   ]
-  if (risky.length === 0) return
+  if (risky.length === 0 || warnedOf.has(client)) return
+  warnedOf.add(client)
   logger.warn('The ioredis client that was given has settings that are risky for your own commands', { settings: risky })
 }

@@ -1,17 +1,20 @@
 import { DataAccessError } from '../errors.ts'
 import { CircuitBreaker, type CircuitState } from '../kernel/circuit-breaker.ts'
 import { type Clock, monotonicClock } from '../kernel/clock.ts'
-import { consoleLogger, type Logger } from '../kernel/logger.ts'
+import type { Logger } from '../kernel/logger.ts'
+import { maskPassword } from '../kernel/mask-password.ts'
 import { describeThrown } from '../kernel/thrown-error.ts'
 import { loadIoredis, makeRedisClient, type RedisClient, reconnect, warnOfClientSettings } from './redis-client.ts'
 import { checkRedisOptions, type RedisOptions, redisTimeout } from './redis-options.ts'
 import { isRedisReply } from './redis-reply.ts'
-import { maskRedisPassword } from './redis-url.ts'
 
 /** What a {@link RedisConnection} works with. */
 export interface RedisSurroundings {
   readonly clock?: Clock
+  /** Without one nothing is logged: whoever works with the connection tells what its errors say. */
   readonly logger?: Logger
+  /** What it is for, in the log, since a process may have several: `the cache`. */
+  readonly use?: string
 }
 
 const defaultTimeoutMs = 50
@@ -26,7 +29,8 @@ export class RedisConnection {
   readonly address: string
   readonly #options: RedisOptions
   readonly #timeoutMs: number
-  readonly #logger: Logger
+  readonly #logger: Logger | undefined
+  readonly #use: string
   readonly #breaker: CircuitBreaker
   #client: Promise<RedisClient> | undefined
   #opened: RedisClient | undefined
@@ -36,23 +40,36 @@ export class RedisConnection {
   #elsewhere: Error | undefined
   #closed = false
 
-  constructor(options: RedisOptions, { clock = monotonicClock, logger = consoleLogger }: RedisSurroundings = {}) {
+  constructor(options: RedisOptions, { clock = monotonicClock, logger, use }: RedisSurroundings = {}) {
     checkRedisOptions('Redis', options, { timeoutMs: redisTimeout })
     this.#timeoutMs = options.timeoutMs ?? defaultTimeoutMs
-    this.address = options.url === undefined ? 'the given ioredis client' : maskRedisPassword(options.url)
+    this.address = options.url === undefined ? 'the given ioredis client' : maskPassword(options.url)
     this.#options = options
     this.#logger = logger
+    this.#use = use === undefined ? 'Redis' : `Redis for ${use}`
     this.#breaker = new CircuitBreaker(breakerRule, clock)
-    if (options.client !== undefined) warnOfClientSettings(options.client, logger)
+    if (options.client !== undefined && logger !== undefined) warnOfClientSettings(options.client, logger)
   }
 
   get circuit(): CircuitState {
     return this.#breaker.state
   }
 
-  /** Loads the driver, unless a client was given; asks no server. @throws DataAccessError `DRIVER_MISSING`. */
-  async prepare(): Promise<void> {
-    if (this.#options.client === undefined) await loadIoredis()
+  /**
+   * Loads the driver, or warns of a given client's settings; asks no server.
+   *
+   * @throws DataAccessError `DRIVER_MISSING`; `CLOSED`, for what is closed never opens again.
+   */
+  async prepare(logger = this.#logger): Promise<void> {
+    if (this.#closed) {
+      throw new DataAccessError(
+        'CLOSED',
+        `This connection to Redis at ${this.address} was closed, as data.close() does with the publishers of its relays; make a new one for each data access`,
+      )
+    }
+    const { client } = this.#options
+    if (client === undefined) await loadIoredis()
+    else if (logger !== undefined) warnOfClientSettings(client, logger)
   }
 
   /** Begins to connect and returns at once. Commands connect by themselves; this only saves the first one the wait. */
@@ -60,7 +77,7 @@ export class RedisConnection {
     this.#open().then(
       (client) => startConnecting(client),
       // Every command meets the same error, but a caller that can do without Redis may keep it to itself.
-      (error: Error) => this.#logger.error(error.message),
+      (error: Error) => this.#logger?.error(error.message),
     )
   }
 
@@ -144,7 +161,7 @@ export class RedisConnection {
     if (this.#options.client !== undefined) return client
     // Without a listener ioredis prints every failed attempt.
     client.on('error', (error: Error) => {
-      if (this.#lastError === undefined) this.#logger.warn(`Redis at ${this.address} is away`, { cause: error.message })
+      if (this.#lastError === undefined) this.#logger?.warn(`${this.#use} at ${this.address} is away`, { cause: error.message })
       this.#lastError = error
       if ((error as { command?: { name?: unknown } }).command?.name === 'select') this.#elsewhere = error
     })
@@ -154,7 +171,7 @@ export class RedisConnection {
     client.on('ready', () => {
       // ioredis goes on without the database that it could not select.
       if (this.#elsewhere !== undefined) return
-      if (this.#lastError !== undefined) this.#logger.info(`Redis at ${this.address} is back`)
+      if (this.#lastError !== undefined) this.#logger?.info(`${this.#use} at ${this.address} is back`)
       this.#lastError = undefined
     })
     return client

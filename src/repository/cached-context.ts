@@ -6,7 +6,7 @@ import {
   type MikroORM,
   ReferenceKind,
 } from '@mikro-orm/core'
-import { hasOwnSession, hasOwnView, ownContext } from '../database/row-views.ts'
+import { concerns, hasOwnSession, hasOwnView, ownContext } from '../database/row-views.ts'
 import { DataAccessError } from '../errors.ts'
 import { detachedFork } from './detached-entities.ts'
 
@@ -51,15 +51,22 @@ export function mayReadCache(orm: MikroORM, otherRows: OtherRows): boolean {
 /** Of the rows of these classes: a filter that is on may show each caller others. */
 export function otherRowsOf(orm: MikroORM, classes: readonly EntityMetadata[]): OtherRows {
   const metas = [...new Set([...classes, ...targetsOf(classes)])]
-  const always = filtersTargets(classes)
-  return (em) =>
-    always || anyOn(orm.config.get('filters')) || metas.some(({ filters }) => anyOn(filters)) || hasOwnView(em, metas)
+  // Those of the ORM and of its entities stay as they are.
+  let always: boolean | undefined
+  return (em) => {
+    always ??= filtersTargets(classes) || hasFilterOn(orm, metas)
+    return always || hasOwnView(em, metas)
+  }
 }
 
 /** True if a filter that is on may hide the targets of relations in the rows of these classes, and with them the rows. */
 export function hidesTargets(orm: MikroORM, classes: readonly EntityMetadata[]): boolean {
-  const filters = [orm.config.get('filters'), ...targetsOf(classes).map((meta) => meta.filters)]
-  return filtersTargets(classes) || filters.some((each) => anyOn(each))
+  return filtersTargets(classes) || hasFilterOn(orm, targetsOf(classes))
+}
+
+function hasFilterOn(orm: MikroORM, metas: readonly EntityMetadata[]): boolean {
+  const concernsOne = (filter: Filter) => metas.some((meta) => concerns(filter as never, meta))
+  return anyOn(orm.config.get('filters'), concernsOne) || metas.some(({ filters }) => anyOn(filters))
 }
 
 /**
@@ -68,7 +75,11 @@ export function hidesTargets(orm: MikroORM, classes: readonly EntityMetadata[]):
  */
 export function otherRowsOfQuery(orm: MikroORM, filters: boolean): OtherRows {
   if (!filters) return hasOwnSession
-  return (em) => hasAskingFilter(orm) || hasOwnView(em)
+  let asking: boolean | undefined
+  return (em) => {
+    asking ??= hasAskingFilter(orm)
+    return asking || hasOwnView(em)
+  }
 }
 
 function hasUnflushedChanges(em: EntityManager): boolean {

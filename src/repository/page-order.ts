@@ -103,6 +103,10 @@ function fragmentOf(name: symbol, by: unknown, above: readonly string[]): Leaf {
   if (above.length > 0 || !Raw.isKnownFragmentSymbol(name)) {
     throw refused(`${['orderBy', ...above].join('.')} has a symbol as a name; put a fragment of raw() at the top`)
   }
+  // A page needs the expression several times, and the values of its parameters with each.
+  if ((Raw.getKnownFragment(name)?.params.length ?? 0) > 0) {
+    throw refused('orderBy[raw(…)] has parameters; write its values into the text')
+  }
   return { path: [name], direction: directionOf('orderBy[raw(…)]', by), nullable: true }
 }
 

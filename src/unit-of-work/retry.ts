@@ -1,4 +1,4 @@
-import { helper, OptimisticLockError } from '@mikro-orm/core'
+import { type EntityManager, helper, OptimisticLockError } from '@mikro-orm/core'
 import { checkOptions, wholeFrom } from '../kernel/options.ts'
 
 /** How often a unit of work is run again after a conflict with another transaction. */
@@ -16,14 +16,35 @@ export function allowedAttempts(retry: UnitRetryOptions | false | undefined): nu
 }
 
 /**
- * Whether a flush found that another transaction had changed or deleted a versioned entity since it was read. Not so a version that the
- * work itself asked for, by `lockVersion` or `em.lock()`: it comes from outside, and reading anew does not make it right.
- *
- * @param driver of the ORM whose units are run again.
+ * A flush that found a versioned entity changed or deleted by another transaction since it was read. Not so a version that the work itself
+ * asked for, by `lockVersion` or `em.lock()`: it comes from outside, and reading anew does not make it right.
  */
-export function isVersionConflict(error: unknown, driver: object): boolean {
-  // MikroORM has one class for both, and tells them apart by its words alone.
-  if (!(error instanceof OptimisticLockError) || !/^The optimistic lock on entity .* failed$/.test(error.message)) return false
-  const entity: object | undefined = error.getEntity()
-  return entity !== undefined && helper(entity).__em?.getDriver() === driver
+export class VersionConflict {
+  readonly error: OptimisticLockError
+  readonly #entity: object
+  readonly #em: unknown
+
+  constructor(error: OptimisticLockError, entity: object) {
+    this.error = error
+    this.#entity = entity
+    this.#em = helper(entity).__em
+  }
+
+  /** `undefined` for any other error, and for that of another ORM than the one with this driver. */
+  static of(error: unknown, driver: object): VersionConflict | undefined {
+    // MikroORM has one class for both kinds, and tells them apart by its words alone.
+    if (!(error instanceof OptimisticLockError) || !/^The optimistic lock on entity .* failed$/.test(error.message))
+      return undefined
+    const entity: object | undefined = error.getEntity()
+    if (entity === undefined || helper(entity).__em?.getDriver() !== driver) return undefined
+    return new VersionConflict(error, entity)
+  }
+
+  /**
+   * Throws the conflict again if the next try works with the very same object, which comes from outside and was not read anew: its edits
+   * would be taken for what the row had, and the try would succeed without them.
+   */
+  refuseAgain(em: EntityManager): void {
+    if (helper(this.#entity).__em !== this.#em || em.getUnitOfWork(false).getPersistStack().has(this.#entity)) throw this.error
+  }
 }

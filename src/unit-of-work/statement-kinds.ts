@@ -7,9 +7,15 @@ const ending = new RegExp(
   'i',
 )
 
-const reading = new RegExp(String.raw`${lead}(?:select|with|values|table|show|explain|pragma|fetch|set)\b`, 'i')
+const reading = new RegExp(
+  String.raw`${lead}(?:select|with|values|table|show|explain(?!\s+(?:\(\s*)?analy[sz]e)|pragma|fetch|set|reset|listen|notify|declare|close|move|analy[sz]e)\b`,
+  'i',
+)
 
 const begun = new RegExp(String.raw`${lead}with\b`, 'i')
+
+/** Texts and quoted names, in which words mean nothing. */
+const literals = /'(?:[^']|'')*'|"(?:[^"]|"")*"/g
 
 /** What a `with` may hide. */
 const hidden = /\b(?:insert\s+into|delete\s+from|merge\s+into|update\s[^;]{1,300}?\sset)\s/i
@@ -21,5 +27,5 @@ export function endsTransaction(statement: string): boolean {
 
 /** Whether a statement may write rows: any that does not begin as a read does. */
 export function writesRows(statement: string): boolean {
-  return !reading.test(statement) || (begun.test(statement) && hidden.test(statement))
+  return !reading.test(statement) || (begun.test(statement) && hidden.test(statement.replace(literals, ' ')))
 }

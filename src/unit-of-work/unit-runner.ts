@@ -13,11 +13,11 @@ import { ActiveUnit } from './active-unit.ts'
 import { commitHooks } from './commit-hooks.ts'
 import { EntitySnapshot } from './entity-snapshot.ts'
 import { freshFork } from './fresh-fork.ts'
-import { allowedAttempts, isVersionConflict } from './retry.ts'
+import { allowedAttempts, VersionConflict } from './retry.ts'
 import { managerToJoin, type TransactionWatch } from './surroundings.ts'
 import { describeAborted, describeFailure } from './unit-failure.ts'
 import { checkUnitOptions, type UnitOfWorkOptions, type Work } from './unit-of-work.ts'
-import { openTransaction, turns, watchTransactions } from './watched-transactions.ts'
+import { insideFlush, openTransaction, turns, watchTransactions } from './watched-transactions.ts'
 
 /** The waits between tries: short, since a conflict is over when the other transaction is. */
 const retryBackoff = { baseMs: 10, maxMs: 500 }
@@ -31,6 +31,15 @@ export interface UnitRunnerParts extends TransactionWatch {
 }
 
 type Outside = ActiveUnit['outside']
+
+/** One try of a unit. */
+interface Attempt {
+  readonly attempt: number
+  readonly outside: Outside
+  /** Called with the entity manager of the transaction when the work is done, before the commit. */
+  readonly performed?: (em: EntityManager) => void
+  readonly committed?: () => void
+}
 
 /** Runs units of work: one transaction each, or a savepoint inside the one that is already there. */
 export class UnitRunner {
@@ -79,22 +88,24 @@ export class UnitRunner {
       end()
     }
     try {
-      return await this.#transaction(work, em, options, 1, outside, committed)
+      return await this.#transaction(work, em, options, { attempt: 1, outside, committed })
     } finally {
       letGo()
     }
   }
 
   async #retrying<Result>(work: Work<Result>, options: UnitOfWorkOptions, attempts: number, outside: Outside): Promise<Result> {
+    let earlier: VersionConflict | undefined
     for (let attempt = 1; ; attempt++) {
       // Each try needs a fork of its own: after a failed flush the old one would write the same changes again.
       const em = freshFork(this.#parts.orm)
       try {
-        return await this.#transaction(work, em, options, attempt, outside)
+        return await this.#transaction(work, em, options, { attempt, outside, performed: (inner) => earlier?.refuseAgain(inner) })
       } catch (error) {
-        const conflict =
-          classifyFailure(error, em.getConnection('write')) === 'conflict' || isVersionConflict(error, em.getDriver())
-        if (!conflict || options.retry === false) throw error
+        if (error === earlier?.error || options.retry === false) throw error
+        const conflict = VersionConflict.of(error, em.getDriver())
+        if (conflict === undefined && classifyFailure(error, em.getConnection('write')) !== 'conflict') throw error
+        earlier = conflict ?? earlier
         if (attempt >= attempts) throw exhausted(attempts, error)
         await this.#parts.clock.wait(fullJitter(retryBackoff, attempt))
       }
@@ -105,12 +116,11 @@ export class UnitRunner {
     work: Work<Result>,
     em: EntityManager,
     { isolation }: UnitOfWorkOptions,
-    attempt: number,
-    outside: Outside,
-    committed?: () => void,
+    { attempt, outside, performed, committed }: Attempt,
   ): Promise<Result> {
     let scope: CommitScope | undefined
     let result: { readonly value: Result } | undefined
+    const removals = [...em.getUnitOfWork(false).getRemoveStack()]
     const perform = async (inner: EntityManager) => {
       scope = this.#scopeOf(inner)
       // A deferred transaction that upgrades from read to write can fail at once; one that begins with the lock waits.
@@ -118,7 +128,7 @@ export class UnitRunner {
       // The first of the hooks: those behind it may start a unit on the same `em`, which must not wait for this one.
       if (committed !== undefined) scope.append(commitHooks, committed)
       // MikroORM forks what is to be inserted and updated, and not this.
-      for (const entity of em.getUnitOfWork(false).getRemoveStack()) inner.remove(entity)
+      for (const entity of removals) inner.remove(entity)
       const unit = new ActiveUnit(inner, scope, {
         suspends: [em],
         parent: undefined,
@@ -127,12 +137,15 @@ export class UnitRunner {
         events: this.#parts.events,
       })
       result = { value: await this.#perform(work, unit) }
+      performed?.(inner)
     }
     try {
       await openTransaction(em, perform, isolation === undefined ? {} : { isolationLevel: isolation })
     } catch (error) {
       if (scope?.phase !== 'committed') {
         makeNew(scope?.read(createdEntities).flat() ?? [])
+        // A delete that was rolled back has taken them out of it.
+        removeAgain(em, removals)
         throw describeFailure(error, scope, em.getConnection('write'))
       }
       // Another subscriber threw after the commit. To reject now would make the caller do the work twice.
@@ -144,7 +157,9 @@ export class UnitRunner {
     return (result as { readonly value: Result }).value
   }
 
-  #savepoint<Result>(work: Work<Result>, em: EntityManager, outside: Outside): Promise<Result> {
+  async #savepoint<Result>(work: Work<Result>, em: EntityManager, outside: Outside): Promise<Result> {
+    // In a lifecycle hook MikroORM refuses it; to wait for a turn there could be to wait for the hook itself.
+    if (insideFlush()) await em.flush()
     const parent = this.#current.getStore()
     // A savepoint of the application's own may stand between them.
     const shared = parent?.active === true && parent.sharesTransaction(this.#parts.subscriber.scopeOf(em)) ? parent : undefined
@@ -200,6 +215,14 @@ export class UnitRunner {
       'OPTION_INVALID',
       'unitOfWork: this entity manager does not belong to this data access; events recorded in it would be lost',
     )
+  }
+}
+
+function removeAgain(em: EntityManager, entities: readonly object[]): void {
+  const unitOfWork = em.getUnitOfWork(false)
+  for (const entity of entities) {
+    if (unitOfWork.getIdentityMap().getByEntity?.(entity) === undefined) unitOfWork.getIdentityMap().store(entity)
+    em.remove(entity)
   }
 }
 

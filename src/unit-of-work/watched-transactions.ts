@@ -1,4 +1,5 @@
-import { type EntityManager, type MikroORM, TransactionPropagation, ValidationError } from '@mikro-orm/core'
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { type EntityManager, type MikroORM, TransactionPropagation } from '@mikro-orm/core'
 import { overrideManagers } from '../database/override-managers.ts'
 import type { TransactionSubscriber } from '../database/transaction-subscriber.ts'
 import type { CommitScope } from '../kernel/commit-scope.ts'
@@ -15,6 +16,13 @@ const ready = new WeakSet<EntityManager>()
 const watched = new WeakSet<TransactionSubscriber>()
 
 type Transactional = EntityManager['transactional']
+
+const flushes = new AsyncLocalStorage<{ over: boolean }>()
+
+/** Whether the caller stands in a lifecycle hook: MikroORM does not tell. */
+export function insideFlush(): boolean {
+  return flushes.getStore()?.over === false
+}
 
 /** Opens a unit's transaction, or its savepoint in an entity manager that has nothing to flush. */
 export function openTransaction<Result>(
@@ -39,6 +47,14 @@ export function watchTransactions(orm: MikroORM, subscriber: TransactionSubscrib
   watched.add(subscriber)
   watchStatements(orm, subscriber)
   overrideManagers(orm.em, ({ own, define }) => {
+    define('flush', async function (): Promise<void> {
+      const flush = { over: false }
+      try {
+        await flushes.run(flush, () => own.flush.call(this))
+      } finally {
+        flush.over = true
+      }
+    })
     define('transactional', async function (...args: Parameters<Transactional>): Promise<unknown> {
       const em = this.getContext(false)
       const scope = subscriber.scopeOf(em)
@@ -46,11 +62,11 @@ export function watchTransactions(orm: MikroORM, subscriber: TransactionSubscrib
       // An application asks for a transaction that is new, or for none, in order to write beside the unit.
       const { propagation = TransactionPropagation.NESTED } = args[1] ?? {}
       if (ready.has(em) || scope?.hasUnit !== true || propagation !== TransactionPropagation.NESTED) return run()
-      subscriber.refuseOuter(em.getTransactionContext() as object)
-      // Whose turn it is may wait for the very flush in whose hook the caller stands.
-      if (!(await flush(em))) return run()
+      // Whose turn it is may wait for the very flush in whose hook the caller stands; what is pending is being written already.
+      if (insideFlush()) return run()
       return turns.take(em, async () => {
-        await flush(em)
+        subscriber.refuseOuter(em.getTransactionContext() as object)
+        await em.flush()
         return run()
       })
     })
@@ -78,17 +94,5 @@ async function runWatched(
   } finally {
     // Of a rollback over a lost connection MikroORM does not tell, and a timer that was started inside would join it.
     if (scope !== undefined && scope !== around) scope.over = true
-  }
-}
-
-/** False in a lifecycle hook, from which MikroORM refuses it: what is pending there is being written already. */
-async function flush(em: EntityManager): Promise<boolean> {
-  try {
-    await em.flush()
-    return true
-  } catch (error) {
-    const inHook = error instanceof ValidationError && error.message === ValidationError.cannotCommit().message
-    if (!inHook) throw error
-    return false
   }
 }

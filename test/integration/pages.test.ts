@@ -189,6 +189,8 @@ describe.each(dialects)('pages on %s', (dialect) => {
     const orderBy = [{ [raw((alias) => `${alias}.id % 2`)]: 'asc' }, { [raw((alias) => `1.5 - ${alias}.id`)]: 'asc' }]
     expect(await walk(Thing, { orderBy })).toEqual(descending)
     await expect(walk(Thing, { orderBy: { [raw('id')]: 'up' } })).rejects.toMatchObject({ code: 'OPTION_INVALID' })
+    const withValue = walk(Thing, { orderBy: { [raw('id % ?', [2])]: 'asc' } })
+    await expect(withValue).rejects.toThrow('has parameters; write its values into the text')
     await expect(walk(Thing, { orderBy: { [Symbol('id')]: 'asc' } })).rejects.toMatchObject({ code: 'OPTION_INVALID' })
   })
 

@@ -128,4 +128,21 @@ describe.each(dialects)('what was made outside a unit of work, on %s', (dialect)
     expect(await storedNotes(data)).toEqual({ rows: [], events: ['removed'] })
     await em.flush()
   })
+
+  it('is still to be removed when that unit fails', async () => {
+    await data.unitOfWork(async ({ em }) => void em.persist(made['by new']()))
+    const em = data.fork()
+    em.remove(await em.findOneOrFail(Note, 'n'))
+    const failing = data.unitOfWork(
+      async (unit) => {
+        await unit.em.flush()
+        throw new Error('no')
+      },
+      { em },
+    )
+    await expect(failing).rejects.toThrow('no')
+    expect((await storedNotes(data)).rows).toHaveLength(1)
+    await em.flush()
+    expect((await storedNotes(data)).rows).toEqual([])
+  })
 })

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import type { EntityManager } from '@mikro-orm/core'
 import { afterEach, describe, expect, it } from 'vitest'
 import { runSql } from '../../src/database/sql.ts'
@@ -18,7 +19,6 @@ afterEach(closeNotes)
 
 describe.each(dialects)('an outer em while a nested unit is open, on %s', (dialect) => {
   const writes: Record<string, (em: EntityManager) => Promise<unknown>> = {
-    'a savepoint': (em) => em.transactional(async (inner) => void inner.create(Note, { id: 'a', title: 'a' })),
     'a bulk insert': (em) => em.insert(Note, { id: 'a', title: 'a', count: 0 }),
     'a bulk update': (em) => em.nativeUpdate(Note, { id: 'a' }, { title: 'b' }),
     'a bulk delete': (em) => em.nativeDelete(Note, {}),
@@ -67,6 +67,58 @@ describe.each(dialects)('an outer em while a nested unit is open, on %s', (diale
       await nested
     })
     expect((await storedNotes(data)).rows).toEqual(['a', 'b'])
+  })
+
+  it('lets a savepoint wait for a nested unit beside it, and writes what is pending in neither', async () => {
+    const data = await openNotes(dialect)
+    await data.unitOfWork(async ({ em }) => void em.create(Note, { id: 'edited', title: 'old' }))
+    await data.unitOfWork(async ({ em }) => {
+      const edited = await em.findOneOrFail(Note, 'edited')
+      const begun = Promise.withResolvers<void>()
+      const nested = data.unitOfWork(async (unit) => {
+        unit.em.create(Note, { id: 'nested', title: 'nested' })
+        begun.resolve()
+        await delay(50)
+        throw new Error('nested')
+      })
+      const caught = expect(nested).rejects.toThrow('nested')
+      await begun.promise
+      await em.transactional(async (inner) => void inner.create(Note, { id: 'savepoint', title: 'savepoint' }))
+      await caught
+      // Beside a savepoint of the application's own that is rolled back.
+      const open = Promise.withResolvers<void>()
+      const failing = em.transactional(async () => {
+        open.resolve()
+        await delay(50)
+        throw new Error('savepoint')
+      })
+      const failed = expect(failing).rejects.toThrow('savepoint')
+      await open.promise
+      edited.title = 'new'
+      await em.transactional(async (inner) => void inner.create(Note, { id: 'later', title: 'later' }))
+      await failed
+    })
+    expect((await storedNotes(data)).rows.sort()).toEqual(['later', 'new', 'savepoint'])
+  })
+
+  it('may do what writes no rows', async () => {
+    const data = await openNotes(dialect)
+    const open = Promise.withResolvers<void>()
+    const end = Promise.withResolvers<void>()
+    await data.unitOfWork(async ({ em }) => {
+      const nested = data.unitOfWork(async () => {
+        open.resolve()
+        await end.promise
+      })
+      await open.promise
+      await runSql(em, "with one as (select 'please update it set ' as a) select a from one")
+      if (dialect === 'postgresql') {
+        for (const statement of ['notify someone', "set local application_name = 'x'", 'explain select 1'])
+          await runSql(em, statement)
+      }
+      end.resolve()
+      await nested
+    })
   })
 
   it('lets savepoints that begin at once take turns, and units with them', async () => {

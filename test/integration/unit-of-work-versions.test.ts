@@ -80,6 +80,22 @@ describe.each(dialects)('a unit of work that changes a versioned entity on %s', 
     expect(tries).toBe(1)
   })
 
+  test('fails by the conflict of an entity that comes from outside, which no try reads anew', async () => {
+    for (const take of ['merge', 'persist'] as const) {
+      const outside = data.fork()
+      const item = await outside.findOneOrFail(Stock, 1)
+      await runSql(data.fork(), somebodyElse)
+      const before = await stock()
+      const unit = data.unitOfWork(async ({ em }) => {
+        if (take === 'merge') em.merge(item)
+        else em.persist(item)
+        item.onHand = 7
+      })
+      await expect(unit).rejects.toBeInstanceOf(OptimisticLockError)
+      expect(await stock()).toBe(before)
+    }
+  })
+
   test('is not run again for a conflict of another data access', async () => {
     const elsewhere = await openTestDatabase(dialect)
     const other = await open(elsewhere)

@@ -140,7 +140,8 @@ describe('the other parameters of a URL of PostgreSQL', () => {
   test.each([
     ['sslmodee=require', 'sslmodee is not known; did you mean sslmode? It takes sslmode, ssl, '],
     ['aplication_name=shop', 'did you mean application_name?'],
-    ['target_session_attrs=read-write', 'target_session_attrs is not known. It takes sslmode'],
+    ['target_session_attrs=read-write', 'leave it out, and name the primary as host'],
+    ['no_such_thing=1', 'no_such_thing is not known. It takes sslmode'],
     ['toString=1', 'toString is not known'],
     ['schema=foo', 'schema is no parameter of it: for a schema write options=-c%20search_path%3Dname'],
     ['connection_limit=5', 'give database.pool.max'],
@@ -148,7 +149,7 @@ describe('the other parameters of a URL of PostgreSQL', () => {
     ['statement_timeout=9999999999', 'give a whole number of milliseconds'],
     ['port=0', 'give a whole number from 1 to 65535'],
     ['keepalives=yes', 'give 0 or 1'],
-    ['channel_binding=require', 'cannot require it'],
+    ['channel_binding=require', 'sslmode=verify-full makes sure of the server'],
     ['client_encoding=LATIN1', 'give UTF8'],
     ['sslmode=require&sslmode=disable', 'sslmode stands there twice'],
     ['application_name=a#b', '# begins a part that says nothing here'],

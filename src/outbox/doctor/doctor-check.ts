@@ -5,7 +5,16 @@ import type { Wake } from '../relay/wake.ts'
 import type { OutboxStore } from '../store/outbox-store.ts'
 
 /** What the doctor looks at. */
-export type CheckName = 'pinned-xmin' | 'dead-tuples' | 'indexes' | 'sequence' | 'pooler' | 'wake' | 'oldest-due' | 'blocked-keys'
+export type CheckName =
+  | 'pinned-xmin'
+  | 'dead-tuples'
+  | 'indexes'
+  | 'sequence'
+  | 'pooler'
+  | 'wake'
+  | 'paused-relays'
+  | 'oldest-due'
+  | 'blocked-keys'
 
 /** What came of a check. */
 export interface Diagnosis {

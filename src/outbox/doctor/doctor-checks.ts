@@ -1,4 +1,4 @@
-import { readOutboxStats } from '../store/outbox-stats.ts'
+import { readOutboxStats, readRelays } from '../store/outbox-stats.ts'
 import { type Check, fine } from './doctor-check.ts'
 
 /** How long a wake channel that nobody hears is tried, in ms. */
@@ -51,6 +51,22 @@ const wake: Check = async ({ wake, clock }) => {
   }
 }
 
+const pausedRelays: Check = async ({ store }) => {
+  const relays = await readRelays(store)
+  const paused = relays.flatMap(({ paused, ...relay }) => (paused === undefined ? [] : [{ ...relay, ...paused }]))
+  if (paused.length === 0) return fine(relays.length === 0 ? 'No relay lives' : `None of ${relays.length} relays is paused`)
+  const shown = paused.slice(0, 3).map(({ name, id, cause, publisher, since, error }) => {
+    const whom = cause === 'publisher' ? `publisher "${publisher}"` : cause
+    return `"${name}" (${id}) waits for its ${whom} since ${since.toISOString()}: ${error}`
+  })
+  return {
+    ok: false,
+    finding: `${paused.length} of ${relays.length} relays are paused: ${shown.join('; ')}${paused.length > 3 ? '; …' : ''}`,
+    remedy:
+      'Bring back what is away; the relays go on by themselves. When it is not away, see that the publisher calls nothing unavailable that concerns a single event or receiver',
+  }
+}
+
 const oldestDue: Check = async ({ store, limits }) => {
   const { oldestDueAgeMs, backlog, relays } = await readOutboxStats(store)
   if (oldestDueAgeMs <= limits.oldestDueMs) {
@@ -64,7 +80,7 @@ const oldestDue: Check = async ({ store, limits }) => {
     remedy:
       relays.length === 0
         ? 'Start a relay: data.outbox.relay({ publisher }).start()'
-        : 'Ask relay.status() of each whether it is paused, and why; when none is, start more relays or speed up the publisher',
+        : 'See paused-relays; when none is paused, start more relays or speed up the publisher: relay.status() of each tells what it has in hand',
   }
 }
 
@@ -85,4 +101,10 @@ const blockedKeys: Check = async ({ store }) => {
 }
 
 /** The checks of both dialects. */
-export const outboxChecks = { indexes, wake, 'oldest-due': oldestDue, 'blocked-keys': blockedKeys } as const
+export const outboxChecks = {
+  indexes,
+  wake,
+  'paused-relays': pausedRelays,
+  'oldest-due': oldestDue,
+  'blocked-keys': blockedKeys,
+} as const

@@ -11,6 +11,9 @@ export interface DoctorFinding extends Diagnosis {
   readonly check: CheckName
 }
 
+/** A timer set to more milliseconds would fire at once. */
+const longestTimerMs = 2 ** 31 - 1
+
 /**
  * Runs all checks and resolves to a finding for each, within `timeoutMs`. Changes nothing.
  *
@@ -18,7 +21,8 @@ export interface DoctorFinding extends Diagnosis {
  */
 export function examine(parts: Omit<CheckContext, 'limits'>, options: DoctorOptions = {}): Promise<DoctorFinding[]> {
   const limit = numberFrom(0, Number.MAX_SAFE_INTEGER)
-  checkOptions({ door: 'doctor' }, options, { transactionMs: limit, deadTuples: limit, oldestDueMs: limit, timeoutMs: limit })
+  const limits = { transactionMs: limit, deadTuples: limit, oldestDueMs: limit, timeoutMs: numberFrom(0, longestTimerMs) }
+  checkOptions({ door: 'doctor' }, options, limits)
   const { transactionMs = 60_000, deadTuples = 50_000, oldestDueMs = 60_000, timeoutMs = 5000 } = options
   const context = { ...parts, limits: { transactionMs, deadTuples, oldestDueMs, timeoutMs } }
   const checks = Object.entries({ ...postgresqlChecks, ...outboxChecks }) as [CheckName, Check][]

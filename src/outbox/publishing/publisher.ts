@@ -1,5 +1,6 @@
 import { inspect } from 'node:util'
 import { DataAccessError } from '../../errors.ts'
+import type { Logger } from '../../kernel/logger.ts'
 import { toError } from '../../kernel/thrown-error.ts'
 
 /** A stored event on its way to a publisher. */
@@ -43,11 +44,14 @@ export type PublishFault =
 /** What became of one event. */
 export type Outcome = { readonly status: 'published' } | { readonly status: PublishFault; readonly error: unknown }
 
+/** What became of an event that was not published. */
+export type Failure = Exclude<Outcome, { readonly status: 'published' }>
+
 /**
  * The way to a broker. **Atomic?** No: each event has its own outcome. **Ordered?** The events of one call have different
  * ordering keys and may be published in any order; an event comes only after those before it in its key were published.
- * **Idempotent?** An event may come again with the same id. **Concurrent?** A relay calls it once at a time, but several
- * relays may share it. **A throw** counts as `retryable` for every event of the call, unless marked by {@link permanent} or
+ * **Idempotent?** An event may come again with the same id. **Concurrent?** A relay waits for a call before the next, but no
+ * longer than a moment after its signal aborted, and several relays may share it. **A throw** counts as `retryable` for every event of the call, unless marked by {@link permanent} or
  * {@link unavailable}.
  */
 export interface Publisher {
@@ -55,9 +59,10 @@ export interface Publisher {
   readonly name: string
   /**
    * Gets ready what needs no broker, such as its driver; a relay calls it each time before it takes events. What it throws is
-   * thrown by the relay's `start()` and `drain()`, and no event is touched. May be called many times.
+   * thrown by the relay's `start()` and `drain()`, and no event is touched. May be called many times. The logger is that of the
+   * data access; what concerns every event, such as a broker that is away, the relay logs itself.
    */
-  prepare?(): Promise<void>
+  prepare?(surroundings?: { readonly logger: Logger }): Promise<void>
   /**
    * Publishes events and resolves to their outcomes, one for each, in their order. `published` means that the broker has
    * acknowledged it. The list is frozen: to sort it, copy it. When the signal aborts, the relay waits no longer than a moment.
@@ -114,7 +119,7 @@ function markFault(error: unknown, fault: PublishFault): Error {
 }
 
 /** The outcome that a thrown error stands for. */
-export function outcomeOfError(error: unknown): Outcome {
+export function outcomeOfError(error: unknown): Failure {
   const mark = typeof error === 'object' && error !== null && faultMark in error ? error[faultMark] : undefined
   return { status: mark === 'permanent' || mark === 'unavailable' ? mark : 'retryable', error: toError(error) }
 }

@@ -70,10 +70,21 @@ function ruleFor(type: string, rules: DeadLetterRules): DeadLetterRule {
   return (Object.hasOwn(rules, type) ? rules[type] : rules.default) ?? 'skip'
 }
 
-/** An error as the text that is stored beside the event: name, message, and those of its causes. */
+/** Of a megabyte of error, so much helps somebody, in characters. */
+const errorLength = 4000
+
+/**
+ * An error as the text that is stored and logged: name, message, and those of its causes. Passwords of URLs are masked: a driver may
+ * tell where it wanted to go.
+ */
 export function errorText(error: unknown): string {
-  // PostgreSQL has no text with a zero byte or half a surrogate pair, and a megabyte of error helps nobody.
-  return describeThrown(error).replaceAll('\0', '').slice(0, 4000).toWellFormed()
+  // A little more than is kept, so that no URL is cut off before what gives its password away.
+  const text = describeThrown(error).slice(0, 1.25 * errorLength)
+  const masked = text
+    .replace(/\b([a-z][a-z0-9+.-]*:\/\/[^\s:/@]*):\S*@/gi, '$1:***@')
+    .replace(/([?&](?:password|token|secret)=)[^&\s]*/gi, '$1***')
+  // PostgreSQL has no text with a zero byte or half a surrogate pair.
+  return masked.replaceAll('\0', '').slice(0, errorLength).toWellFormed()
 }
 
 /** Checks a retry policy and fills in what is missing. */

@@ -73,7 +73,7 @@ class RedisWakeChannel implements WakeChannel {
     this.#channel = channel
     this.#clock = clock
     this.#logger = logger
-    this.#connection = new RedisConnection({ ...options, timeoutMs }, { logger })
+    this.#connection = new RedisConnection({ ...options, timeoutMs }, { logger, use: 'wakes' })
     this.address = `channel ${channel} of ${this.#connection.address}`
   }
 

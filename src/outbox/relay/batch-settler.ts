@@ -1,6 +1,6 @@
 import { toError } from '../../kernel/thrown-error.ts'
 import { errorText, type Settlement, settle } from '../publishing/retry-policy.ts'
-import type { HeldEvent, ProgressStore } from '../store/progress-store.ts'
+import type { ProgressStore } from '../store/progress-store.ts'
 import type { SettlementStore } from '../store/settlement-store.ts'
 import type { EventInHand } from './held-event.ts'
 import type { RelayListeners } from './relay-events.ts'
@@ -11,6 +11,13 @@ import type { Published } from './waves.ts'
 export interface SettledEvent {
   readonly hand: EventInHand
   readonly settlement: Settlement
+}
+
+/** What became of the decisions of a batch. */
+export interface WrittenBatch {
+  readonly kept: readonly SettledEvent[]
+  /** What is somebody else's: nothing is known of it any more. */
+  readonly refused: readonly EventInHand[]
 }
 
 /** How many events went which way. */
@@ -40,41 +47,38 @@ export class BatchSettler {
   }
 
   /**
-   * Writes the decisions; safe to call again after an error. Resolves to the counts, and to the buckets of events that the
-   * fence refused.
+   * Writes the decisions; safe to call again after an error. Resolves to those that were kept and those that the fence refused.
    *
    * @param again after an error it is unknown what was written before.
    */
-  async write(settled: readonly SettledEvent[], again: boolean): Promise<{ counts: RelayCounts; lost: number[] }> {
+  async write(settled: readonly SettledEvent[], again: boolean): Promise<WrittenBatch> {
     const published = settled.filter(({ settlement }) => settlement.kind === 'published')
     const retries = settled.flatMap(({ hand, settlement }) => (settlement.kind === 'retry' ? [{ hand, settlement }] : []))
     const letters = settled.flatMap(({ hand, settlement }) => (settlement.kind === 'dead-letter' ? [{ hand, settlement }] : []))
-    const lost: number[] = []
-    // After an error an event that is gone proves nothing.
-    const noteLost = (refused: readonly HeldEvent[]) => {
-      if (!again) lost.push(...refused.map(({ bucket }) => bucket))
-    }
+    const refused = new Set<string>()
     if (published.length > 0) {
       const fences = published.map(({ hand }) => fenceOf(hand))
-      noteLost(await this.#progress.markPublished(fences, this.#settings.mark))
+      for (const { id } of await this.#progress.markPublished(fences, this.#settings.mark)) refused.add(id)
     }
     if (retries.length > 0) {
       const writes = retries.map(({ hand, settlement: { attempts, delayMs, error } }) => {
         return { ...fenceOf(hand), attempts, delayMs, error: errorText(error) }
       })
       const kept = await this.#settlements.markRetries(writes)
-      noteLost(writes.filter(({ id }) => !kept.has(id)))
+      for (const { id } of writes) if (!kept.has(id)) refused.add(id)
     }
     if (letters.length > 0) {
       const writes = letters.map(({ hand, settlement: { attempts, reason, blocksKey, error } }) => {
         return { ...fenceOf(hand), attempts, reason, blocksKey, error: errorText(error) }
       })
-      const kept = await this.#settlements.moveToDeadLetters(writes)
-      noteLost(writes.filter(({ id }) => !kept.has(id)))
+      const kept = await this.#settlements.moveToDeadLetters(writes, again)
+      for (const { id } of writes) if (!kept.has(id)) refused.add(id)
     }
+    // After an error an event that is gone proves nothing.
+    if (again || refused.size === 0) return { kept: settled, refused: [] }
     return {
-      counts: { published: published.length, retried: retries.length, deadLettered: letters.length },
-      lost: [...new Set(lost)],
+      kept: settled.filter(({ hand }) => !refused.has(hand.id)),
+      refused: settled.flatMap(({ hand }) => (refused.has(hand.id) ? [hand] : [])),
     }
   }
 
@@ -94,6 +98,20 @@ export class BatchSettler {
         this.#listeners.tell('deadLettered', { ...facts, attempts, reason, blocksKey, error: toError(error) })
       }
     }
+  }
+}
+
+/** Counts what became of events. */
+export function countsOf(settled: readonly SettledEvent[]): RelayCounts {
+  const count = (kind: Settlement['kind']) => settled.filter(({ settlement }) => settlement.kind === kind).length
+  return { published: count('published'), retried: count('retry'), deadLettered: count('dead-letter') }
+}
+
+export function sumOf(one: RelayCounts, other: RelayCounts): RelayCounts {
+  return {
+    published: one.published + other.published,
+    retried: one.retried + other.retried,
+    deadLettered: one.deadLettered + other.deadLettered,
   }
 }
 

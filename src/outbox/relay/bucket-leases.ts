@@ -1,8 +1,8 @@
-import { DataAccessError, hasErrorCode } from '../../errors.ts'
+import { DataAccessError } from '../../errors.ts'
 import { type Clock, longestSince, type Moment, momentOf } from '../../kernel/clock.ts'
 import { bucketCount } from '../event/ordering-key.ts'
 import type { DeadRelay, LeasedBucket, LeaseStore, NoteCrash, RelayIdentity } from '../store/lease-store.ts'
-import type { RelayRates } from '../store/relay-rates.ts'
+import type { RelayPause, SignOfLife } from '../store/sign-of-life.ts'
 
 /** What {@link BucketLeases} works with. */
 export interface BucketLeasesParts {
@@ -12,7 +12,7 @@ export interface BucketLeasesParts {
   readonly leaseMs: number
   readonly publishTimeoutMs: number
   /** What a sign of life tells beside. */
-  readonly rates?: () => RelayRates
+  readonly signOfLife?: () => SignOfLife
   /** Writes down what a relay that died had in hand, before any of its buckets is taken. */
   readonly noteCrash: NoteCrash
   readonly onDead: (dead: DeadRelay) => void
@@ -39,9 +39,11 @@ export class BucketLeases {
   /** Those that the database was told to free. Until it has answered they may be another relay's: no publish begins. */
   readonly #releasing = new Set<number>()
   #inHand: ReadonlySet<number> = new Set()
-  /** A claim was sent and not answered: the database may hold buckets for us that we do not know. */
-  #claiming = false
+  /** The database may hold buckets for us that we do not know: a claim was not answered, or a write was refused for another reason. */
+  #unsure = false
   #renewedAt: Moment | undefined
+  /** As the last sign of life told it. */
+  #toldPause: RelayPause | undefined
   /** When the database last answered a look at the others. */
   #lookedAt: Moment | undefined
   #judgesFrom = Number.NEGATIVE_INFINITY
@@ -91,7 +93,8 @@ export class BucketLeases {
     try {
       await this.keep()
     } catch (error) {
-      if (hasErrorCode(error, 'RELAY_PUBLISHER_MISMATCH')) await this.leave()
+      // It may be registered, and would keep its share from everybody for the length of a lease.
+      await this.leave().catch(() => {})
       throw error
     }
   }
@@ -103,8 +106,10 @@ export class BucketLeases {
    * same time and was not seen before; from then on no publish begins.
    */
   async keep(): Promise<void> {
-    const { store, relay, clock, leaseMs, noteCrash, onDead } = this.#parts
-    if (this.#claiming || longestSince(this.#renewedAt, clock) >= leaseMs / 3) await this.#renew()
+    const { store, relay, clock, leaseMs, noteCrash, onDead, signOfLife } = this.#parts
+    // A pause that begins or ends is told at once: others ask why nothing comes.
+    const news = signOfLife?.().paused !== this.#toldPause
+    if (news || this.#unsure || longestSince(this.#renewedAt, clock) >= leaseMs / 3) await this.#renew()
     const { live, dead, free } = await store.look()
     this.#lookedAt = momentOf(clock)
     this.#refuseOtherPublisher(live)
@@ -112,6 +117,16 @@ export class BucketLeases {
       for (const found of await store.takeDead(relay.id, noteCrash)) onDead(found)
     }
     await this.#balance(Math.ceil(bucketCount / Math.max(1, live.length)), free + dead)
+  }
+
+  /**
+   * Learns that the fence refused a write: the bucket is another relay's, whatever our own clock says. The next {@link keep} asks
+   * whether it is. One that is being released stays so: it must not come back by that.
+   */
+  refused(bucket: number, epoch: number): void {
+    if (this.epochOf(bucket) !== epoch || this.#releasing.has(bucket)) return
+    this.#forget(bucket)
+    this.#unsure = true
   }
 
   /** Gives everything back. */
@@ -125,14 +140,16 @@ export class BucketLeases {
   }
 
   async #renew(): Promise<void> {
-    const { store, relay, clock, leaseMs, rates } = this.#parts
+    const { store, relay, clock, leaseMs, signOfLife } = this.#parts
     const before = momentOf(clock)
-    await store.heartbeat(relay, leaseMs, rates?.())
+    const sign = signOfLife?.()
+    await store.heartbeat(relay, leaseMs, sign)
+    this.#toldPause = sign?.paused
     this.#graceAfter(longestSince(this.#lookedAt, clock))
     // Also when we know of none: a claim whose answer was lost may be carried out late.
     this.#renewed(await store.renew(relay.id, leaseMs), before)
     this.#renewedAt = before
-    this.#claiming = false
+    this.#unsure = false
   }
 
   /**
@@ -163,9 +180,9 @@ export class BucketLeases {
     const { store, relay, leaseMs } = this.#parts
     await this.#release()
     if (this.#leases.size < fair && free > 0 && this.#renewedAt !== undefined) {
-      this.#claiming = true
+      this.#unsure = true
       const claimed = await store.claim(relay.id, fair - this.#leases.size, leaseMs)
-      this.#claiming = false
+      this.#unsure = false
       // Not from now on: when our registration ends, others free whatever we hold.
       for (const { bucket, epoch } of claimed) this.#leases.set(bucket, { epoch, since: this.#renewedAt })
     }

@@ -58,6 +58,8 @@ export class EventReader {
   #stale = false
   /** The last reading found nothing, and so the relay waited. */
   #waited = false
+  /** There are new buckets, of which the keys that dead letters hold are not known yet. */
+  #unsynced = false
 
   constructor(parts: EventReaderParts) {
     this.#parts = parts
@@ -117,7 +119,7 @@ export class EventReader {
     const first = hands.find((hand) => laneOf(hand) === laneOf(suspect)) as EventInHand
     if (!first.row.suspect || first.row.attempts === 0) return [first]
     const crashes = await this.#parts.settlements.crashesOf(first.id)
-    if (crashes < crashLimit && first.row.attempts < this.#parts.settings.retry.attempts) return [first]
+    if (crashes < crashLimit) return [first]
     const fault = new DataAccessError(
       'RELAY_CRASHED',
       `Event ${first.id} of type "${first.row.type}" was alone in hand when ${crashes} relays crashed, so it is published no more. Find out why the publisher ends the process, then redrive it`,
@@ -171,9 +173,9 @@ export class EventReader {
   async #prepare(): Promise<void> {
     const { leases, clock } = this.#parts
     this.#epochs = new Map(leases.buckets.map((bucket) => [bucket, leases.epochOf(bucket) as number]))
-    const gained = this.#plan.own(this.#epochs)
+    if (this.#plan.own(this.#epochs)) this.#unsynced = true
     // Not in the first reading after a wait: the event that ended it would wait for this.
-    if (gained || (clock.now() >= this.#syncAt && !this.#waited)) await this.#sync()
+    if (this.#unsynced || (clock.now() >= this.#syncAt && !this.#waited)) await this.#sync()
     this.#waited = false
     if (this.#meetsEarlier) await this.#meetEarlier()
   }
@@ -185,6 +187,7 @@ export class EventReader {
     const freed = this.#plan.syncBlocked(await settlements.blockedKeys())
     const redriven = this.redriven(await progress.redrivesSince(relay))
     await events.sampleSequence(this.#watermark)
+    this.#unsynced = false
     return freed || redriven
   }
 

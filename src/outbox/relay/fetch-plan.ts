@@ -12,6 +12,9 @@ const namedKeys = 500
 /** The least that is read of a bucket, so that a small batch still brings several events of a key. */
 const smallestQuota = 8
 
+/** Readings grow to so many rows by what was read in vain: they hold payloads. */
+const largestInVain = 10_000
+
 /**
  * Decides what to read next. Reading begins at the first pending event of each bucket; it leaves out what is in hand and what is
  * parked, and passes over what was seen before, as far as the watermark allows: the backlog behind a blocked key, and the
@@ -93,18 +96,27 @@ export class FetchPlan {
   ): { ready: StoredEvent[]; more: boolean } {
     const perBucket = new Map<number, { count: number; last: bigint }>()
     const ready: StoredEvent[] = []
-    this.#dropped = 0
+    let cut = rows.length >= limit
+    let dropped = 0
     if (this.#rescans) this.#rescanMs = tookMs
     this.#rescans = false
     for (const row of rows) {
+      const parked = this.parked.has(laneOf(row))
+      if (!parked && row.waitMs === 0 && ready.length === this.#batchSize) {
+        // More was read since some was expected to be in vain: from here on it is read again.
+        cut = true
+        break
+      }
       perBucket.set(row.bucket, { count: (perBucket.get(row.bucket)?.count ?? 0) + 1, last: row.sequence })
-      if (this.parked.has(laneOf(row))) this.#dropped++
-      else if (row.waitMs > 0) this.parkHead(row, now + row.waitMs)
-      else ready.push(row)
+      if (!parked && row.waitMs === 0) {
+        ready.push(row)
+      } else {
+        dropped++
+        if (!parked) this.parkHead(row, now + row.waitMs)
+      }
     }
-    this.#droppedSinceRescan += this.#dropped
+    this.#droppedSinceRescan += dropped
     this.#fullBuckets = 0
-    const cut = rows.length >= limit
     for (const { bucket, after } of shares) {
       const { count, last } = perBucket.get(bucket) ?? { count: 0, last: after }
       const full = count >= quota
@@ -113,7 +125,11 @@ export class FetchPlan {
       const seen = (full || cut) && last < watermark ? last : watermark
       if (seen > after) this.#passed.set(bucket, seen)
     }
-    return { ready, more: this.#fullBuckets > 0 || cut }
+    const more = this.#fullBuckets > 0 || cut
+    // While all is in vain each reading is twice the one before: a thousand batches of waiting keys are ten readings.
+    const vain = more && ready.length === 0
+    this.#dropped = vain ? Math.max(dropped, Math.min(this.#dropped + dropped, largestInVain)) : dropped
+    return { ready, more }
   }
 
   /** Parks the lane of an event until a moment. */

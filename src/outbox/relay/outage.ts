@@ -13,8 +13,12 @@ export class Outage {
   readonly #listeners: RelayListeners
   #since: number | undefined
   #error: unknown
+  /** A pause was told, and not its end. */
+  #told: boolean
 
-  constructor(clock: Clock, listeners: RelayListeners) {
+  /** @param told a run before this one told a pause, and not its end. */
+  constructor(clock: Clock, listeners: RelayListeners, told = false) {
+    this.#told = told
     this.#breaker = new CircuitBreaker(rule, clock)
     this.#clock = clock
     this.#listeners = listeners
@@ -49,7 +53,9 @@ export class Outage {
     this.#breaker.failed(admission)
     this.#since = this.#clock.now()
     this.#error = error
-    if (first && !stopped) this.#listeners.tell('paused', { cause: 'publisher', error: toError(error) })
+    if (!first || stopped) return
+    this.#told = true
+    this.#listeners.tell('paused', { cause: 'publisher', error: toError(error) })
   }
 
   /** Nothing was tried after all, so that nothing is known. */
@@ -60,9 +66,10 @@ export class Outage {
   /** The broker answered. */
   ended(): void {
     this.#breaker.succeeded()
-    if (this.#since === undefined) return
     this.#since = undefined
     this.#error = undefined
+    if (!this.#told) return
+    this.#told = false
     this.#listeners.tell('resumed', { cause: 'publisher' })
   }
 }

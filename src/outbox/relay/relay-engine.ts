@@ -7,10 +7,10 @@ import { EventStore } from '../store/event-store.ts'
 import { LeaseStore } from '../store/lease-store.ts'
 import type { OutboxStore } from '../store/outbox-store.ts'
 import { ProgressStore } from '../store/progress-store.ts'
-import type { RelayRates } from '../store/relay-rates.ts'
 import { SettlementStore } from '../store/settlement-store.ts'
+import type { SignOfLife } from '../store/sign-of-life.ts'
 import { writeThrough } from '../store/write-through.ts'
-import { BatchSettler, type RelayCounts, type SettledEvent } from './batch-settler.ts'
+import { BatchSettler, countsOf, type RelayCounts, type SettledEvent, sumOf } from './batch-settler.ts'
 import { BucketLeases } from './bucket-leases.ts'
 import { EventReader } from './event-reader.ts'
 import type { EventInHand } from './held-event.ts'
@@ -27,7 +27,9 @@ export interface RelayEngineParts {
   readonly definitions: EventDefinitions
   readonly listeners: RelayListeners
   /** What the relay tells the others with its signs of life. */
-  readonly rates: () => RelayRates
+  readonly signOfLife: () => SignOfLife
+  /** The publisher was away when a run before this one ended, and nobody was told that it is back. */
+  readonly awaited?: boolean
   readonly clock: Clock
   readonly logger: Logger
 }
@@ -60,7 +62,7 @@ export class RelayEngine {
   #marking: Promise<RelayCounts> = Promise.resolve(nothing)
 
   constructor(parts: RelayEngineParts) {
-    const { store, settings, definitions, listeners, rates, clock, logger } = parts
+    const { store, settings, definitions, listeners, signOfLife, awaited, clock, logger } = parts
     const settlements = new SettlementStore(store)
     this.events = new EventStore(store)
     this.#progress = new ProgressStore(store)
@@ -71,14 +73,14 @@ export class RelayEngine {
       relay: { id: this.id, name: settings.name, publisher: settings.publisher.name },
       leaseMs: settings.leaseMs,
       publishTimeoutMs: settings.publishTimeoutMs,
-      rates,
+      signOfLife,
       noteCrash: (em, { id, inFlight }) => settlements.blameCrash(em, id, inFlight),
       onDead: ({ id, inFlight }) => {
         logger.warn(`Relay ${id} died; its buckets are taken over`, { inFlight: inFlight.length })
       },
-      onLost: (buckets) => this.#leaseLost(buckets),
+      onLost: (buckets) => listeners.tell('leaseLost', { buckets }),
     })
-    this.outage = new Outage(clock, listeners)
+    this.outage = new Outage(clock, listeners, awaited)
     this.#reader = new EventReader({
       relay: this.id,
       events: this.events,
@@ -166,16 +168,17 @@ export class RelayEngine {
     const pause = settled.find(({ settlement }) => settlement.kind === 'pause')
     // Before anything that the database may fail: a probe whose end is not told would be followed by others without a wait.
     if (pause?.settlement.kind === 'pause') this.outage.began(admission, pause.settlement.error, deadline.aborted)
-    else if (tried.length > 0) this.outage.ended()
+    // A row that cannot be read was not given to the publisher.
+    else if (tried.some(({ event: { event } }) => event !== undefined)) this.outage.ended()
     else this.outage.unused(admission)
     this.#reader.settled(settled, untried)
     const well = untried.length === 0 && settled.every(({ settlement: { kind } }) => kind === 'published')
     // Were this batch marked and the one before not, an event would come again after its successor.
     let counts = await this.marked()
     this.#mark(settled, deadline)
-    if (!(well && readAhead)) counts = sum(counts, await this.marked())
-    // What waits for its next try, or for the publisher, is in nobody's hand: a crash meanwhile is not its doing.
-    if (settled.some(({ settlement: { kind } }) => kind === 'retry' || kind === 'pause')) await this.#note([])
+    if (!(well && readAhead)) counts = sumOf(counts, await this.marked())
+    // What waits for its next try, for the publisher or for its redrive is in nobody's hand: a crash meanwhile is not its doing.
+    if (!well) await this.#note([])
     // Untouched since too little was left of the lease: let the renewal come first.
     if (tried.length === 0) await this.#parts.clock.wait(this.leases.intervalMs / 4, deadline).catch(() => {})
     return { kind: 'busy', counts }
@@ -187,16 +190,16 @@ export class RelayEngine {
     this.#hold([])
     const write = async () => {
       try {
-        const { counts, lost } = await writeThrough({
+        const { kept, refused } = await writeThrough({
           write: (again) => this.#settler.write(settled, again),
           worthwhile: () => settled.some(({ hand }) => this.leases.safe(hand.row.bucket)),
           clock: this.#parts.clock,
           deadline,
           onFailure: (error) => this.#parts.logger.warn('The relay could not mark what it published; it tries again', { error }),
         })
-        if (lost.length > 0) this.#leaseLost(lost)
-        this.#settler.tell(settled)
-        return counts
+        if (refused.length > 0) this.#refused(refused)
+        this.#settler.tell(kept)
+        return countsOf(kept)
       } finally {
         this.#unmarked = []
         this.#hold(this.#batch)
@@ -228,19 +231,10 @@ export class RelayEngine {
     this.leases.hold([...batch, ...this.#unmarked].map(({ row }) => row.bucket))
   }
 
-  #leaseLost(buckets: readonly number[]): void {
-    this.#parts.logger.warn(
-      `The leases on buckets ${buckets.join(', ')} passed to another relay, which may publish again what this one had in hand (OUTBOX_LEASE_LOST)`,
-      { buckets, code: 'OUTBOX_LEASE_LOST' },
-    )
-    this.#parts.listeners.tell('leaseLost', { buckets })
-  }
-}
-
-function sum(one: RelayCounts, other: RelayCounts): RelayCounts {
-  return {
-    published: one.published + other.published,
-    retried: one.retried + other.retried,
-    deadLettered: one.deadLettered + other.deadLettered,
+  /** The buckets are another relay's, whatever our clock says: nothing of them may go out, also not behind what was refused. */
+  #refused(hands: readonly EventInHand[]): void {
+    for (const { row, epoch } of hands) this.leases.refused(row.bucket, epoch)
+    this.#reader.reset()
+    this.#parts.listeners.tell('leaseLost', { buckets: [...new Set(hands.map(({ row }) => row.bucket))] })
   }
 }

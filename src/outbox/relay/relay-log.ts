@@ -3,8 +3,9 @@ import { nearestName } from '../../kernel/nearest-name.ts'
 import type { EventDefinitions } from '../event/event-definitions.ts'
 import { type DeadLetterRules, errorText } from '../publishing/retry-policy.ts'
 import type { RelayListeners } from './relay-events.ts'
+import type { RelaySettings } from './relay-options.ts'
 
-/** Logs what somebody must hear of without having asked: the first failure of a row of failures, and each dead letter. */
+/** Logs what somebody must hear of without having asked: the first failure of a row, each dead letter, and leases that were lost. */
 export function logFailures(listeners: RelayListeners, logger: Logger): void {
   let failing = false
   listeners.on('published', () => {
@@ -23,6 +24,30 @@ export function logFailures(listeners: RelayListeners, logger: Logger): void {
       `Event ${eventId} ("${type}") is a dead letter (${reason}): ${errorText(error)}. See data.outbox.deadLetters.list(), redrive() and discard()`,
       { eventId, type, attempts, reason },
     )
+  })
+  listeners.on('leaseLost', ({ buckets }) => {
+    logger.warn(
+      `The leases on buckets ${buckets.join(', ')} passed to another relay, which may publish again what this one had in hand (OUTBOX_LEASE_LOST)`,
+      { buckets, code: 'OUTBOX_LEASE_LOST' },
+    )
+  })
+}
+
+/** Logs the begin of each pause with its cause, and its end. What probes find in between is not logged. */
+export function logPauses(
+  listeners: RelayListeners,
+  { name, publisher }: Pick<RelaySettings, 'name' | 'publisher'>,
+  logger: Logger,
+): void {
+  const whom = { publisher: `publisher "${publisher.name}"`, database: 'database' }
+  listeners.on('paused', ({ cause, error }) => {
+    logger.warn(
+      `Relay "${name}" is paused: its ${whom[cause]} is away: ${errorText(error)}. It tries on by itself, and spends no attempt of an event meanwhile; further failures are not logged until it goes on`,
+      { relay: name, cause },
+    )
+  })
+  listeners.on('resumed', ({ cause }) => {
+    logger.info(`Relay "${name}" goes on: its ${whom[cause]} is back`, { relay: name, cause })
   })
 }
 

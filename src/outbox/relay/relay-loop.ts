@@ -38,7 +38,7 @@ export interface PublishingParts extends HoldingParts {
 
 /** Publishes batch after batch until told to stop; waits while nothing is due, the publisher is away, or the database is. */
 export async function keepPublishing(
-  { engine, bell, clock, logger, poll, wake, listeners }: PublishingParts,
+  { engine, bell, clock, poll, wake, listeners }: PublishingParts,
   { stopping, deadline }: StopSignals,
 ): Promise<void> {
   let pollMs = poll.min
@@ -47,12 +47,15 @@ export async function keepPublishing(
     try {
       if (stopping.aborted) return void (await engine.marked())
       const step = await engine.step(deadline)
+      if (step.kind === 'paused') {
+        // It asked no database, so nothing is known of that.
+        await clock.wait(step.waitMs, stopping).catch(() => {})
+        continue
+      }
       if (failures > 0) listeners.tell('resumed', { cause: 'database' })
       failures = 0
       if (step.kind === 'busy') {
         pollMs = poll.min
-      } else if (step.kind === 'paused') {
-        await clock.wait(step.waitMs, stopping).catch(() => {})
       } else {
         // Jitter, so that relays of many processes do not ask at the same moment for ever.
         const rang = await bell.wait(Math.min(step.dueInMs, pollMs * (0.75 + Math.random() / 4)), stopping)
@@ -62,10 +65,7 @@ export async function keepPublishing(
       }
     } catch (error) {
       engine.reset()
-      if (failures++ === 0) {
-        logger.warn('The relay cannot reach its database and waits', { error })
-        listeners.tell('paused', { cause: 'database', error: toError(error) })
-      }
+      if (failures++ === 0 && !deadline.aborted) listeners.tell('paused', { cause: 'database', error: toError(error) })
       await clock.wait(fullJitter(databaseBackoff, failures), stopping).catch(() => {})
     }
   }

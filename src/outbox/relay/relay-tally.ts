@@ -1,13 +1,20 @@
 import type { Clock } from '../../kernel/clock.ts'
 import { RecentRate } from '../../kernel/recent-rate.ts'
+import { errorText } from '../publishing/retry-policy.ts'
 import type { RelayRates } from '../store/relay-rates.ts'
+import type { RelayPause, SignOfLife } from '../store/sign-of-life.ts'
 import type { RelayCounts } from './batch-settler.ts'
 import type { RelayListeners } from './relay-events.ts'
 
-/** Counts what a relay tells. */
-export class RelayTally {
+/** A pause's reason travels with each sign of life, in characters. */
+const reasonLength = 500
+
+/** Counts what a relay tells, and keeps what it waits for. */
+export class RelayTally implements SignOfLife {
   #counts: RelayCounts = { published: 0, retried: 0, deadLettered: 0 }
-  #paused: 'publisher' | 'database' | undefined
+  /** By their causes, in the order in which they began: the database may go while the publisher is away. */
+  readonly #pauses = new Map<RelayPause['cause'], RelayPause>()
+  readonly #awaited = new Set<RelayPause['cause']>()
   readonly #rates: Readonly<Record<keyof RelayRates, RecentRate>>
 
   constructor(listeners: RelayListeners, clock: Clock) {
@@ -20,11 +27,14 @@ export class RelayTally {
     listeners.on('published', ({ events }) => add('published', events.length))
     listeners.on('retried', () => add('retried', 1))
     listeners.on('deadLettered', () => add('deadLettered', 1))
-    listeners.on('paused', ({ cause }) => {
-      this.#paused = cause
+    listeners.on('paused', ({ cause, error }) => {
+      this.#awaited.add(cause)
+      const since = new Date(clock.wall?.() ?? Date.now())
+      this.#pauses.set(cause, { cause, since, error: errorText(error).slice(0, reasonLength).toWellFormed() })
     })
-    listeners.on('resumed', () => {
-      this.#paused = undefined
+    listeners.on('resumed', ({ cause }) => {
+      this.#pauses.delete(cause)
+      this.#awaited.delete(cause)
     })
   }
 
@@ -37,7 +47,17 @@ export class RelayTally {
     return { published: published.perSecond, retried: retried.perSecond, deadLettered: deadLettered.perSecond }
   }
 
-  get paused(): 'publisher' | 'database' | undefined {
-    return this.#paused
+  get paused(): RelayPause | undefined {
+    return [...this.#pauses.values()].at(-1)
+  }
+
+  /** What went, also in a run before this one, and was not told to be back. */
+  get awaited(): ReadonlySet<RelayPause['cause']> {
+    return this.#awaited
+  }
+
+  /** Forgets what the relay waited for. */
+  goesOn(): void {
+    this.#pauses.clear()
   }
 }

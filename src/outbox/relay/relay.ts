@@ -1,21 +1,22 @@
-import { type MikroORM, TransactionContext } from '@mikro-orm/core'
-import { DataAccessError } from '../../errors.ts'
+import type { MikroORM } from '@mikro-orm/core'
 import { Bell } from '../../kernel/bell.ts'
 import type { Clock } from '../../kernel/clock.ts'
 import type { Logger } from '../../kernel/logger.ts'
 import { checkOptions, numberFrom } from '../../kernel/options.ts'
-import { inRootContext } from '../../kernel/root-context.ts'
 import { Service, type ServiceState, type StopSignals } from '../../kernel/service.ts'
 import { toError } from '../../kernel/thrown-error.ts'
 import type { EventDefinitions } from '../event/event-definitions.ts'
 import { OutboxStore } from '../store/outbox-store.ts'
 import type { RelayRates } from '../store/relay-rates.ts'
 import { pruneInBackground } from '../store/retention.ts'
+import type { RelayPause } from '../store/sign-of-life.ts'
 import type { RelayCounts } from './batch-settler.ts'
+import { openEngine, startStopped } from './open-engine.ts'
+import { requireNoTransaction } from './outside-transaction.ts'
 import { stopDeadlineMs, untilDeadline } from './relay-deadline.ts'
-import { RelayEngine } from './relay-engine.ts'
+import type { RelayEngine } from './relay-engine.ts'
 import { type RelayEventName, type RelayEvents, type RelayListeners, relayListeners } from './relay-events.ts'
-import { logFailures, warnOfRules } from './relay-log.ts'
+import { logFailures, logPauses, warnOfRules } from './relay-log.ts'
 import { drainStopped, keepPublishing, publishAllDue, whileHolding } from './relay-loop.ts'
 import { type RelayOptions, type RelaySettings, toRelaySettings } from './relay-options.ts'
 import { RelayTally } from './relay-tally.ts'
@@ -47,8 +48,8 @@ export interface RelayStatus extends RelayCounts {
   /** Events fetched and not yet marked. */
   readonly inHand: number
   readonly rates: RelayRates
-  /** What it waits for, when publisher or database are away. */
-  readonly paused: 'publisher' | 'database' | undefined
+  /** What it waits for, when publisher or database are away; of both, what went last. */
+  readonly paused: RelayPause | undefined
 }
 
 /**
@@ -64,6 +65,8 @@ export class Relay {
   #draining: Service | undefined
   #engine: RelayEngine | undefined
   #starting: Promise<void> | undefined
+  /** What a start waits for, while it does. */
+  #opening: PromiseWithResolvers<void> | undefined
 
   /** @internal */
   constructor(parts: RelayParts, options: RelayOptions) {
@@ -72,6 +75,7 @@ export class Relay {
     this.#listeners = relayListeners(parts.logger)
     this.#tally = new RelayTally(this.#listeners, parts.clock)
     logFailures(this.#listeners, parts.logger)
+    logPauses(this.#listeners, this.#settings, parts.logger)
     warnOfRules(this.#settings.rules, parts.definitions, parts.logger)
     this.#service = new Service((signals) => this.#run(signals), parts.clock)
   }
@@ -82,12 +86,12 @@ export class Relay {
    * `RELAY_PUBLISHER_MISMATCH`, and its state is `stopped`.
    *
    * @throws DataAccessError `RELAY_ALREADY_RUNNING` when another relay of this data access runs or drains;
-   * `RELAY_PUBLISHER_MISMATCH`; `TRANSACTION_FORK` inside a transaction; `MIGRATION_MISSING`; what the publisher's `prepare()` and
-   * the database throw.
+   * `RELAY_PUBLISHER_MISMATCH`; `TRANSACTION_FORK` inside a transaction; `MIGRATION_MISSING`; `CLOSED` when it was stopped before it
+   * ran; what the publisher's `prepare()` and the database throw.
    */
   async start(): Promise<this> {
-    if (this.#service.state === 'running') return this
-    this.#refuseInTransaction('start')
+    if (this.#starting === undefined && this.#service.state === 'running') return this
+    requireNoTransaction(this.#parts.orm, 'start')
     this.#starting ??= this.#start().finally(() => {
       this.#starting = undefined
     })
@@ -108,7 +112,7 @@ export class Relay {
     const signals = { words: 'an AbortSignal', fits: (value: unknown) => value instanceof AbortSignal }
     checkOptions({ door: 'relay.drain' }, options, { signal: signals })
     const { signal } = options
-    this.#refuseInTransaction('drain')
+    requireNoTransaction(this.#parts.orm, 'drain')
     const counts = Promise.withResolvers<RelayCounts>()
     const draining = new Service((signals) => this.#drain(signals, signal).then(counts.resolve, counts.reject), this.#parts.clock)
     const exit = this.#parts.enter(this, (deadlineMs) => draining.finish(deadlineMs))
@@ -131,7 +135,6 @@ export class Relay {
   async stop(options: { readonly deadline?: number | undefined } = {}): Promise<void> {
     checkOptions({ door: 'relay.stop' }, options, { deadline: numberFrom(0, 86_400_000, ' milliseconds') })
     const { deadline = stopDeadlineMs } = options
-    await this.#starting?.catch(() => {})
     await (this.#draining ?? this.#service).stop(deadline)
   }
 
@@ -151,7 +154,7 @@ export class Relay {
   /** Tells what the relay does at this moment, and what it has done since it was made. Asks nobody. */
   status(): RelayStatus {
     return {
-      state: this.#service.state,
+      state: this.#opening === undefined ? this.#service.state : 'idle',
       name: this.#settings.name,
       publisher: this.#settings.publisher.name,
       buckets: this.#engine?.leases.buckets ?? [],
@@ -163,41 +166,47 @@ export class Relay {
   }
 
   async #start(): Promise<void> {
-    const exit = this.#parts.enter(this, async (deadlineMs) => {
-      await this.#starting?.catch(() => {})
-      await this.#service.finish(deadlineMs)
-    })
-    try {
-      await inRootContext(() => this.#open())
-    } catch (error) {
-      exit()
-      throw error
-    }
+    const exit = this.#parts.enter(this, (deadlineMs) => this.#service.finish(deadlineMs))
+    const opening = Promise.withResolvers<void>()
+    this.#opening = opening
     this.#service.start()
     const told = (error: unknown) => this.#parts.logger.error(`The relay ended: ${toError(error).message}`, { error })
-    this.#service.ended.catch(told).finally(exit)
+    const ended = this.#service.ended.catch(told).finally(exit)
+    try {
+      await opening.promise
+    } catch (error) {
+      await ended
+      throw error
+    }
   }
 
-  async #open(): Promise<RelayEngine> {
-    await this.#settings.publisher.prepare?.()
+  /** Registers, and tells that the database is back which was away when the relay ran last. */
+  async #open(signals: StopSignals): Promise<RelayEngine> {
     const { orm, definitions, clock, logger } = this.#parts
-    const engine = new RelayEngine({
-      store: new OutboxStore(orm, this.#settings.answerMs),
-      definitions,
-      clock,
-      logger,
-      settings: this.#settings,
-      listeners: this.#listeners,
-      rates: () => this.#tally.rates,
-    })
-    await engine.events.check()
-    await engine.leases.join()
-    this.#engine = engine
-    return engine
+    const store = new OutboxStore(orm, this.#settings.answerMs)
+    const own = { settings: this.#settings, listeners: this.#listeners, awaited: this.#tally.awaited.has('publisher') }
+    this.#engine = await openEngine({ store, definitions, clock, logger, ...own, signOfLife: () => this.#tally }, signals)
+    if (this.#tally.awaited.has('database')) this.#listeners.tell('resumed', { cause: 'database' })
+    return this.#engine
+  }
+
+  /** A start that fails is told to whoever awaits it, and is no failure of a relay that runs. */
+  async #opened(signals: StopSignals): Promise<RelayEngine | undefined> {
+    const opening = this.#opening
+    try {
+      const engine = await this.#open(signals)
+      opening?.resolve()
+      return engine
+    } catch (error) {
+      opening?.reject(error === signals.stopping.reason ? startStopped() : error)
+    } finally {
+      this.#opening = undefined
+    }
   }
 
   async #run(signals: StopSignals): Promise<void> {
-    const engine = this.#engine as RelayEngine
+    const engine = await this.#opened(signals)
+    if (engine === undefined) return
     const { clock, logger, wake, store } = this.#parts
     const { poll, keepMs } = this.#settings
     const bell = new Bell(clock)
@@ -210,7 +219,7 @@ export class Relay {
     } catch (error) {
       if (!signals.deadline.aborted) throw error
     } finally {
-      this.#engine = undefined
+      this.#ended()
       unsubscribe()
       ended.abort()
       await untilDeadline(pruning, signals.deadline, clock).catch(() => {})
@@ -218,30 +227,24 @@ export class Relay {
   }
 
   async #drain(stop: StopSignals, given = new AbortController().signal): Promise<RelayCounts> {
-    given.throwIfAborted()
     const { clock, logger } = this.#parts
-    const engine = await this.#open()
     const signals = { stopping: AbortSignal.any([given, stop.stopping]), deadline: AbortSignal.any([given, stop.deadline]) }
-    const parts = { engine, clock, settings: this.#settings }
     try {
-      const held = { engine, bell: new Bell(clock), clock, logger }
-      return await whileHolding(held, signals, (signals) => publishAllDue(parts, signals))
+      given.throwIfAborted()
+      const engine = await this.#open(signals)
+      const held = { engine, bell: new Bell(clock), clock, logger, settings: this.#settings }
+      return await whileHolding(held, signals, (signals) => publishAllDue(held, signals))
     } catch (error) {
       given.throwIfAborted()
-      throw error === stop.deadline.reason ? drainStopped() : error
+      throw error === stop.deadline.reason || error === stop.stopping.reason ? drainStopped() : error
     } finally {
-      this.#engine = undefined
+      this.#ended()
     }
   }
 
-  #refuseInTransaction(door: 'start' | 'drain'): void {
-    const ambient = TransactionContext.currentTransactionContext()?.em
-    if (ambient === undefined || ambient.getDriver() !== this.#parts.orm.driver) return
-    const transaction = ambient.getTransactionContext() as { isCommitted: boolean; isRolledBack: boolean } | undefined
-    if (transaction === undefined || transaction.isCommitted || transaction.isRolledBack) return
-    throw new DataAccessError(
-      'TRANSACTION_FORK',
-      `${door}() was called inside a transaction, whose events do not exist yet and whose locks it may wait for; call it after the unit of work`,
-    )
+  /** What does not run waits for nothing. */
+  #ended(): void {
+    this.#engine = undefined
+    this.#tally.goesOn()
   }
 }

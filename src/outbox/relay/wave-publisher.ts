@@ -1,14 +1,7 @@
 import { DataAccessError } from '../../errors.ts'
 import type { Clock } from '../../kernel/clock.ts'
-import {
-  checkOutcomes,
-  type OutboxEvent,
-  type Outcome,
-  outcomeOfError,
-  type PublishContext,
-  type Publisher,
-  unavailable,
-} from '../publishing/publisher.ts'
+import { askPublisher } from '../publishing/ask-publisher.ts'
+import { notBegun, type OutboxEvent, type Outcome, outcomeOfError, type Publisher, unavailable } from '../publishing/publisher.ts'
 
 /** How long a publisher may still report outcomes after its signal aborted, in ms. */
 const graceMs = 50
@@ -41,20 +34,12 @@ export class WavePublisher {
     const settled = new AbortController()
     const silence = this.#giveUp(events, { abort, closing }, settled.signal, deadline)
     try {
-      return await Promise.race([this.#ask(events, { signal: abort.signal, closing: closing.signal }), silence])
+      const context = { signal: abort.signal, closing: closing.signal }
+      const outcomes = await Promise.race([askPublisher(this.#publisher, events, context), silence])
+      if (!abort.signal.aborted && !deadline.aborted) return outcomes
+      return outcomes.map((outcome) => asCutOff(outcome, abort.signal.reason, deadline.aborted))
     } finally {
       settled.abort(answered)
-    }
-  }
-
-  /** Whatever goes wrong here is the publisher's doing: were it thrown on, it would be taken for an outage of the database. */
-  async #ask(events: readonly OutboxEvent[], context: PublishContext): Promise<Outcome[]> {
-    try {
-      // A list of its own, and frozen: had it sorted ours in place, outcomes would be given to the wrong events.
-      const answer = await this.#publisher.publish(Object.freeze([...events]), context)
-      return checkOutcomes(this.#publisher.name, events, answer)
-    } catch (error) {
-      return events.map(() => outcomeOfError(error))
     }
   }
 
@@ -70,7 +55,8 @@ export class WavePublisher {
       await this.#clock.wait(this.#timeoutMs / 2, over)
       closing.abort(halfOver)
       await this.#clock.wait(this.#timeoutMs / 2, over)
-      abort.abort(
+      cutOff(
+        abort,
         new DataAccessError(
           'PUBLISHER_TIMEOUT',
           `Publisher "${this.#publisher.name}" did not answer within ${this.#timeoutMs} ms for ${events.length} events, the first ${events[0]?.id}; whether they were published is unknown; it counts as a failed try of each. Raise publishTimeout if this is its normal pace`,
@@ -79,10 +65,33 @@ export class WavePublisher {
       )
     } catch {
       if (settled.aborted) return []
-      abort.abort(unavailable(new Error('The relay was stopped while it published')))
+      cutOff(abort, unavailable(new Error('The relay was stopped while it published')))
     }
     // A publisher that honours its signal knows better than we which events got through.
     await this.#clock.wait(graceMs, settled).catch(() => {})
     return events.map(() => outcomeOfError(abort.signal.reason))
   }
+}
+
+/** Aborts for a reason that keeps its meaning: all events of the call share it, and marked as an outage by one it would be one for all. */
+function cutOff(abort: AbortController, reason: Error): void {
+  abort.abort(Object.preventExtensions(reason))
+}
+
+/**
+ * What failed because the relay cut it off counts as the relay means it: a timeout as a failed try, a stop as none. A function that
+ * takes every error of its request for an outage would else let one receiver that hangs stop all keys.
+ */
+function asCutOff(outcome: Outcome, reason: unknown, stopped: boolean): Outcome {
+  if (outcome.status === 'published' || outcome === notBegun) return outcome
+  // A client may have an error of its own for a signal that aborts, from which nothing can be told.
+  if (stopped && outcome.status === 'retryable') return { status: 'unavailable', error: outcome.error }
+  if (!comesOf(outcome.error, reason)) return outcome
+  return { status: outcomeOfError(reason).status, error: outcome.error }
+}
+
+function comesOf(error: unknown, reason: unknown): boolean {
+  let current = error
+  for (let depth = 0; depth < 8 && current !== reason && current instanceof Error; depth++) current = current.cause
+  return current === reason
 }

@@ -2,7 +2,7 @@ import type { EntityManager } from '@mikro-orm/core'
 import { type Dialect, runSql } from '../../database/sql.ts'
 import { type InFlightNote, readInFlightNote } from './in-flight-note.ts'
 import type { OutboxStore } from './outbox-store.ts'
-import type { RelayRates } from './relay-rates.ts'
+import { type SignOfLife, writeSign } from './sign-of-life.ts'
 import { sqlAmong, sqlFromNow, sqlNow, sqlRows } from './store-sql.ts'
 
 /** A bucket in a relay's hand, with the epoch that fences its writes. */
@@ -49,12 +49,12 @@ export class LeaseStore {
   }
 
   /** Registers a relay, or renews its sign of life. */
-  async heartbeat(relay: RelayIdentity, leaseMs: number, rates?: RelayRates): Promise<void> {
+  async heartbeat(relay: RelayIdentity, leaseMs: number, sign?: SignOfLife): Promise<void> {
     await this.#store.run(
       `insert into outbox_relays (id, name, publisher, started_at, expires_at, rates)
       values (?, ?, ?, ${sqlNow(this.#dialect)}, ${sqlFromNow(this.#dialect, '?')}, ?)
       on conflict (id) do update set expires_at = excluded.expires_at, rates = excluded.rates`,
-      [relay.id, relay.name, relay.publisher, leaseMs, rates === undefined ? null : JSON.stringify(rates)],
+      [relay.id, relay.name, relay.publisher, leaseMs, sign === undefined ? null : writeSign(sign)],
     )
   }
 

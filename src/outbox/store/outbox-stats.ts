@@ -1,12 +1,11 @@
 import { sqlIsDue } from './due-events.ts'
 import type { OutboxStore } from './outbox-store.ts'
 import type { RelayRates } from './relay-rates.ts'
+import { type RelayPause, readSign } from './sign-of-life.ts'
 import { sqlNow, sqlUntil } from './store-sql.ts'
 
 /** Counting ends here, so that the figures of a huge backlog cost no more than those of a large one. */
 const countLimit = 100_000
-
-const noRates: RelayRates = { published: 0, retried: 0, deadLettered: 0 }
 
 /** The figures of an outbox at one moment. */
 export interface OutboxStats {
@@ -23,7 +22,10 @@ export interface OutboxStats {
   readonly relays: readonly RelayStats[]
 }
 
-/** The figures of a relay, as it told them with its last sign of life: at most a third of its lease ago. */
+/**
+ * The figures of a relay, as it told them with its last sign of life: at most a third of its lease ago, or within a second or so of
+ * a pause's begin and end.
+ */
 export interface RelayStats {
   readonly id: string
   readonly name: string
@@ -31,6 +33,8 @@ export interface RelayStats {
   /** How many it holds now. */
   readonly buckets: number
   readonly rates: RelayRates
+  /** What it waits for; `undefined` when it goes on. */
+  readonly paused: RelayPause | undefined
 }
 
 /** Reads the figures. Relies on the indexes of the pending events, the delayed ones, and of status and time. */
@@ -46,14 +50,7 @@ export async function readOutboxStats(store: OutboxStore): Promise<OutboxStats> 
       (select count(*) from outbox_dead_letters) as letters,
       (select count(distinct ordering_key) from outbox_dead_letters where blocks_key) as held`,
   )
-  const rows = await store.run<Omit<RelayStats, 'buckets' | 'rates'> & { buckets: number | string; rates: string | null }>(
-    `select r.id, r.name, r.publisher, cast(r.rates as text) as rates,
-      (select count(*) from outbox_leases l where l.owner = r.id) as buckets
-    from outbox_relays r where r.expires_at >= ${now} order by r.started_at, r.id`,
-  )
-  const relays = rows.map(({ buckets, rates, ...relay }): RelayStats => {
-    return { ...relay, buckets: Number(buckets), rates: rates === null ? noRates : (JSON.parse(rates) as RelayRates) }
-  })
+  const relays = await readRelays(store)
   const sum = (name: keyof RelayRates) => relays.reduce((total, { rates }) => total + rates[name], 0)
   return {
     backlog: Number(figures?.backlog ?? 0),
@@ -63,4 +60,14 @@ export async function readOutboxStats(store: OutboxStore): Promise<OutboxStats> 
     rates: { published: sum('published'), retried: sum('retried'), deadLettered: sum('deadLettered') },
     relays,
   }
+}
+
+/** Reads the relays that live, the oldest first, with what they told last. */
+export async function readRelays(store: OutboxStore): Promise<RelayStats[]> {
+  const rows = await store.run<Pick<RelayStats, 'id' | 'name' | 'publisher'> & { buckets: number | string; sign: string | null }>(
+    `select r.id, r.name, r.publisher, cast(r.rates as text) as sign,
+      (select count(*) from outbox_leases l where l.owner = r.id) as buckets
+    from outbox_relays r where r.expires_at >= ${sqlNow(store.dialect)} order by r.started_at, r.id`,
+  )
+  return rows.map(({ buckets, sign, ...relay }) => ({ ...relay, buckets: Number(buckets), ...readSign(sign) }))
 }

@@ -1,6 +1,6 @@
 import { defineEntity, p } from '@mikro-orm/core'
 import { JsonTextType } from '../../database/json-text.ts'
-import type { RelayRates } from './relay-rates.ts'
+import type { StoredSign } from './sign-of-life.ts'
 
 /** A bucket's lease: which relay may publish its events, until when by the database's clock, and the epoch that fences it. */
 export const OutboxLease = defineEntity({
@@ -29,8 +29,8 @@ export const OutboxRelay = defineEntity({
     inFlight: p.type(JsonTextType).$type<readonly (string | number)[]>().nullable(),
     /** Counts the redrives since it registered: what is pending may begin earlier than the relay knows. */
     redrives: p.integer().default(0),
-    /** Its events per second, as of its last sign of life. */
-    rates: p.type(JsonTextType).$type<RelayRates>().nullable(),
+    /** Its events per second, and what it waits for, as of its last sign of life. */
+    rates: p.type(JsonTextType).$type<StoredSign>().nullable(),
   },
 })
 

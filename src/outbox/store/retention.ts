@@ -38,14 +38,15 @@ export async function pruneInBackground({ store, keepMs, clock, logger, signal }
 
 /**
  * Deletes one batch of events that were published longer ago than `keepMs`, in a transaction of its own. Resolves to how many.
- * Relies on domain_events_status_created_at_index.
+ * Relies on domain_events_status_created_at_index: what is younger than that was not published before, and is not looked at.
  */
 export async function prunePublished(store: OutboxStore, keepMs: number): Promise<number> {
-  const old = `select id from domain_events where status = 'published' and published_at < ${sqlFromNow(store.dialect, '-1 * ?')}
+  const before = sqlFromNow(store.dialect, '-1 * ?')
+  const old = `select id from domain_events where status = 'published' and created_at < ${before} and published_at < ${before}
     order by created_at limit ?`
   const rows = await store.run<{ id: string }>(
     `delete from domain_events${sqlBy(store.dialect, keyIndex)} where ${sqlAmong(store.dialect, 'id', old)} returning id`,
-    [keepMs, pruneBatch],
+    [keepMs, keepMs, pruneBatch],
   )
   return rows.length
 }

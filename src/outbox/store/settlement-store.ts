@@ -3,7 +3,7 @@ import { type Dialect, runSql } from '../../database/sql.ts'
 import type { DeadLetterReason } from '../publishing/retry-policy.ts'
 import type { OutboxStore } from './outbox-store.ts'
 import type { HeldEvent } from './progress-store.ts'
-import { sqlAmong, sqlEpochMs, sqlFromNow, sqlNow, sqlRows } from './store-sql.ts'
+import { sqlAmong, sqlEpochMs, sqlFromNow, sqlNow, sqlRows, writeLock } from './store-sql.ts'
 import { crashMark } from './stored-event.ts'
 
 /** An event to be tried again. */
@@ -77,49 +77,80 @@ export class SettlementStore {
     })
   }
 
-  /** Moves events with their history to the dead letters; resolves to the ids of which the lease still held. */
-  async moveToDeadLetters(writes: readonly DeadLetterWrite[]): Promise<ReadonlySet<string>> {
+  /**
+   * Moves events with their history to the dead letters, all or nothing for each; resolves to the ids of which the lease still held.
+   *
+   * @param again it failed before, and may have been carried out: a letter that was redriven since is left where it is.
+   */
+  async moveToDeadLetters(writes: readonly DeadLetterWrite[], again = false): Promise<ReadonlySet<string>> {
+    const moved = await (this.#dialect === 'postgresql'
+      ? this.#moveOnPostgresql(writes, again)
+      : this.#moveOnSqlite(writes, again))
+    return new Set(moved.map(({ id }) => id))
+  }
+
+  /** In one statement: between two the lease could pass on, and the new owner publish what then becomes a letter. */
+  async #moveOnPostgresql(writes: readonly DeadLetterWrite[], again: boolean): Promise<{ id: string }[]> {
+    const rows = await withHistory(this.#dialect, writes, (sql, params) => this.#store.run(sql, params))
+    const still = this.#still(again)
+    return this.#store.run<{ id: string }>(
+      `with gone as (
+        delete from domain_events as e where ${sqlAmong('postgresql', 'e.id', this.#fenced)} and e.status = 'pending'${still} returning *
+      ), known as (delete from outbox_failures where ${sqlAmong('postgresql', 'event_id', 'select id from gone')})
+      ${this.#insertFrom('gone as e')} returning id`,
+      Array.from({ length: again ? 3 : 2 }, () => rows),
+    )
+  }
+
+  async #moveOnSqlite(writes: readonly DeadLetterWrite[], again: boolean): Promise<{ id: string }[]> {
+    return this.#store.transaction(async (em) => {
+      await runSql(em, writeLock)
+      const rows = await withHistory(this.#dialect, writes, (sql, params) => runSql(em, sql, params))
+      const fence = `${sqlAmong('sqlite', 'e.id', this.#fenced)} and e.status = 'pending'${this.#still(again)}`
+      const moved = await runSql<{ id: string }>(
+        em,
+        `${this.#insertFrom('domain_events as e')} where ${fence} returning id`,
+        Array.from({ length: again ? 3 : 2 }, () => rows),
+      )
+      for (const [table, column] of [
+        ['domain_events', 'id'],
+        ['outbox_failures', 'event_id'],
+      ] as const) {
+        const ids = sqlAmong('sqlite', column, `select s.id from ${sqlRows('sqlite', 's', { id: 'uuid' })}`)
+        await runSql(em, `delete from ${table} where ${ids}`, [JSON.stringify(moved)])
+      }
+      return moved
+    })
+  }
+
+  get #fenced(): string {
+    return `select s.id from ${sqlRows(this.#dialect, 's', { id: 'uuid', bucket: 'int', epoch: 'bigint' })}
+      join outbox_leases l on l.bucket = s.bucket and l.epoch = s.epoch`
+  }
+
+  /** A letter that was redriven begins anew: without attempts, and changed since it was recorded. */
+  #still(again: boolean): string {
+    if (!again) return ''
+    const read = `select s.attempts - 1 from ${sqlRows(this.#dialect, 's', { id: 'uuid', attempts: 'int' })} where s.id = e.id`
+    return ` and e.attempts = (${read}) and (e.attempts > 0 or e.updated_at = e.created_at)`
+  }
+
+  #insertFrom(events: string): string {
     const dialect = this.#dialect
-    const idRows = sqlRows(dialect, 's', { id: 'uuid' })
-    const ids = JSON.stringify(writes.map(({ id }) => ({ id })))
     const rows = sqlRows(dialect, 's', {
       id: 'uuid',
-      bucket: 'int',
-      epoch: 'bigint',
       attempts: 'int',
       reason: 'text',
       error: 'text',
       blocksKey: 'boolean',
       history: 'text',
     })
-    return this.#store.transaction(async (em) => {
-      const failures = await runSql<{ event_id: string; attempt: number; failed_ms: number; error: string }>(
-        em,
-        `select event_id, attempt, ${sqlEpochMs(dialect, 'failed_at')} as failed_ms, error from outbox_failures
-        where ${sqlAmong(dialect, 'event_id', `select s.id from ${idRows}`)} order by attempt`,
-        [ids],
-      )
-      const withHistory = writes.map((write) => ({ ...write, history: JSON.stringify(historyOf(write, failures)) }))
-      const json = dialect === 'postgresql' ? 's.history::json' : 's.history'
-      const moved = await runSql<{ id: string }>(
-        em,
-        `insert into outbox_dead_letters (id, event_type, aggregate_type, aggregate_id, payload, headers, sequence, ordering_key,
-          bucket, schema_version, created_at, attempts, reason, error, history, blocks_key, dead_at)
-        select e.id, e.event_type, e.aggregate_type, e.aggregate_id, e.payload, e.headers, e.sequence, e.ordering_key, e.bucket,
-          e.schema_version, e.created_at, s.attempts, s.reason, s.error, ${json}, s."blocksKey", ${sqlNow(dialect)}
-        from ${rows} join domain_events as e on e.id = s.id and e.status = 'pending'
-        join outbox_leases l on l.bucket = s.bucket and l.epoch = s.epoch returning id`,
-        [JSON.stringify(withHistory)],
-      )
-      const gone = JSON.stringify(moved)
-      for (const [table, column] of [
-        ['domain_events', 'id'],
-        ['outbox_failures', 'event_id'],
-      ] as const) {
-        await runSql(em, `delete from ${table} where ${sqlAmong(dialect, column, `select s.id from ${idRows}`)}`, [gone])
-      }
-      return new Set(moved.map(({ id }) => id))
-    })
+    const history = dialect === 'postgresql' ? 's.history::json' : 's.history'
+    return `insert into outbox_dead_letters (id, event_type, aggregate_type, aggregate_id, payload, headers, sequence, ordering_key,
+        bucket, schema_version, created_at, attempts, reason, error, history, blocks_key, dead_at)
+      select e.id, e.event_type, e.aggregate_type, e.aggregate_id, e.payload, e.headers, e.sequence, e.ordering_key, e.bucket,
+        e.schema_version, e.created_at, s.attempts, s.reason, s.error, ${history}, s."blocksKey", ${sqlNow(dialect)}
+      from ${rows} join ${events} on e.id = s.id`
   }
 
   /** Reads the keys that dead letters hold. Relies on outbox_dead_letters_blocking_index. */
@@ -176,13 +207,22 @@ export class SettlementStore {
   }
 }
 
-function historyOf(
-  write: DeadLetterWrite,
-  failures: readonly { event_id: string; attempt: number; failed_ms: number; error: string }[],
-): FailedAttempt[] {
-  const earlier = failures
-    .filter(({ event_id }) => event_id === write.id)
-    .map(({ attempt, failed_ms, error }) => ({ attempt, failedAt: new Date(failed_ms).toISOString(), error }))
-  if (earlier.some(({ attempt }) => attempt >= write.attempts)) return earlier
-  return [...earlier, { attempt: write.attempts, failedAt: new Date().toISOString(), error: write.error }]
+type Run = <Row extends object>(sql: string, params: readonly unknown[]) => Promise<Row[]>
+
+/** The writes as the rows of a statement, each with all of its failed attempts, this one included. */
+async function withHistory(dialect: Dialect, writes: readonly DeadLetterWrite[], run: Run): Promise<string> {
+  const ids = sqlRows(dialect, 's', { id: 'uuid' })
+  const failures = await run<{ event_id: string; attempt: number; failed_ms: number; error: string }>(
+    `select event_id, attempt, ${sqlEpochMs(dialect, 'failed_at')} as failed_ms, error from outbox_failures
+    where ${sqlAmong(dialect, 'event_id', `select s.id from ${ids}`)} order by attempt`,
+    [JSON.stringify(writes.map(({ id }) => ({ id })))],
+  )
+  const historyOf = ({ id, attempts, error }: DeadLetterWrite): FailedAttempt[] => {
+    const earlier = failures
+      .filter(({ event_id }) => event_id === id)
+      .map(({ attempt, failed_ms, error }) => ({ attempt, failedAt: new Date(failed_ms).toISOString(), error }))
+    if (earlier.some(({ attempt }) => attempt >= attempts)) return earlier
+    return [...earlier, { attempt: attempts, failedAt: new Date().toISOString(), error }]
+  }
+  return JSON.stringify(writes.map((write) => ({ ...write, history: JSON.stringify(historyOf(write)) })))
 }

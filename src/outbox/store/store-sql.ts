@@ -50,6 +50,9 @@ export function sqlAmong(dialect: Dialect, column: string, subquery: string): st
 /** A condition for PostgreSQL that is true, and turns off the wait for the disk for the statement's own transaction. */
 export const relaxedCommit = `set_config('synchronous_commit', 'off', true) = 'off'`
 
+/** Changes nothing, as the first statement of a transaction: on SQLite one that begins by reading cannot go on to write beside another writer. */
+export const writeLock = 'update outbox_dead_letters set blocks_key = blocks_key where 1 = 0'
+
 /**
  * Names the index by which SQLite is to read a table; PostgreSQL needs no such word. SQLite plans by the statistics that somebody
  * took last: with those of a table that was nearly empty it would read all of a full one, once for each bucket. Only for

@@ -1,7 +1,9 @@
-import { DataAccessError, hasErrorCode } from '../../errors.ts'
+import { DataAccessError } from '../../errors.ts'
+import type { Logger } from '../../kernel/logger.ts'
 import { callable, either, text } from '../../kernel/options.ts'
 import { type Message, publishInPortions } from '../../outbox/publishing/portions.ts'
 import type { OutboxEvent, Outcome, PublishContext, Publisher } from '../../outbox/publishing/publisher.ts'
+import { isRedisAway, runSized } from '../../redis/large-command.ts'
 import { RedisConnection } from '../../redis/redis-connection.ts'
 import { checkRedisOptions, type RedisOptions, redisTimeout } from '../../redis/redis-options.ts'
 import { isRedisReply, tellsServerState } from '../../redis/redis-reply.ts'
@@ -12,8 +14,8 @@ export interface RedisPubSubOptions extends Omit<RedisOptions, 'timeoutMs'> {
   /** The channel of every event, or a function that names one. Default: {@link defaultChannel} of its type. */
   readonly channel?: string | ((event: OutboxEvent) => string) | undefined
   /**
-   * Milliseconds to wait for the answers to one wave, of a large one to each MB; 1 … 60,000, default 2000. Keep it below half of the
-   * relay's `publishTimeout`, so that none is cut off.
+   * Milliseconds to wait for the answers to one wave, of a large one or a large event to each MB; 1 … 60,000, default 2000. Keep
+   * it below half of the relay's `publishTimeout`, so that none is cut off.
    */
   readonly timeoutMs?: number | undefined
 }
@@ -40,17 +42,20 @@ export function redisPubSub(options: RedisPubSubOptions): Publisher {
 class RedisPubSubPublisher implements Publisher {
   readonly name = 'redis-pubsub'
   readonly #redis: RedisConnection
+  readonly #timeoutMs: number
   readonly #channelOf: (event: OutboxEvent) => string
 
   constructor(options: RedisPubSubOptions) {
     checkRedisOptions('redisPubSub', options, { timeoutMs: redisTimeout, channel: either(text, callable) })
     const { channel, timeoutMs = defaultTimeoutMs, url, client } = options
+    this.#timeoutMs = timeoutMs
+    // Without a logger: the relay tells of a Redis that is away, and what it does meanwhile.
     this.#redis = new RedisConnection({ url, client, timeoutMs })
     this.#channelOf = typeof channel === 'function' ? channel : ({ type }) => channel ?? defaultChannel(type)
   }
 
-  async prepare(): Promise<void> {
-    await this.#redis.prepare()
+  async prepare(surroundings?: { readonly logger: Logger }): Promise<void> {
+    await this.#redis.prepare(surroundings?.logger)
   }
 
   async publish(events: readonly OutboxEvent[], context: PublishContext): Promise<readonly Outcome[]> {
@@ -73,15 +78,20 @@ class RedisPubSubPublisher implements Publisher {
 
   async #send(messages: readonly Message[]): Promise<Outcome[]> {
     try {
-      const answers = await this.#redis.run('PUBLISH', async (client) => {
+      const texts = messages.map(({ text }) => text)
+      const answers = await runSized(this.#redis, { what: 'PUBLISH', texts, timeoutMs: this.#timeoutMs }, async (client) => {
         const pipeline = client.pipeline()
         for (const { place, text } of messages) pipeline.publish(place, text)
-        return pipeline.exec()
+        const answers = await pipeline.exec()
+        // That the connection ended is an answer only where some commands may have had theirs before.
+        const error = answers?.length === 1 ? answers[0]?.[0] : undefined
+        if (error != null && !isRedisReply(error)) throw error
+        return answers
       })
       // The pipeline resolves also when commands in it failed: each answer is read.
       return messages.map((_, index) => outcomeOf(answers?.[index]))
     } catch (error) {
-      const away = hasErrorCode(error, 'REDIS_UNAVAILABLE')
+      const away = isRedisAway(error)
       return messages.map(() => ({ status: away ? 'unavailable' : 'retryable', error }))
     }
   }

@@ -1,7 +1,9 @@
-import { DataAccessError, hasErrorCode } from '../../errors.ts'
+import { DataAccessError } from '../../errors.ts'
+import type { Logger } from '../../kernel/logger.ts'
 import { callable, checkOptions, either, record, text, wholeFrom } from '../../kernel/options.ts'
 import { type Message, publishInPortions } from '../../outbox/publishing/portions.ts'
 import type { OutboxEvent, Outcome, PublishContext, Publisher } from '../../outbox/publishing/publisher.ts'
+import { isRedisAway, runSized } from '../../redis/large-command.ts'
 import { RedisConnection } from '../../redis/redis-connection.ts'
 import { checkRedisOptions, type RedisOptions, redisTimeout } from '../../redis/redis-options.ts'
 import { isRedisReply, tellsServerState } from '../../redis/redis-reply.ts'
@@ -24,8 +26,8 @@ export interface RedisStreamsOptions extends Omit<RedisOptions, 'timeoutMs'> {
    */
   readonly dedupe?: { readonly windowMs?: number | undefined; readonly maxIds?: number | undefined } | undefined
   /**
-   * Milliseconds to wait for the answers to one wave, of a large one to each MB; 1 … 60,000, default 2000. Keep it below half of the
-   * relay's `publishTimeout`, so that none is cut off.
+   * Milliseconds to wait for the answers to one wave, of a large one or a large event to each MB; 1 … 60,000, default 2000. Keep
+   * it below half of the relay's `publishTimeout`, so that none is cut off.
    */
   readonly timeoutMs?: number | undefined
 }
@@ -49,6 +51,7 @@ export function redisStreams(options: RedisStreamsOptions): Publisher {
 class RedisStreamsPublisher implements Publisher {
   readonly name = 'redis-streams'
   readonly #redis: RedisConnection
+  readonly #timeoutMs: number
   readonly #streamOf: (event: OutboxEvent) => string
   readonly #bounds: StreamBounds
 
@@ -59,12 +62,14 @@ class RedisStreamsPublisher implements Publisher {
     checkOptions({ door: 'redisStreams', under: 'dedupe' }, dedupe, { windowMs: wholeFrom(1), maxIds: wholeFrom(1) })
     if (typeof stream === 'string') checkStream(stream)
     this.#bounds = { windowMs: dedupe.windowMs ?? 3_600_000, maxIds: dedupe.maxIds ?? 100_000, maxLength }
+    this.#timeoutMs = timeoutMs
+    // Without a logger: the relay tells of a Redis that is away, and what it does meanwhile.
     this.#redis = new RedisConnection({ url, client, timeoutMs })
     this.#streamOf = typeof stream === 'function' ? stream : () => stream ?? defaultStream
   }
 
-  async prepare(): Promise<void> {
-    await this.#redis.prepare()
+  async prepare(surroundings?: { readonly logger: Logger }): Promise<void> {
+    await this.#redis.prepare(surroundings?.logger)
   }
 
   async publish(events: readonly OutboxEvent[], context: PublishContext): Promise<readonly Outcome[]> {
@@ -94,7 +99,8 @@ class RedisStreamsPublisher implements Publisher {
     const outcomes = new Map<Message, Outcome>()
     let lost: Outcome | undefined
     try {
-      await this.#redis.run('XADD', (client) =>
+      const texts = entries.map(({ text }) => text)
+      await runSized(this.#redis, { what: 'XADD', texts, timeoutMs: this.#timeoutMs }, (client) =>
         // Commands of one tick travel together; a pipeline could not span the nodes of a cluster.
         Promise.all(
           [...streams].map(async ([stream, own]) => {
@@ -109,7 +115,7 @@ class RedisStreamsPublisher implements Publisher {
         ),
       )
     } catch (error) {
-      lost = { status: hasErrorCode(error, 'REDIS_UNAVAILABLE') ? 'unavailable' : 'retryable', error }
+      lost = { status: isRedisAway(error) ? 'unavailable' : 'retryable', error }
     }
     return entries.map((entry) => outcomes.get(entry) ?? (lost as Outcome))
   }

@@ -277,6 +277,16 @@ describe.each(dialects)('dead letters and figures on %s', (dialect) => {
     expect(await bench.rows()).toEqual([])
   })
 
+  test('pruning does not look at what was recorded too late to be old', async () => {
+    await bench.record('a', [2, 3])
+    await drain()
+    // Published rows that say so are not even read: only a clock that is wrong makes them.
+    await bench.sql(`update domain_events set published_at = ${dialect === 'sqlite' ? '0' : "'2020-01-01'"}`)
+    expect(await bench.outbox.prune({ keepMs: 60_000 })).toBe(0)
+    await bench.sql(`update domain_events set created_at = ${dialect === 'sqlite' ? '0' : "'2020-01-01'"}`)
+    expect(await bench.outbox.prune({ keepMs: 60_000 })).toBe(2)
+  })
+
   test('a relay with another publisher is refused while one runs, and may start when it has stopped', async () => {
     const other = await openOutbox(database.url)
     const first = bench.outbox.relay({ publisher })

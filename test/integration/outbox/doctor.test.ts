@@ -11,7 +11,17 @@ import { type OutboxUnderTest, openOutbox } from '../../support/outbox-bench.ts'
 import { freePort } from '../../support/servers/server-process.ts'
 import { openProxy } from '../../support/tcp-proxy.ts'
 
-const all: CheckName[] = ['pinned-xmin', 'dead-tuples', 'sequence', 'pooler', 'indexes', 'wake', 'oldest-due', 'blocked-keys']
+const all: CheckName[] = [
+  'pinned-xmin',
+  'dead-tuples',
+  'sequence',
+  'pooler',
+  'indexes',
+  'wake',
+  'paused-relays',
+  'oldest-due',
+  'blocked-keys',
+]
 
 let database: TestDatabase
 let bench: OutboxUnderTest
@@ -131,6 +141,14 @@ describe.each(dialects)('the doctor on %s', (dialect) => {
     expect(findings.map(({ check }) => check)).toEqual(all)
     expect(findings.find(({ check }) => check === 'wake')?.finding).toContain('within the 300 ms')
     await data.close()
+  })
+
+  test('takes no longer time than a timer has', async () => {
+    const timeoutMs = 2 ** 31 - 1
+    expect((await bench.outbox.doctor({ timeoutMs })).every(({ finding }) => !finding.startsWith('No answer'))).toBe(true)
+    await expect((async () => bench.outbox.doctor({ timeoutMs: timeoutMs + 1 }))()).rejects.toMatchObject({
+      code: 'OPTION_INVALID',
+    })
   })
 
   test('tells of a database that is not migrated, and does not reject', async () => {

@@ -104,7 +104,7 @@ describe('a relay whose PostgreSQL stands still behind the network', () => {
     expect(told[0]?.cause).toBe('database')
     // The statement that got no answer, or the connection that could not be made.
     expect(String(told[0]?.error)).toMatch(/did not answer within 5000 ms|No connection of the pool/)
-    expect(relay.status().paused).toBe('database')
+    expect(relay.status().paused?.cause).toBe('database')
     await direct.record('a', [4])
     proxy.cut()
     proxy.resume()

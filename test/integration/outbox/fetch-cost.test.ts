@@ -181,6 +181,10 @@ describe('the writes of a relay on PostgreSQL', () => {
         await settlements.markRetries(held.slice(10, 12).map((one) => ({ ...one, ...failed, delayMs: 1 })))
         const letter = { ...failed, reason: 'permanent', blocksKey: false } as const
         await settlements.moveToDeadLetters(held.slice(12, 14).map((one) => ({ ...one, ...letter })))
+        await settlements.moveToDeadLetters(
+          held.slice(14, 16).map((one) => ({ ...one, ...letter })),
+          true,
+        )
         await store.transaction((em) => settlements.blameCrash(em, '0193a2b4-0000-7000-8000-000000000001', [7n, 8n, 9n]))
       } finally {
         pg.Client.prototype.query = query

@@ -1,5 +1,5 @@
 import { expect, onTestFinished, test } from 'vitest'
-import type { OutboxEvent } from '../../../src/outbox/publishing/publisher.ts'
+import type { OutboxEvent, Publisher } from '../../../src/outbox/publishing/publisher.ts'
 import { openTestDatabase } from '../../support/databases.ts'
 import { type OutboxUnderTest, openOutbox } from '../../support/outbox-bench.ts'
 
@@ -52,5 +52,34 @@ test.each(['postgresql', 'sqlite'] as const)(
     await relay.stop()
     for (const key of keys) expect(seen.get(key)).toEqual([1, 2, 3])
     expect(relay.status().retried).toBeGreaterThan(keys.length / 2)
+  },
+)
+
+// Each reading of a batch's size found keys to park, and the next began anew with the same size: half a minute. What was read
+// in vain then made one that was not as large.
+test.each(['postgresql', 'sqlite'] as const)(
+  'a small batch on %s does not wait for twenty thousand keys that wait, and stays small',
+  { timeout: 60_000 },
+  async (dialect) => {
+    const database = await openTestDatabase(dialect)
+    onTestFinished(() => database.close())
+    const bench = await openOutbox(database.url)
+    onTestFinished(() => bench.close())
+    await storeDelayed(bench, dialect)
+    const keys = Array.from({ length: 100 }, (_, n) => `key ${n}`)
+    for (const key of keys) await bench.record(key, [1])
+    const sizes: number[] = []
+    const publisher: Publisher = {
+      name: 'p',
+      publish: async (events) => {
+        sizes.push(events.length)
+        return events.map(() => ({ status: 'published' }))
+      },
+    }
+    const relay = bench.outbox.relay({ publisher, batchSize: 10 })
+    await relay.start()
+    await expect.poll(() => relay.status().published, { interval: 20, timeout: 12_000 }).toBe(100)
+    await relay.stop()
+    expect(Math.max(...sizes)).toBe(10)
   },
 )

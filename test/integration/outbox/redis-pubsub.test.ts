@@ -63,7 +63,7 @@ describe.each(dialects)('a relay to Redis Pub/Sub on %s', (dialect) => {
     await expect.poll(() => messages.length).toBe(1)
     await proxy.refuse()
     await bench.record(key, [2, 3])
-    await expect.poll(() => relay.status().paused, { timeout: 5000 }).toBe('publisher')
+    await expect.poll(() => relay.status().paused?.cause, { timeout: 5000 }).toBe('publisher')
     await proxy.accept()
     await expect.poll(() => relay.status().published, { timeout: 10_000 }).toBe(3)
     await relay.stop()

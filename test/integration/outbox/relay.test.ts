@@ -274,7 +274,7 @@ describe.each(dialects)('a relay on %s', (dialect) => {
     relay.on('resumed', ({ cause }) => told.push(`resumed ${cause}`))
     await relay.start()
     await until(() => calls.length === 2)
-    expect(relay.status().paused).toBe('publisher')
+    expect(relay.status().paused).toMatchObject({ cause: 'publisher', error: 'Error: gone' })
     away = false
     await until(() => seen.length === 3)
     await relay.stop()

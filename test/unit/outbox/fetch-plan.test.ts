@@ -52,7 +52,7 @@ describe('fetch plan', () => {
       Array.from({ length: 101 }, (_, n) => row(10 + n, `k${n}`)),
       1000n,
     )
-    expect(afterOf(plan)).toBe(110n)
+    expect(afterOf(plan)).toBe(109n)
     take([row(120, 'b')], 1000n)
     expect(afterOf(plan)).toBe(1000n)
     take([], 999n)
@@ -138,8 +138,57 @@ describe('fetch plan', () => {
     const before = plan.request([], 1)
     plan.take([row(1, 'a', 1, 50), ...Array.from({ length: 40 }, (_, n) => row(2 + n, 'a'))], before, 1, 0n)
     const after = plan.request([], 1)
-    expect(after.quota).toBe(before.quota + 40)
-    expect(after.limit).toBe(before.limit + 40)
+    expect(after.quota).toBe(before.quota + 41)
+    expect(after.limit).toBe(before.limit + 41)
+  })
+
+  test('a larger reading that finds nothing in vain gives no larger batch, and what it leaves is read again', () => {
+    const plan = new FetchPlan(10)
+    plan.own(
+      new Map([
+        [1, 1],
+        [2, 1],
+      ]),
+    )
+    const waiting = Array.from({ length: 10 }, (_, n) => row(1 + n, `w${n}`, 1, 5000))
+    expect(plan.take(waiting, plan.request([], 1), 1, far)).toEqual({ ready: [], more: true })
+    const request = plan.request([], 1)
+    expect(request.limit).toBe(20)
+    const rows = Array.from({ length: 20 }, (_, n) => row(11 + n, `k${n}`, n < 5 ? 1 : 2))
+    const { ready, more } = plan.take(rows, request, 1, far)
+    expect(sequences(ready)).toEqual([11, 12, 13, 14, 15, 16, 17, 18, 19, 20])
+    expect(more).toBe(true)
+    expect(plan.request([], 1).shares).toEqual([
+      { bucket: 1, after: 15n },
+      { bucket: 2, after: 20n },
+    ])
+  })
+
+  test('readings grow twofold while all is in vain, up to a limit, and shrink when there is no more', () => {
+    const plan = new FetchPlan(10)
+    plan.own(new Map([[1, 1]]))
+    let sequence = 0
+    const limits = Array.from({ length: 12 }, () => {
+      const request = plan.request([], 1)
+      const rows = Array.from({ length: request.limit }, () => row(++sequence, `w${sequence}`, 1, 5000))
+      plan.take(rows, request, 1, far)
+      return request.limit
+    })
+    expect(limits.slice(0, 5)).toEqual([10, 20, 40, 80, 160])
+    expect(limits.at(-1)).toBeLessThan(10_100)
+    plan.take([], plan.request([], 1), 1, far)
+    expect(plan.request([], 1).limit).toBe(10)
+  })
+
+  test('what must wait behind the last event of a batch is not passed over', () => {
+    const plan = new FetchPlan(2)
+    plan.own(new Map([[1, 1]]))
+    plan.take([row(1, 'w', 1, 5000), row(2, 'v', 1, 5000)], plan.request([], 1), 1, far)
+    const rows = [row(3, 'a'), row(4, 'x', 1, 5000), row(5, 'b'), row(6, 'c')]
+    const { ready } = plan.take(rows, plan.request([], 1), 1, far)
+    expect(sequences(ready)).toEqual([3, 5])
+    expect(plan.parked.has('key x')).toBe(true)
+    expect(afterOf(plan)).toBe(5n)
   })
 
   test('a crowded bucket gets the whole batch', () => {

@@ -1,9 +1,9 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { z } from 'zod'
 import { defineEvent } from '../../../src/outbox/event/define-event.ts'
 import { EventDefinitions } from '../../../src/outbox/event/event-definitions.ts'
 import { relayListeners } from '../../../src/outbox/relay/relay-events.ts'
-import { logFailures, warnOfRules } from '../../../src/outbox/relay/relay-log.ts'
+import { logFailures, logPauses, warnOfRules } from '../../../src/outbox/relay/relay-log.ts'
 import { MemoryLogger } from '../../support/memory-logger.ts'
 
 describe('the log of a relay', () => {
@@ -33,6 +33,24 @@ describe('the log of a relay', () => {
       expect.stringContaining('e1 ("Placed") is a dead letter (exhausted): Error: the broker says no'),
       expect.stringContaining('e2'),
     ])
+  })
+
+  it('has the begin of each pause with its cause, and its end', () => {
+    const logger = new MemoryLogger()
+    const info = vi.spyOn(logger, 'info')
+    const listeners = relayListeners(logger)
+    logPauses(listeners, { name: 'eu', publisher: { name: 'hooks', publish: async () => [] } }, logger)
+    listeners.tell('paused', { cause: 'publisher', error: new Error('https://u:secret@hooks.example refused') })
+    listeners.tell('resumed', { cause: 'publisher' })
+    listeners.tell('paused', { cause: 'database', error: new Error('no connection') })
+    expect(logger.warnings).toEqual([
+      {
+        message: expect.stringMatching(/^Relay "eu" is paused: its publisher "hooks" is away: Error: https:\/\/u:\*\*\*@hooks/),
+        context: { relay: 'eu', cause: 'publisher' },
+      },
+      { message: expect.stringContaining('its database is away: Error: no connection'), context: expect.anything() },
+    ])
+    expect(info).toHaveBeenCalledExactlyOnceWith('Relay "eu" goes on: its publisher "hooks" is back', expect.anything())
   })
 
   it('warns of a rule for an event of nearly the name of a listed one, and not for one from elsewhere', () => {

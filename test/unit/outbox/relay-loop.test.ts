@@ -49,3 +49,28 @@ test('the longest wait between two polls is shorter while a wake channel is not 
   expect(waits[9]).toBeGreaterThanOrEqual(1500)
   expect(Math.max(...waits.slice(11))).toBeLessThanOrEqual(250)
 })
+
+test('a step that asked no database does not tell that it is back', async () => {
+  const told: string[] = []
+  const listeners = relayListeners(silentLogger)
+  listeners.on('paused', ({ cause }) => told.push(`paused ${cause}`))
+  listeners.on('resumed', ({ cause }) => told.push(`resumed ${cause}`))
+  const stopping = new AbortController()
+  const clock = { now: () => 0, wait: async () => undefined }
+  const steps = [
+    () => Promise.reject(new Error('away')),
+    async () => ({ kind: 'paused', waitMs: 1, error: new Error('away') }),
+    () => Promise.reject(new Error('away')),
+    async () => ({ kind: 'busy', counts: { published: 0, retried: 0, deadLettered: 0 } }),
+  ]
+  const step = () => {
+    told.push('step')
+    const next = steps.shift()
+    if (steps.length === 0) stopping.abort()
+    return next?.()
+  }
+  const engine = { step, reset: () => {}, marked: async () => {} } as unknown as RelayEngine
+  const parts = { engine, bell: new Bell(clock), clock, logger: silentLogger, poll: { min: 50, max: 2000 }, wake: new Wake() }
+  await keepPublishing({ ...parts, listeners }, { stopping: stopping.signal, deadline: new AbortController().signal })
+  expect(told).toEqual(['step', 'paused database', 'step', 'step', 'step', 'resumed database'])
+})

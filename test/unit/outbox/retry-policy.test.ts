@@ -75,4 +75,15 @@ describe('retry policy', () => {
     expect(errorText('half \ud83d')).toBe('Error: half \ufffd')
     expect(errorText(new Error('x'.repeat(10_000)))).toHaveLength(4000)
   })
+
+  test('the text of an error tells no password of a URL, wherever it stands', () => {
+    const cause = new Error('POST https://hooks.example/in?token=geheim&page=2 failed')
+    expect(errorText(new Error('connect redis://me:ge:h/e@im@host:6379/0 refused', { cause }))).toBe(
+      'Error: connect redis://me:***@host:6379/0 refused ← Error: POST https://hooks.example/in?token=***&page=2 failed',
+    )
+    expect(errorText(new Error('https://hooks.example:8443/in answered 500'))).toContain('https://hooks.example:8443/in answered')
+    expect(errorText(new Error(`${'x'.repeat(3970)} redis://me:${'geheim'.repeat(20)}@host`))).not.toContain('geheim')
+    // In bounded time.
+    expect(errorText(new Error('a.'.repeat(500_000)))).toHaveLength(4000)
+  })
 })

@@ -1,0 +1,97 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import { afterEach, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
+import { unavailable } from '../../../src/outbox/publishing/publisher.ts'
+import type { Relay } from '../../../src/outbox/relay/relay.ts'
+import { EventStore } from '../../../src/outbox/store/event-store.ts'
+import { ProgressStore } from '../../../src/outbox/store/progress-store.ts'
+import { dialects, openTestDatabase, type TestDatabase } from '../../support/databases.ts'
+import { type OutboxUnderTest, openOutbox } from '../../support/outbox-bench.ts'
+
+describe.each(dialects)('a relay on %s', (dialect) => {
+  let database: TestDatabase
+  let bench: OutboxUnderTest
+  let told: string[]
+  beforeEach(async () => {
+    database = await openTestDatabase(dialect)
+    bench = await openOutbox(database.url)
+    told = []
+  })
+  afterEach(async () => {
+    await bench.close()
+    await database.close()
+  })
+  const listen = (relay: Relay) => {
+    relay.on('paused', ({ cause }) => told.push(`paused ${cause}`))
+    relay.on('resumed', ({ cause }) => told.push(`resumed ${cause}`))
+    relay.on('deadLettered', () => told.push('dead'))
+  }
+
+  test('that was stopped while its publisher was away tells that it is back when it publishes', async () => {
+    let away = true
+    const relay = bench.outbox.relay({
+      publisher: () => {
+        if (away) throw unavailable(new Error('away'))
+      },
+    })
+    listen(relay)
+    await bench.record('a', [1])
+    await relay.start()
+    await expect.poll(() => relay.status().paused?.cause).toBe('publisher')
+    await relay.stop()
+    away = false
+    await relay.start()
+    expect(relay.status().paused).toBeUndefined()
+    await expect.poll(() => relay.status().published).toBe(1)
+    await relay.stop()
+    await relay.start()
+    expect(told).toEqual(['paused publisher', 'resumed publisher'])
+    await relay.stop()
+  })
+
+  test('that was stopped while its database was away tells that it is back when it starts', async () => {
+    const { noteInFlight } = ProgressStore.prototype
+    let away = true
+    ProgressStore.prototype.noteInFlight = async function (...args) {
+      if (away) throw new Error('Connection terminated unexpectedly')
+      return noteInFlight.apply(this, args)
+    }
+    const { fetchNoting } = EventStore.prototype
+    EventStore.prototype.fetchNoting = async function (...args) {
+      if (away) throw new Error('Connection terminated unexpectedly')
+      return fetchNoting.apply(this, args)
+    }
+    onTestFinished(() => {
+      ProgressStore.prototype.noteInFlight = noteInFlight
+      EventStore.prototype.fetchNoting = fetchNoting
+    })
+    const relay = bench.outbox.relay({ publisher: () => {} })
+    listen(relay)
+    await bench.record('a', [1])
+    await relay.start()
+    await expect.poll(() => relay.status().paused?.cause).toBe('database')
+    await relay.stop()
+    away = false
+    await relay.start()
+    expect(told).toEqual(['paused database', 'resumed database'])
+    await relay.stop()
+  })
+
+  test('does not take its publisher for back since a row could not be read', async () => {
+    const relay = bench.outbox.relay({
+      publisher: () => {
+        throw unavailable(new Error('away'))
+      },
+    })
+    listen(relay)
+    await bench.record('a', [1])
+    await relay.start()
+    await expect.poll(() => told).toEqual(['paused publisher'])
+    await bench.sql('update domain_events set sequence = 1000')
+    await bench.record('b', [2])
+    await bench.sql(`update domain_events set event_type = 'NoteWritten', payload = '{"title": ""}' where aggregate_id = 'b'`)
+    await expect.poll(() => told, { timeout: 5000 }).toEqual(['paused publisher', 'dead'])
+    await delay(1200)
+    expect(told).toEqual(['paused publisher', 'dead'])
+    await relay.stop()
+  })
+})

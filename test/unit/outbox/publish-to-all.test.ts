@@ -1,0 +1,116 @@
+import { describe, expect, test } from 'vitest'
+import { silentLogger } from '../../../src/kernel/logger.ts'
+import { publishToAll } from '../../../src/outbox/publishing/publish-to-all.ts'
+import {
+  notBegun,
+  type OutboxEvent,
+  type Outcome,
+  type Publisher,
+  type PublishFault,
+  permanent,
+  unavailable,
+} from '../../../src/outbox/publishing/publisher.ts'
+import { MemoryPublisher } from '../../../src/testing/memory-publisher.ts'
+import { contractEvent } from '../../../src/testing/publisher-contract.ts'
+
+const context = { signal: new AbortController().signal }
+const [a, b] = [contractEvent(), contractEvent()]
+const failure = (status: PublishFault): Outcome => ({ status, error: new Error(status) })
+const answering = (outcome: Outcome): Publisher => ({ name: 'p', publish: async (events) => events.map(() => outcome) })
+const ids = ({ published }: MemoryPublisher) => published.map(({ id }) => id)
+
+describe('publishing to all of several', () => {
+  test('is published once all have it, and else as bad as the worst of them', async () => {
+    const [published, retryable, never, away] = [
+      { status: 'published' } as const,
+      failure('retryable'),
+      failure('permanent'),
+      failure('unavailable'),
+    ]
+    const worst = async (...outcomes: Outcome[]) =>
+      (await publishToAll('all', outcomes.map(answering)).publish([a], context))[0] as Outcome
+    expect(await worst(published, published)).toEqual(published)
+    expect(await worst(published, never)).toEqual(never)
+    // The other one may still get it.
+    expect(await worst(never, retryable)).toEqual(retryable)
+    expect(await worst(retryable, away)).toEqual(away)
+    // What was not begun is no failure, but an outage is one also then.
+    expect(await worst(retryable, notBegun)).toBe(notBegun)
+    expect(await worst(notBegun, away)).toEqual(away)
+  })
+
+  test('one that has acknowledged an event does not get it again because of another', async () => {
+    let fault: unknown = unavailable(new Error('away'))
+    const well = new MemoryPublisher()
+    const ill = new MemoryPublisher(({ id }) => (id === a.id ? fault : undefined))
+    const publisher = publishToAll('all', [well, ill])
+    const statuses = async (events: OutboxEvent[]) => (await publisher.publish(events, context)).map(({ status }) => status)
+    expect(await statuses([a, b])).toEqual(['unavailable', 'published'])
+    for (let probe = 0; probe < 3; probe++) expect(await statuses([a])).toEqual(['unavailable'])
+    expect(ids(well)).toEqual([a.id, b.id])
+    fault = undefined
+    expect(await statuses([a])).toEqual(['published'])
+    expect(ids(ill)).toEqual([b.id, a.id])
+    expect(ids(well)).toEqual([a.id, b.id])
+    // That comes from outside: a mark that was lost, or a redrive.
+    expect(await statuses([a])).toEqual(['published'])
+    expect(ids(well)).toEqual([a.id, b.id, a.id])
+  })
+
+  test('an event that is redriven after one has refused it goes to all of them', async () => {
+    let fault: unknown = permanent(new Error('no'))
+    const well = new MemoryPublisher()
+    const publisher = publishToAll('all', [well, (_: OutboxEvent) => (fault === undefined ? undefined : Promise.reject(fault))])
+    expect((await publisher.publish([a], context))[0]?.status).toBe('permanent')
+    fault = undefined
+    expect((await publisher.publish([a], context))[0]?.status).toBe('published')
+    expect(ids(well)).toEqual([a.id, a.id])
+  })
+
+  test('one that throws or answers nonsense costs the others nothing, and is waited for with them', async () => {
+    let ended = false
+    const slow: Publisher = {
+      name: 'slow',
+      publish: async (events) => {
+        await new Promise((resolve) => setTimeout(resolve, 20))
+        ended = true
+        return events.map(() => ({ status: 'published' }))
+      },
+    }
+    const throwing: Publisher = { name: 'throwing', publish: () => Promise.reject(new Error('broken')) }
+    const short: Publisher = { name: 'short', publish: async () => [] }
+    const outcomes = await publishToAll('all', [slow, throwing, short]).publish([a, b], context)
+    expect(outcomes.map(({ status }) => status)).toEqual(['retryable', 'retryable'])
+    expect(ended).toBe(true)
+  })
+
+  test('makes all ready and closes all, also behind one that fails', async () => {
+    const calls: unknown[] = []
+    const noisy = (name: string, fails = false): Publisher => ({
+      name,
+      prepare: async (surroundings) => void calls.push(surroundings?.logger),
+      publish: async () => [],
+      close: async () => {
+        calls.push(name)
+        if (fails) throw new Error('stuck')
+      },
+    })
+    const publisher = publishToAll('all', [noisy('one', true), noisy('two'), () => {}])
+    expect(publisher.name).toBe('all')
+    await publisher.prepare?.({ logger: silentLogger })
+    await expect(publisher.close?.()).rejects.toThrow('stuck')
+    expect(calls).toEqual([silentLogger, silentLogger, 'one', 'two'])
+  })
+
+  test('what is no name or no list of publishers is refused', () => {
+    for (const [name, publishers] of [
+      ['', [() => {}]],
+      ['x'.repeat(101), [() => {}]],
+      ['all', []],
+      ['all', [undefined]],
+      ['all', () => {}],
+      [undefined, [() => {}]],
+    ])
+      expect(() => publishToAll(name as never, publishers as never)).toThrow('OPTION_INVALID')
+  })
+})
