@@ -105,7 +105,9 @@ function fragmentOf(name: symbol, by: unknown, above: readonly string[]): Leaf {
   }
   // A page needs the expression several times, and the values of its parameters with each.
   if ((Raw.getKnownFragment(name)?.params.length ?? 0) > 0) {
-    throw refused('orderBy[raw(…)] has parameters; write its values into the text')
+    throw refused(
+      'orderBy[raw(…)] has parameters, which a cursor does not carry; order by a property, a formula property, or a fragment without any',
+    )
   }
   return { path: [name], direction: directionOf('orderBy[raw(…)]', by), nullable: true }
 }

@@ -1,19 +1,21 @@
 import type { Connection } from '@mikro-orm/core'
+import { cacheTables } from '../cache/tables.ts'
 import { transactionAborted } from '../database/aborted-commit.ts'
 import { explainNoConnection } from '../database/driver-errors.ts'
 import { classifyFailure, followsFailure, isCausedBy, wasNeverSent } from '../database/failure.ts'
 import { migrationMissing } from '../database/migration-missing.ts'
 import { DataAccessError, hasErrorCode } from '../errors.ts'
 import type { CommitScope } from '../kernel/commit-scope.ts'
+import { outboxTables } from '../outbox/store/tables.ts'
 
 /** The tables that a unit itself writes. */
-const ours = /^(domain_events|outbox_|cache_invalidations)/
+const ours: readonly string[] = [...outboxTables.names, ...cacheTables.names]
 
 /** Says why a unit of work failed, where the driver's error does not. What the work itself throws is returned as it is. */
 export function describeFailure(error: unknown, scope: CommitScope | undefined, connection: Connection): unknown {
   if (!isCausedBy(connection, error)) return error
   // Of what travels with the commit MikroORM tells nothing. Which tables are a module's the connection has told by now.
-  const missing = migrationMissing(error, (table) => (ours.test(table) ? 'Run `await data.migrate()`' : undefined))
+  const missing = migrationMissing(error, (table) => (ours.includes(table) ? 'Run `await data.migrate()`' : undefined))
   if (missing !== undefined) return missing
   const told = describeAborted(error, connection)
   if (hasErrorCode(told, 'TRANSACTION_ABORTED')) return told

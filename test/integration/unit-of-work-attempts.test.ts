@@ -105,17 +105,18 @@ describe.each(dialects)('what was made outside a unit of work, on %s', (dialect)
     expect(keys).toEqual([undefined, undefined, undefined, undefined])
   })
 
+  const failAfterFlush = async (em: EntityManager) => {
+    const work = async (unit: { readonly em: EntityManager }) => {
+      await unit.em.flush()
+      throw new Error('no')
+    }
+    await expect(data.unitOfWork(work, { em })).rejects.toThrow('no')
+  }
+
   it('is new again when the unit fails, so that the em which it joined can save it', async () => {
     const em = data.fork()
     em.persist(made['by new']())
-    const failing = data.unitOfWork(
-      async (unit) => {
-        await unit.em.flush()
-        throw new Error('no')
-      },
-      { em },
-    )
-    await expect(failing).rejects.toThrow('no')
+    await failAfterFlush(em)
     await em.flush()
     expect((await storedNotes(data)).rows).toEqual(['note'])
   })
@@ -133,14 +134,7 @@ describe.each(dialects)('what was made outside a unit of work, on %s', (dialect)
     await data.unitOfWork(async ({ em }) => void em.persist(made['by new']()))
     const em = data.fork()
     em.remove(await em.findOneOrFail(Note, 'n'))
-    const failing = data.unitOfWork(
-      async (unit) => {
-        await unit.em.flush()
-        throw new Error('no')
-      },
-      { em },
-    )
-    await expect(failing).rejects.toThrow('no')
+    await failAfterFlush(em)
     expect((await storedNotes(data)).rows).toHaveLength(1)
     await em.flush()
     expect((await storedNotes(data)).rows).toEqual([])

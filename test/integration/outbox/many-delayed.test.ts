@@ -1,9 +1,17 @@
 import { expect, onTestFinished, test } from 'vitest'
 import type { OutboxEvent, Publisher } from '../../../src/outbox/publishing/publisher.ts'
-import { openTestDatabase } from '../../support/databases.ts'
+import { openTestDatabase, type TestDialect } from '../../support/databases.ts'
 import { type OutboxUnderTest, openOutbox } from '../../support/outbox-bench.ts'
 
 const many = 20_000
+
+async function open(dialect: TestDialect): Promise<OutboxUnderTest> {
+  const database = await openTestDatabase(dialect)
+  onTestFinished(() => database.close())
+  const bench = await openOutbox(database.url)
+  onTestFinished(() => bench.close())
+  return bench
+}
 
 /** Stores events of as many keys, all to be published in an hour. */
 async function storeDelayed(bench: OutboxUnderTest, dialect: 'postgresql' | 'sqlite'): Promise<void> {
@@ -31,10 +39,7 @@ test.each(['postgresql', 'sqlite'] as const)(
   'events that fail do not stop a relay on %s beside twenty thousand keys that wait',
   { timeout: 60_000 },
   async (dialect) => {
-    const database = await openTestDatabase(dialect)
-    onTestFinished(() => database.close())
-    const bench = await openOutbox(database.url)
-    onTestFinished(() => bench.close())
+    const bench = await open(dialect)
     // The statistics of a table that was empty then: no help to the planner.
     await bench.sql('analyze')
     await storeDelayed(bench, dialect)
@@ -61,10 +66,7 @@ test.each(['postgresql', 'sqlite'] as const)(
   'a small batch on %s does not wait for twenty thousand keys that wait, and stays small',
   { timeout: 60_000 },
   async (dialect) => {
-    const database = await openTestDatabase(dialect)
-    onTestFinished(() => database.close())
-    const bench = await openOutbox(database.url)
-    onTestFinished(() => bench.close())
+    const bench = await open(dialect)
     await storeDelayed(bench, dialect)
     const keys = Array.from({ length: 100 }, (_, n) => `key ${n}`)
     for (const key of keys) await bench.record(key, [1])

@@ -1,27 +1,18 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import type { OutboxEvent } from '../../../src/outbox/publishing/publisher.ts'
-import { dialects, openTestDatabase, type TestDatabase } from '../../support/databases.ts'
-import { type OutboxUnderTest, openOutbox } from '../../support/outbox-bench.ts'
+import { dialects } from '../../support/databases.ts'
+import { outboxGround } from '../../support/outbox-ground.ts'
 
 const timing = { publishTimeout: 400, lease: 4000, pollInterval: { min: 5, max: 50 } }
 
 describe.each(dialects)('a relay on %s to a function with no time for all', (dialect) => {
-  let database: TestDatabase
-  let bench: OutboxUnderTest
-  beforeEach(async () => {
-    database = await openTestDatabase(dialect)
-    bench = await openOutbox(database.url)
-  })
-  afterEach(async () => {
-    await bench.close()
-    await database.close()
-  })
+  const ground = outboxGround(dialect)
 
   /** Two events of each of so many keys. */
   async function record(keys: number): Promise<void> {
-    await bench.data.unitOfWork(async () => {
-      for (let key = 0; key < keys; key++) await bench.record(`k${key}`, [`${key} 1`, `${key} 2`])
+    await ground.bench.data.unitOfWork(async () => {
+      for (let key = 0; key < keys; key++) await ground.bench.record(`k${key}`, [`${key} 1`, `${key} 2`])
     })
   }
 
@@ -34,12 +25,12 @@ describe.each(dialects)('a relay on %s to a function with no time for all', (dia
       await delay(120)
     }
     // The first failure would be a dead letter.
-    const relay = bench.outbox.relay({ publisher, ...timing, retry: { attempts: 1 } })
+    const relay = ground.bench.outbox.relay({ publisher, ...timing, retry: { attempts: 1 } })
     expect(await relay.drain()).toEqual({ published: 200, retried: 0, deadLettered: 0 })
     expect(new Set(seen).size).toBe(200)
     expect(seen).toHaveLength(200)
     for (let key = 0; key < 100; key++) expect(seen.indexOf(`${key} 1`)).toBeLessThan(seen.indexOf(`${key} 2`))
-    expect((await bench.rows()).every(({ attempts }) => attempts === 0)).toBe(true)
+    expect((await ground.bench.rows()).every(({ attempts }) => attempts === 0)).toBe(true)
   })
 
   test('lets events that hang with each try keep no other waiting for long', async () => {
@@ -51,7 +42,7 @@ describe.each(dialects)('a relay on %s to a function with no time for all', (dia
       hung.set(payload, (hung.get(payload) ?? 0) + 1)
       return new Promise(() => {})
     }
-    const relay = bench.outbox.relay({ publisher, ...timing, retry: { attempts: 100, baseMs: 1, maxMs: 1 } })
+    const relay = ground.bench.outbox.relay({ publisher, ...timing, retry: { attempts: 100, baseMs: 1, maxMs: 1 } })
     await relay.start()
     await expect.poll(() => relay.status().published, { timeout: 10_000 }).toBe(40)
     await relay.stop()

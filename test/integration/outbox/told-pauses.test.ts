@@ -1,24 +1,17 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { afterEach, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
+import { beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import { unavailable } from '../../../src/outbox/publishing/publisher.ts'
 import type { Relay } from '../../../src/outbox/relay/relay.ts'
 import { EventStore } from '../../../src/outbox/store/event-store.ts'
 import { ProgressStore } from '../../../src/outbox/store/progress-store.ts'
-import { dialects, openTestDatabase, type TestDatabase } from '../../support/databases.ts'
-import { type OutboxUnderTest, openOutbox } from '../../support/outbox-bench.ts'
+import { dialects } from '../../support/databases.ts'
+import { outboxGround } from '../../support/outbox-ground.ts'
 
 describe.each(dialects)('a relay on %s', (dialect) => {
-  let database: TestDatabase
-  let bench: OutboxUnderTest
+  const ground = outboxGround(dialect)
   let told: string[]
-  beforeEach(async () => {
-    database = await openTestDatabase(dialect)
-    bench = await openOutbox(database.url)
+  beforeEach(() => {
     told = []
-  })
-  afterEach(async () => {
-    await bench.close()
-    await database.close()
   })
   const listen = (relay: Relay) => {
     relay.on('paused', ({ cause }) => told.push(`paused ${cause}`))
@@ -28,13 +21,13 @@ describe.each(dialects)('a relay on %s', (dialect) => {
 
   test('that was stopped while its publisher was away tells that it is back when it publishes', async () => {
     let away = true
-    const relay = bench.outbox.relay({
+    const relay = ground.bench.outbox.relay({
       publisher: () => {
         if (away) throw unavailable(new Error('away'))
       },
     })
     listen(relay)
-    await bench.record('a', [1])
+    await ground.bench.record('a', [1])
     await relay.start()
     await expect.poll(() => relay.status().paused?.cause).toBe('publisher')
     await relay.stop()
@@ -64,9 +57,9 @@ describe.each(dialects)('a relay on %s', (dialect) => {
       ProgressStore.prototype.noteInFlight = noteInFlight
       EventStore.prototype.fetchNoting = fetchNoting
     })
-    const relay = bench.outbox.relay({ publisher: () => {} })
+    const relay = ground.bench.outbox.relay({ publisher: () => {} })
     listen(relay)
-    await bench.record('a', [1])
+    await ground.bench.record('a', [1])
     await relay.start()
     await expect.poll(() => relay.status().paused?.cause).toBe('database')
     await relay.stop()
@@ -77,18 +70,20 @@ describe.each(dialects)('a relay on %s', (dialect) => {
   })
 
   test('does not take its publisher for back since a row could not be read', async () => {
-    const relay = bench.outbox.relay({
+    const relay = ground.bench.outbox.relay({
       publisher: () => {
         throw unavailable(new Error('away'))
       },
     })
     listen(relay)
-    await bench.record('a', [1])
+    await ground.bench.record('a', [1])
     await relay.start()
     await expect.poll(() => told).toEqual(['paused publisher'])
-    await bench.sql('update domain_events set sequence = 1000')
-    await bench.record('b', [2])
-    await bench.sql(`update domain_events set event_type = 'NoteWritten', payload = '{"title": ""}' where aggregate_id = 'b'`)
+    await ground.bench.sql('update domain_events set sequence = 1000')
+    await ground.bench.record('b', [2])
+    await ground.bench.sql(
+      `update domain_events set event_type = 'NoteWritten', payload = '{"title": ""}' where aggregate_id = 'b'`,
+    )
     await expect.poll(() => told, { timeout: 5000 }).toEqual(['paused publisher', 'dead'])
     await delay(1200)
     expect(told).toEqual(['paused publisher', 'dead'])
