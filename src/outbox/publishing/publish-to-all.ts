@@ -11,8 +11,8 @@ import {
   type PublishFunction,
 } from './publisher.ts'
 
-/** How many events a destination is remembered to have, while another one has not. */
-const rememberedEvents = 10_000
+/** How many events a destination is remembered to have, while another one has not: a largest batch, and as many before it. */
+const rememberedEvents = 20_000
 
 /**
  * The worst first. What may still succeed comes before what cannot: an event that one destination refuses becomes a dead letter only
@@ -63,16 +63,15 @@ class PublisherToAll implements Publisher {
       this.#destinations.map(async ({ publisher, had }) => {
         const open = events.filter(({ id }) => !had.has(id))
         const outcomes = open.length === 0 ? [] : await askPublisher(publisher, open, context)
+        // At once: another one may never answer, and the relay then speaks for all.
+        for (const [index, { id }] of open.entries()) if (outcomes[index]?.status === 'published') remember(had, id)
         return new Map(open.map(({ id }, index) => [id, outcomes[index] as Outcome]))
       }),
     )
     return events.map(({ id }) => {
       const outcome = worstOf(answers.map((answer) => answer.get(id) ?? { status: 'published' }))
       const comesAgain = outcome.status === 'unavailable' || outcome.status === 'retryable'
-      for (const [index, { had }] of this.#destinations.entries()) {
-        if (!comesAgain) had.delete(id)
-        else if (answers[index]?.get(id)?.status === 'published') remember(had, id)
-      }
+      if (!comesAgain) for (const { had } of this.#destinations) had.delete(id)
       return outcome
     })
   }

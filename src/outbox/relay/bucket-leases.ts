@@ -40,7 +40,9 @@ export class BucketLeases {
   readonly #releasing = new Set<number>()
   #inHand: ReadonlySet<number> = new Set()
   /** The database may hold buckets for us that we do not know: a claim was not answered, or a write was refused for another reason. */
-  #unsure = false
+  #doubts = 0
+  /** Of these, how many a renewal has answered. */
+  #answered = 0
   #renewedAt: Moment | undefined
   /** As the last sign of life told it. */
   #toldPause: RelayPause | undefined
@@ -109,7 +111,7 @@ export class BucketLeases {
     const { store, relay, clock, leaseMs, noteCrash, onDead, signOfLife } = this.#parts
     // A pause that begins or ends is told at once: others ask why nothing comes.
     const news = signOfLife?.().paused !== this.#toldPause
-    if (news || this.#unsure || longestSince(this.#renewedAt, clock) >= leaseMs / 3) await this.#renew()
+    if (news || this.#doubts > this.#answered || longestSince(this.#renewedAt, clock) >= leaseMs / 3) await this.#renew()
     const { live, dead, free } = await store.look()
     this.#lookedAt = momentOf(clock)
     this.#refuseOtherPublisher(live)
@@ -126,7 +128,7 @@ export class BucketLeases {
   refused(bucket: number, epoch: number): void {
     if (this.epochOf(bucket) !== epoch || this.#releasing.has(bucket)) return
     this.#forget(bucket)
-    this.#unsure = true
+    this.#doubts++
   }
 
   /** Gives everything back. */
@@ -143,13 +145,15 @@ export class BucketLeases {
     const { store, relay, clock, leaseMs, signOfLife } = this.#parts
     const before = momentOf(clock)
     const sign = signOfLife?.()
+    // As they are now: both may change while the database answers.
+    const [paused, doubts] = [sign?.paused, this.#doubts]
     await store.heartbeat(relay, leaseMs, sign)
-    this.#toldPause = sign?.paused
+    this.#toldPause = paused
     this.#graceAfter(longestSince(this.#lookedAt, clock))
     // Also when we know of none: a claim whose answer was lost may be carried out late.
     this.#renewed(await store.renew(relay.id, leaseMs), before)
     this.#renewedAt = before
-    this.#unsure = false
+    this.#answered = doubts
   }
 
   /**
@@ -180,9 +184,10 @@ export class BucketLeases {
     const { store, relay, leaseMs } = this.#parts
     await this.#release()
     if (this.#leases.size < fair && free > 0 && this.#renewedAt !== undefined) {
-      this.#unsure = true
+      const doubts = ++this.#doubts
       const claimed = await store.claim(relay.id, fair - this.#leases.size, leaseMs)
-      this.#unsure = false
+      // Unless a write was refused meanwhile.
+      if (this.#doubts === doubts) this.#doubts--
       // Not from now on: when our registration ends, others free whatever we hold.
       for (const { bucket, epoch } of claimed) this.#leases.set(bucket, { epoch, since: this.#renewedAt })
     }

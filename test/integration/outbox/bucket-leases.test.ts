@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, test } from 'vitest'
 import { LeaseStore } from '../../../src/outbox/store/lease-store.ts'
+import type { SignOfLife } from '../../../src/outbox/store/sign-of-life.ts'
 import { ManualClock } from '../../../src/testing/manual-clock.ts'
 import { dialects } from '../../support/databases.ts'
 import { ids, leaseGround, leaseMs, publishTimeoutMs } from '../../support/lease-ground.ts'
@@ -36,6 +37,53 @@ describe.each(dialects)('leases on %s', (dialect) => {
     expect(taken.every((bucket) => one.safe(bucket))).toBe(true)
     await clock.advance(1)
     expect(taken.some((bucket) => one.safe(bucket))).toBe(false)
+  })
+
+  test('a pause that begins while a sign of life is on its way is told by the next', async () => {
+    const pause = { cause: 'publisher', since: new Date(0), error: 'away' } as const
+    const sign: { rates: SignOfLife['rates']; paused: SignOfLife['paused'] } = {
+      rates: { published: 0, retried: 0, deadLettered: 0 },
+      paused: undefined,
+    }
+    const store = new LeaseStore(ground.outboxStore())
+    const told: unknown[] = []
+    const heartbeat = store.heartbeat.bind(store)
+    store.heartbeat = async (relay, lease, given) => {
+      told.push(given?.paused)
+      const beat = heartbeat(relay, lease, given)
+      sign.paused = pause
+      await beat
+    }
+    const one = ground.leases(ids.one, { clock, store, signOfLife: () => sign })
+    await one.join()
+    await one.keep()
+    await one.keep()
+    expect(told).toEqual([undefined, pause])
+  })
+
+  test('a write that is refused while a claim is on its way is asked about all the same', async () => {
+    const store = new LeaseStore(ground.outboxStore())
+    const one = ground.leases(ids.one, { clock, store })
+    const two = open(ids.two)
+    await two.join()
+    await one.join()
+    await two.keep()
+    await one.keep()
+    const [bucket] = one.buckets as [number]
+    expect(bucket).toBeDefined()
+    await two.leave()
+    const claim = store.claim.bind(store)
+    store.claim = async (...args) => {
+      const claimed = await claim(...args)
+      one.refused(bucket, one.epochOf(bucket) as number)
+      return claimed
+    }
+    await one.keep()
+    expect(one.buckets).not.toContain(bucket)
+    store.claim = claim
+    await one.keep()
+    // The database knows it as ours: the refusal had another reason.
+    expect(one.buckets).toContain(bucket)
   })
 
   test.each([0.42, 0.9, 1.5])('who was away for %d of a lease gives the others one lease to come back', async (away) => {

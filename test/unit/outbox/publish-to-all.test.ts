@@ -57,6 +57,22 @@ describe('publishing to all of several', () => {
     expect(ids(well)).toEqual([a.id, b.id, a.id])
   })
 
+  test('one that has acknowledged an event does not get it again because another never answers', async () => {
+    const well = new MemoryPublisher()
+    let hangs = true
+    const hanging: Publisher = {
+      name: 'hanging',
+      publish: (events) =>
+        hangs ? new Promise(() => {}) : Promise.resolve(events.map(() => ({ status: 'published' as const }))),
+    }
+    const publisher = publishToAll('all', [well, hanging])
+    void publisher.publish([a], context)
+    await expect.poll(() => ids(well)).toEqual([a.id])
+    hangs = false
+    expect(await publisher.publish([a], context)).toEqual([{ status: 'published' }])
+    expect(ids(well)).toEqual([a.id])
+  })
+
   test('an event that is redriven after one has refused it goes to all of them', async () => {
     let fault: unknown = permanent(new Error('no'))
     const well = new MemoryPublisher()
