@@ -1,3 +1,10 @@
+/**
+ * Why a read went past the cache by rule: it is in a `transaction`, its entity manager has changes that are `unflushed`, its entity
+ * manager has a `view` of its own (a filter, a session or a schema), a `filter` that is on for all may show each caller other rows,
+ * the database may know the value by another `spelling`, or what was read is `not-cacheable`.
+ */
+export type BypassReason = 'transaction' | 'unflushed' | 'view' | 'filter' | 'spelling' | 'not-cacheable'
+
 /** What the cache of one entity or query tells its listeners, in the process in which it happens. */
 export interface CacheEvents {
   /** Entries were looked up together. `negative` and `stale` are among the hits. */
@@ -7,7 +14,7 @@ export interface CacheEvents {
   /** What was loaded for so many entries was not kept: it was changed meanwhile, or its lease had ended. */
   fillRefused: { readonly entries: number }
   /** So many entries were read from the database by rule, past the cache. */
-  bypassed: { readonly entries: number }
+  bypassed: { readonly entries: number; readonly reason: BypassReason }
   /** A call of the store failed; the database answered. */
   storeFailed: { readonly error: Error }
   /** An entry past its ttl could not be read anew; it is served until its end, or until another try succeeds. */

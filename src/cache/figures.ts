@@ -1,7 +1,7 @@
 import { Listeners } from '../kernel/listeners.ts'
 import { consoleLogger, type Logger } from '../kernel/logger.ts'
 import { toError } from '../kernel/thrown-error.ts'
-import { type CacheEvents, cacheEventNames } from './cache-events.ts'
+import { type BypassReason, type CacheEvents, cacheEventNames } from './cache-events.ts'
 import type { Payload } from './cache-store.ts'
 
 /** The payload that says that there is nothing. */
@@ -23,7 +23,7 @@ export interface CacheFigures {
   readonly loads: number
   /** Loads whose result was not kept, since what they had read was changed meanwhile or the lease had ended. */
   readonly refusedFills: number
-  /** Reads that went to the database by rule: in a transaction, with unflushed changes, or under a filter. */
+  /** Reads that went to the database by rule; the event `bypassed` tells by which. */
   readonly bypasses: number
   /** Calls of the store that failed; the reads were answered from the database. */
   readonly errors: number
@@ -102,9 +102,9 @@ export class FigureCounter {
   }
 
   /** Tells of reads past the cache. */
-  bypassed(entries: number): void {
+  bypassed(entries: number, reason: BypassReason): void {
     this.bypasses += entries
-    this.listeners.tell('bypassed', { entries })
+    this.listeners.tell('bypassed', { entries, reason })
   }
 
   /** Tells that a call of the store failed. */

@@ -6,6 +6,7 @@ import {
   type MikroORM,
   ReferenceKind,
 } from '@mikro-orm/core'
+import type { BypassReason } from '../cache/cache-events.ts'
 import { concerns, hasOwnSession, hasOwnView, ownContext } from '../database/row-views.ts'
 import { DataAccessError } from '../errors.ts'
 import { detachedFork } from './detached-entities.ts'
@@ -15,12 +16,12 @@ export interface CachedContext {
   readonly em: EntityManager
   /** The entity manager to which the results are to belong; none for detached ones. */
   readonly owner: EntityManager | undefined
-  /** True when only the database can tell what this caller must see; then nothing is kept either. */
-  readonly bypass: boolean
+  /** Why only the database can tell what this caller must see, if so; then nothing is kept either. */
+  readonly bypass: BypassReason | undefined
 }
 
-/** Tells whether the entity manager to which this one leads may show other rows than the cache has, which are those that the program sees by itself. */
-export type OtherRows = (em: EntityManager) => boolean
+/** Tells by what the entity manager to which this one leads may show other rows than the cache has, which are those that the program sees by itself. */
+export type OtherRows = (em: EntityManager) => BypassReason | undefined
 
 /**
  * Finds out how to read for a caller. In a transaction, the caller's own or the one around it, and with unflushed changes,
@@ -30,9 +31,9 @@ export function cachedContext(orm: MikroORM, otherRows: OtherRows, given: Entity
   const em = ownContext(given ?? orm.em)
   // What a fork of it held would not be what the caller flushes.
   if (given !== undefined && em !== given.getContext(false)) throw foreignContext()
-  const bypass = em.isInTransaction() || otherRows(em)
-  if (given !== undefined) return { em, owner: em, bypass: bypass || hasUnflushedChanges(em) }
-  if (bypass) return { em: em.fork({ ...detachedFork, keepTransactionContext: true }), owner: undefined, bypass }
+  const bypass = em.isInTransaction() ? 'transaction' : otherRows(em)
+  if (given !== undefined) return { em, owner: em, bypass: bypass ?? (hasUnflushedChanges(em) ? 'unflushed' : undefined) }
+  if (bypass !== undefined) return { em: em.fork({ ...detachedFork, keepTransactionContext: true }), owner: undefined, bypass }
   // Forked only when it is needed, which a hit does not.
   return {
     get em() {
@@ -45,40 +46,57 @@ export function cachedContext(orm: MikroORM, otherRows: OtherRows, given: Entity
 
 /** True if a detached read may use the cache: the short form of {@link cachedContext} for one. */
 export function mayReadCache(orm: MikroORM, otherRows: OtherRows): boolean {
-  return !orm.em.isInTransaction() && !otherRows(orm.em)
+  return !orm.em.isInTransaction() && otherRows(orm.em) === undefined
 }
 
-/** Of the rows of these classes: a filter that is on may show each caller others. */
-export function otherRowsOf(orm: MikroORM, classes: readonly EntityMetadata[]): OtherRows {
+/**
+ * Of the rows of these classes: a filter that is on may show each caller others.
+ *
+ * @param never is told once, by the first read, of a filter by which no read ever uses the cache.
+ */
+export function otherRowsOf(orm: MikroORM, classes: readonly EntityMetadata[], never: (filter: string) => void): OtherRows {
   const metas = [...new Set([...classes, ...targetsOf(classes)])]
-  // Those of the ORM and of its entities stay as they are.
-  let always: boolean | undefined
-  return (em) => {
-    always ??= filtersTargets(classes) || hasFilterOn(orm, metas)
-    return always || hasOwnView(em, metas)
-  }
+  return unlessFiltered(
+    () => filterOfTargets(classes) ?? filterOn(orm, metas),
+    never,
+    (em) => hasOwnView(em, metas),
+  )
 }
 
 /** True if a filter that is on may hide the targets of relations in the rows of these classes, and with them the rows. */
 export function hidesTargets(orm: MikroORM, classes: readonly EntityMetadata[]): boolean {
-  return filtersTargets(classes) || hasFilterOn(orm, targetsOf(classes))
+  return (filterOfTargets(classes) ?? filterOn(orm, targetsOf(classes))) !== undefined
 }
 
-function hasFilterOn(orm: MikroORM, metas: readonly EntityMetadata[]): boolean {
+function filterOn(orm: MikroORM, metas: readonly EntityMetadata[]): string | undefined {
   const concernsOne = (filter: Filter) => metas.some((meta) => concerns(filter as never, meta))
-  return anyOn(orm.config.get('filters'), concernsOne) || metas.some(({ filters }) => anyOn(filters))
+  return nameOfOn(orm.config.get('filters'), concernsOne) ?? firstOf(metas, ({ filters }) => nameOfOn(filters))
 }
 
 /**
  * Of a cached query: its own run has the filters that are on for all, and those that ask something else than the database, such as
  * their parameters or an AsyncLocalStorage, may answer each caller otherwise. Which entities it reads is not known.
  */
-export function otherRowsOfQuery(orm: MikroORM, filters: boolean): OtherRows {
-  if (!filters) return hasOwnSession
-  let asking: boolean | undefined
+export function otherRowsOfQuery(orm: MikroORM, filters: boolean, never: (filter: string) => void): OtherRows {
+  if (!filters) return (em) => (hasOwnSession(em) ? 'view' : undefined)
+  return unlessFiltered(() => askingFilter(orm), never, hasOwnView)
+}
+
+function unlessFiltered(
+  filter: () => string | undefined,
+  never: (filter: string) => void,
+  hasView: (em: EntityManager) => boolean,
+): OtherRows {
+  // Filters of the ORM and of its entities stay as they are.
+  let always: boolean | undefined
   return (em) => {
-    asking ??= hasAskingFilter(orm)
-    return asking || hasOwnView(em)
+    if (always === undefined) {
+      const name = filter()
+      always = name !== undefined
+      if (name !== undefined) never(name)
+    }
+    if (always) return 'filter'
+    return hasView(em) ? 'view' : undefined
   }
 }
 
@@ -112,18 +130,27 @@ function targetsOf(classes: readonly EntityMetadata[]): readonly EntityMetadata[
 }
 
 /** A relation may turn on filters of its target that are off else. */
-function filtersTargets(classes: readonly EntityMetadata[]): boolean {
-  return classes.some(({ relations }) => relations.some((property) => isToOne(property) && Boolean(property.filters)))
+function filterOfTargets(classes: readonly EntityMetadata[]): string | undefined {
+  return firstOf(classes, ({ className, relations }) => {
+    const found = relations.find((property) => isToOne(property) && Boolean(property.filters))
+    return found && `filters of ${className}.${found.name}`
+  })
 }
 
 function isToOne({ kind }: EntityProperty): boolean {
   return kind === ReferenceKind.MANY_TO_ONE || kind === ReferenceKind.ONE_TO_ONE
 }
 
-function hasAskingFilter(orm: MikroORM): boolean {
-  if (anyOn(orm.config.get('filters'), asks)) return true
-  for (const { filters } of orm.getMetadata()) if (anyOn(filters, asks)) return true
-  return false
+function askingFilter(orm: MikroORM): string | undefined {
+  return nameOfOn(orm.config.get('filters'), asks) ?? firstOf(orm.getMetadata(), ({ filters }) => nameOfOn(filters, asks))
+}
+
+function firstOf<Item>(items: Iterable<Item>, of: (item: Item) => string | undefined): string | undefined {
+  for (const item of items) {
+    const found = of(item)
+    if (found !== undefined) return found
+  }
+  return undefined
 }
 
 interface Filter {
@@ -136,12 +163,15 @@ function asks({ cond }: Filter): boolean {
 }
 
 /** One of an entity is off unless it says otherwise; MikroORM says so for those of the configuration. */
-function anyOn(filters: Readonly<Record<string, Filter>>, which: (filter: Filter) => boolean = () => true): boolean {
+function nameOfOn(
+  filters: Readonly<Record<string, Filter>>,
+  which: (filter: Filter) => boolean = () => true,
+): string | undefined {
   for (const name in filters) {
     const filter = filters[name] as Filter
-    if (filter.default && which(filter)) return true
+    if (filter.default && which(filter)) return `filter "${name}"`
   }
-  return false
+  return undefined
 }
 
 function foreignContext(): DataAccessError {

@@ -45,8 +45,8 @@ export class CachedQueryReads<Params, Result> {
   async get(params: Params, options?: CachedReadOptions): Promise<Result> {
     return readAs('a cached query', options, async (fresh) => {
       const context = cachedContext(this.#orm, this.#source.otherRows, this.#em)
-      if (!context.bypass) return this.#source.read(context, params, fresh)
-      this.#source.figures.bypassed(1)
+      if (context.bypass === undefined) return this.#source.read(context, params, fresh)
+      this.#source.figures.bypassed(1, context.bypass)
       return this.#source.query.run(context.em, params)
     })
   }
@@ -112,7 +112,12 @@ export class CachedQuerySource<Params, Result> {
       const meta = orm.getMetadata().get(entity)
       return { root: meta.root, properties: properties.filter((name) => hasSpellings(knownProperty(meta, name), this.#dialect)) }
     })
-    this.otherRows = otherRowsOfQuery(orm, query.filters)
+    this.otherRows = otherRowsOfQuery(orm, query.filters, (filter) => {
+      const cure = 'if it reads past such filters, say filters: false'
+      logger.warn(
+        `The cached query ${query.name} always reads past the cache: the ${filter} may answer each caller otherwise; ${cure}`,
+      )
+    })
     const schemas = query.shapes.map(({ entity }) => schemaVersion(classesOf(orm, orm.getMetadata().get(entity))))
     const hash = createHash('sha256').update([query.version, ...schemas].join())
     this.#version = datedVersion(hash.digest('hex').slice(0, 12), this.#keeping.staleMs)
@@ -131,7 +136,7 @@ export class CachedQuerySource<Params, Result> {
     const { lifetime } = this.query
     const stamps = this.#stamps(params)
     if (stamps === undefined) {
-      this.figures.bypassed(1)
+      this.figures.bypassed(1, 'spelling')
       return this.query.run(context.em, params)
     }
     const request: ReadRequest = { key: this.keyOf(params), stamps, version: this.#version, ...this.#keeping }
@@ -152,7 +157,7 @@ export class CachedQuerySource<Params, Result> {
     } catch (error) {
       if (!(error instanceof NotCacheable)) throw error
       this.#warn(error)
-      this.figures.bypassed(1)
+      this.figures.bypassed(1, 'not-cacheable')
       // What this very call has read is its caller's, unless it is to belong to an entity manager of his.
       return own === undefined || context.owner !== undefined ? this.query.run(context.em, params) : own.result
     }

@@ -1,5 +1,5 @@
 import type { EntityManager, EntityMetadata, MikroORM, Primary } from '@mikro-orm/core'
-import type { CacheEventName, CacheEvents } from '../cache/cache-events.ts'
+import type { BypassReason, CacheEventName, CacheEvents } from '../cache/cache-events.ts'
 import type { CacheFigures } from '../cache/figures.ts'
 import type { Invalidation } from '../cache/invalidation.ts'
 import { wholeEntityStamp } from '../cache/key.ts'
@@ -73,7 +73,7 @@ export class CachedReads<Entity extends object> {
     return readAs('a cached read', options, async (fresh) => {
       requireIds(ids)
       const context = this.#context()
-      if (context.bypass) return this.#findMany(context, ids)
+      if (context.bypass !== undefined) return this.#findMany(context, context.bypass, ids)
       const rows = await this.#rows.byIds(ids, fresh)
       return rows.map((row) => this.#hydrate(context, row))
     })
@@ -108,8 +108,8 @@ export class CachedReads<Entity extends object> {
     }
     return readAs('a cached read', options, async (fresh) => {
       const context = this.#context()
-      if (!context.bypass) return this.#hydrate(context, await this.#rows.byUnique(property, value, fresh))
-      this.#rows.figures.bypassed(1)
+      if (context.bypass === undefined) return this.#hydrate(context, await this.#rows.byUnique(property, value, fresh))
+      this.#rows.figures.bypassed(1, context.bypass)
       if (!this.#rows.keys.couldBeValue(property, value)) return null
       return this.#ofClass(await context.em.findOne(this.#rows.classWith(property).class, { [property]: value } as never))
     })
@@ -122,7 +122,7 @@ export class CachedReads<Entity extends object> {
   /** What a list of one would take longer for. */
   async #read(id: Primary<Entity>): Promise<Entity | null> {
     const context = this.#context()
-    if (context.bypass) return (await this.#findMany(context, [id]))[0] ?? null
+    if (context.bypass !== undefined) return (await this.#findMany(context, context.bypass, [id]))[0] ?? null
     return this.#hydrate(context, (await this.#rows.byIds([id]))[0])
   }
 
@@ -138,10 +138,10 @@ export class CachedReads<Entity extends object> {
     return this.#ofAnyClass || entity instanceof this.#meta.class ? (entity as Entity | null) : null
   }
 
-  async #findMany({ em }: CachedContext, all: readonly Primary<Entity>[]): Promise<(Entity | null)[]> {
+  async #findMany({ em }: CachedContext, reason: BypassReason, all: readonly Primary<Entity>[]): Promise<(Entity | null)[]> {
     const { figures, keys } = this.#rows
     const ids = all.filter((id) => keys.couldBeId(id))
-    figures.bypassed(ids.length)
+    figures.bypassed(ids.length, reason)
     const find = (where: unknown) => em.find(this.#meta.class, { [keys.idName]: where } as never) as Promise<Entity[]>
     const entities = await find(ids.length === 1 ? ids[0] : { $in: ids })
     const byKey = new Map(entities.map((entity) => [keys.ofId(Reflect.get(entity, keys.idName)), entity]))

@@ -65,7 +65,10 @@ export class CachedRows {
     this.policy = policy
     this.#root = this.meta.root
     this.#classes = classesOf(orm, this.meta)
-    this.otherRows = otherRowsOf(orm, this.#classes)
+    this.otherRows = otherRowsOf(orm, this.#classes, (filter) => {
+      const cure = 'turn it off by default, or cache a query that reads past it, with filters: false'
+      logger.warn(`${this.meta.className} is always read past its cache: the ${filter} may show each caller other rows; ${cure}`)
+    })
     this.#make = detached.maker(this.#root, (row) => this.#copy(row as Row))
     this.#orm = orm
     this.#reads = reads
@@ -135,7 +138,7 @@ export class CachedRows {
       return payloads.map(toRow)
     } catch (error) {
       if (!(error instanceof NotCacheable)) throw error
-      this.figures.bypassed(ids.length)
+      this.figures.bypassed(ids.length, 'not-cacheable')
       return Promise.all(ids.map((id) => this.#findOne(this.keys.idName, id)))
     }
   }

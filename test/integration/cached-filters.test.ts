@@ -5,6 +5,7 @@ import { cachedQuery, dep } from '../../src/cache/cached-query.ts'
 import { cachePolicy } from '../../src/cache/policy.ts'
 import { cacheCombinations } from '../support/cache-ground.ts'
 import { type CachedAccess, openCachedAccess } from '../support/cached-access.ts'
+import { MemoryLogger } from '../support/memory-logger.ts'
 
 const tenants = new AsyncLocalStorage<string>()
 
@@ -145,8 +146,11 @@ describe.each(cacheCombinations)('filters and the cache on $dialect with the $st
   })
 
   test('one that asks what is around the call leaves each caller what is his', async () => {
-    access = await openCachedAccess(dialect, store, { entities: [Note], caches: [cachePolicy(Note), notes, notesOf] })
+    const logger = new MemoryLogger()
+    access = await openCachedAccess(dialect, store, { entities: [Note], caches: [cachePolicy(Note), notes, notesOf] }, logger)
     const { data, add } = access
+    const told: unknown[] = []
+    for (const cache of [data.cached(notes), data.cached(Note)]) cache.on('bypassed', (event) => told.push(event))
     await add([Note, { id: 1, owner: 'a' }], [Note, { id: 2, owner: 'b' }])
     for (const owner of ['a', 'b', 'a']) {
       expect(await tenants.run(owner, () => data.cached(notes).get({}))).toEqual([owner])
@@ -154,5 +158,33 @@ describe.each(cacheCombinations)('filters and the cache on $dialect with the $st
     }
     expect(data.cached(notes).stats()).toMatchObject({ loads: 0, bypasses: 3 })
     expect(data.cached(notesOf).stats()).toMatchObject({ loads: 2, bypasses: 0 })
+    await tenants.run('a', () => data.cached(Note).getMany([1, 2]))
+    const [bypass, both] = [1, 2].map((entries) => ({ entries, reason: 'filter' }))
+    expect(told).toEqual([bypass, bypass, bypass, both])
+    // Once each, however often it is read.
+    expect(logger.warnings.map(({ message }) => message)).toEqual([
+      expect.stringMatching(/^The cached query notes always reads past the cache: the filter "around" .* filters: false$/),
+      expect.stringMatching(/^Note is always read past its cache: the filter "around" /),
+    ])
+  })
+
+  test('a read that goes past the cache tells why', async () => {
+    access = await openCachedAccess(dialect, store, { entities: [Room], caches: [cachePolicy(Room), openRooms] })
+    const { data, add } = access
+    await add([Room, { id: 1, closed: true }])
+    const why: string[] = []
+    data.cached(openRooms).on('bypassed', ({ reason }) => why.push(reason))
+    const read = (em?: EntityManager) => data.cached(openRooms, em && { em }).get({})
+
+    await data.unitOfWork(() => read())
+    const edited = data.fork()
+    ;(await edited.findOneOrFail(Room, 1, { filters: false })).closed = false
+    await read(edited)
+    const narrowed = data.fork()
+    narrowed.addFilter({ name: 'own', cond: { id: 1 }, entity: Room })
+    await read(narrowed)
+    expect(why).toEqual(['transaction', 'unflushed', 'view'])
+    await read()
+    expect(data.cached(openRooms).stats()).toMatchObject({ bypasses: 3, loads: 1 })
   })
 })

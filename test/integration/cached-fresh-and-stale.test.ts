@@ -160,7 +160,7 @@ describe.each(cacheCombinations)('cached reads on $dialect with the $store store
       ['read', { hits: 0, misses: 1, negative: 0, stale: 0 }],
       ['loaded', { entries: 1 }],
       ['read', { hits: 1, misses: 0, negative: 1, stale: 0 }],
-      ['bypassed', { entries: 1 }],
+      ['bypassed', { entries: 1, reason: 'transaction' }],
     ])
     for (const stop of stops) stop()
     await authors.get(id)

@@ -3,7 +3,7 @@ import { inject } from 'vitest'
 import { memoryCache } from '../../src/cache/cache-choice.ts'
 import { redisCache } from '../../src/cache/redis/redis-cache.ts'
 import { createDataAccess, type DataAccess } from '../../src/data-access.ts'
-import { silentLogger } from '../../src/kernel/logger.ts'
+import { type Logger, silentLogger } from '../../src/kernel/logger.ts'
 import type { DataModule } from '../../src/module.ts'
 import type { StoreName } from './cache-ground.ts'
 import { openTestDatabase, type TestDatabase, type TestDialect } from './databases.ts'
@@ -28,13 +28,14 @@ export async function openCachedAccess(
   dialect: TestDialect,
   store: StoreName,
   module: Omit<DataModule, 'name'>,
+  logger: Logger = silentLogger,
 ): Promise<CachedAccess> {
   const database = await openTestDatabase(dialect)
   const data = await createDataAccess({
     modules: [{ name: 'test', ...module }],
     database: { url: database.url },
     cache: cacheOf(store),
-    logger: silentLogger,
+    logger,
   })
   await data.migrate()
   await data.orm.schema.update()
