@@ -25,6 +25,7 @@ import { atMost } from './kernel/at-most.ts'
 import { type Clock, monotonicClock } from './kernel/clock.ts'
 import { checkOptions, numberFrom, requireFunction } from './kernel/options.ts'
 import { Outbox } from './outbox/outbox.ts'
+import { longestGraceMs } from './outbox/relay/relay-deadline.ts'
 import { type Cache, type CacheStats, openCache } from './repository/cached-reads.ts'
 import { freshFork } from './unit-of-work/fresh-fork.ts'
 import type { UnitOfWorkContext, UnitOfWorkOptions, Work } from './unit-of-work/unit-of-work.ts'
@@ -37,7 +38,7 @@ import { UnitRunner } from './unit-of-work/unit-runner.ts'
 const [closeDeadlineMs, publisherEndMs, poolEndMs] = [10_000, 5000, 1000]
 
 /** What a relay may take beyond its deadline to mark what it published and give its buckets back: more than it takes itself. */
-const relayGraceMs = 2000
+const relayGraceMs = longestGraceMs + 500
 
 /**
  * Opens a data access: on embedded defaults without options, on PostgreSQL by `database.url`, or around your own ORM.

@@ -77,11 +77,15 @@ export interface CacheStore {
 
   /**
    * Grants a lease on each entry that is absent, or the one that `seen` marks; creates its missing stamps with random values.
-   * Answers with the stamps' values, or `undefined` where the lease is refused. A lease ends by itself after `leaseMs`.
+   * Answers with the stamps' values, or `undefined` where the lease is refused. A lease ends by itself after `leaseMs`; a call
+   * that rejects gives back what it may have been granted, as far as it can.
    */
   acquire(requests: readonly LeaseRequest[], leaseMs: number): Promise<readonly (readonly string[] | undefined)[]>
 
-  /** Stores each entry if its lease is still there, or the entry that it replaces, and tells which were stored. */
+  /**
+   * Stores each entry if its lease is still there, or the entry that it replaces, and tells which were stored. A payload that is
+   * too large for the store is not: its lease is given back, or the entry deleted that it was to replace.
+   */
   fill(fills: readonly Fill[]): Promise<readonly boolean[]>
 
   /** Deletes entries, leases and stamps. Once it resolves, no read that begins later is a hit on what they held. */

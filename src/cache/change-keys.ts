@@ -38,14 +38,17 @@ export class WatchedChanges implements ExpiringKeys {
     this.#watch(entity).shapes.set(properties.join(), properties)
   }
 
-  async before(em: EntityManager, changeSets: readonly ChangeSet<object>[], transaction: Transaction | undefined): Promise<void> {
+  begin(changeSets: readonly ChangeSet<object>[]): void {
     for (const changeSet of changeSets) {
+      this.#before.forget(changeSet)
       // MikroORM forgets them during the flush.
       const original = isDelete(changeSet) ? helper(changeSet.entity).__originalEntityData : undefined
       if (original !== undefined) this.#deleted.set(changeSet.entity, original as Values)
     }
-    // Without a transaction nothing holds a row as it was read.
-    if (transaction !== undefined) await this.#before.read(em, changeSets, (root) => this.#shapeNames(root), transaction)
+  }
+
+  before(em: EntityManager, changeSets: readonly ChangeSet<object>[], transaction: Transaction | undefined): Promise<void> {
+    return this.#before.read(em, changeSets, (root) => this.#shapeNames(root), transaction)
   }
 
   of(changeSet: ChangeSet<object>, em: EntityManager): readonly string[] {

@@ -21,7 +21,7 @@ export interface CacheFigures {
   readonly stale: number
   /** Runs of the database query, for misses and to read anew. */
   readonly loads: number
-  /** Loads whose result was not kept, since what they had read was changed meanwhile or the lease had ended. */
+  /** Loads whose result was not kept: what they had read was changed meanwhile, the lease had ended, or it was too large for the store. */
   readonly refusedFills: number
   /** Reads that went to the database by rule; the event `bypassed` tells by which. */
   readonly bypasses: number

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { EntityManager, MikroORM } from '@mikro-orm/core'
 import { dialectOf, runSql, runSqlWithCommit } from '../database/sql.ts'
-import { wholeEntityOf } from './key.ts'
+import { atMostKeys } from './key.ts'
 
 /** A row of `cache_invalidations`. */
 export interface LoggedInvalidation {
@@ -9,8 +9,8 @@ export interface LoggedInvalidation {
   readonly keys: readonly string[]
 }
 
-/** More keys than this in one transaction are written as the few that expire all entries of their entities. */
-const mostKeys = 500
+/** More keys than this in one transaction, or in an outage, are remembered as the few that expire all entries of their entities. */
+export const mostRemembered = 500
 
 /** Rows removed by one statement. */
 export const removedAtOnce = 5000
@@ -33,7 +33,7 @@ export class InvalidationLog {
   /** Adds a row in the entity manager's transaction, which is about to commit; resolves to its id. */
   async write(em: EntityManager, keys: readonly string[]): Promise<string> {
     const id = randomUUID()
-    const bounded = keys.length <= mostKeys ? keys : [...new Set(keys.map(wholeEntityOf))]
+    const bounded = [...atMostKeys(new Set(keys), mostRemembered)]
     // Not now(): that is when the transaction began, and the age of a row is to begin late.
     const now = dialectOf(em) === 'postgresql' ? 'clock_timestamp()' : sqliteNow
     const insert = `insert into cache_invalidations (id, space, keys, created_at) values (?, ?, ?, ${now})`

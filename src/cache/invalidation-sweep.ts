@@ -4,7 +4,6 @@ import { atMost } from '../kernel/at-most.ts'
 import type { Logger } from '../kernel/logger.ts'
 import { inRootContext } from '../kernel/root-context.ts'
 import { type InvalidationLog, type LoggedInvalidation, readAtOnce, removedAtOnce } from './invalidation-log.ts'
-import { wholeEntityOf } from './key.ts'
 
 /** What an {@link InvalidationSweep} works with. */
 export interface SweepParts {
@@ -18,8 +17,6 @@ export interface SweepParts {
 
 /** How long rows whose keys are expired are gathered, to be removed by one statement: far less than their grace. */
 const removeAfterMs = 50
-/** More keys than this at once are expired with all entries of their entities: the store has a bounded time. */
-const mostKeys = 5000
 /** Rows read at first: while the store is away they pile up, and each look of each process would read many of them in vain. */
 const readFirst = 10
 /** How long closing waits for a database that does not answer. */
@@ -101,8 +98,7 @@ export class InvalidationSweep {
   /** Tells whether the store has acknowledged it; the cache itself tells of its outages. */
   async #expire(open: readonly LoggedInvalidation[]): Promise<boolean> {
     const keys = new Set(open.flatMap((row) => row.keys))
-    const few = keys.size <= mostKeys ? keys : new Set([...keys].map(wholeEntityOf))
-    const stored = await this.#parts.expire(few).then(
+    const stored = await this.#parts.expire(keys).then(
       () => true,
       () => false,
     )

@@ -1,21 +1,17 @@
-import {
-  type ChangeSet,
-  type EntityManager,
-  type FlushEventArgs,
-  type TransactionEventArgs,
-  TransactionEventBroadcaster,
-} from '@mikro-orm/core'
-import type { FlushedChanges } from '../database/flushed-changes.ts'
+import type { ChangeSet, EntityManager, FlushEventArgs, Transaction } from '@mikro-orm/core'
+import { changesOf, type FlushedChanges } from '../database/flushed-changes.ts'
 import type { CommitParticipant } from '../database/transaction-subscriber.ts'
 import { type CommitScope, Journal } from '../kernel/commit-scope.ts'
 import type { Logger } from '../kernel/logger.ts'
+import { inRootContext } from '../kernel/root-context.ts'
 import type { BulkWrite, BulkWriteObserver } from './bulk-writes.ts'
 import type { CacheStore } from './cache-store.ts'
 import { emptyStore } from './empty-store.ts'
 import type { ExpiringKeys } from './expiring-keys.ts'
 import { FlushAttempts } from './flush-attempts.ts'
-import type { InvalidationLog } from './invalidation-log.ts'
+import { type InvalidationLog, mostRemembered } from './invalidation-log.ts'
 import { InvalidationSweep } from './invalidation-sweep.ts'
+import { atMostKeys } from './key.ts'
 import type { FlushObserver } from './orm-hooks.ts'
 
 /** What an {@link Invalidation} works with. */
@@ -43,7 +39,10 @@ export interface InvalidationFigures {
   readonly swept: number
 }
 
-const longestMemory = 10_000
+/** More keys than this at once are expired with all entries of their entities: the store has a bounded time. */
+const mostAtOnce = 5000
+/** How long what the store did not acknowledge once more is left alone: readers come faster than a store comes back. */
+const retryMs = 50
 
 /**
  * Expires what a root transaction has changed, once it has committed and before anybody is told so. Not before: a reader in
@@ -79,24 +78,20 @@ export class Invalidation implements CommitParticipant, BulkWriteObserver, Flush
   async flushing({ em, uow }: FlushEventArgs): Promise<void> {
     const { keys, store, scopeOf } = this.#parts
     if (store === emptyStore) return
-    const changeSets = uow.getChangeSets() as readonly ChangeSet<object>[]
+    const changeSets = changesOf(uow)
+    keys.begin(changeSets)
     const attempted = keys.ofAttempt(changeSets, uow.getCollectionUpdates(), em)
     this.#attempts.begin(em, scopeOf(em), attempted)
-    await keys.before(em, changeSets, em.getTransactionContext())
   }
 
-  /** The same of a flush that opens a transaction of its own, which is open now. */
-  async flushingInOwn({ em, uow, transaction }: TransactionEventArgs): Promise<void> {
-    const changeSets = (uow?.getChangeSets() ?? []) as readonly ChangeSet<object>[]
-    if (changeSets.length === 0 || em.isInTransaction() || this.#parts.store === emptyStore) return
-    try {
-      await this.#parts.keys.before(em, changeSets, transaction)
-    } catch (error) {
-      // MikroORM ends no transaction in whose beginning a listener fails: its connection would be lost to the pool.
-      const connection = em.getConnection('write')
-      await connection.rollback(transaction as never, new TransactionEventBroadcaster(em)).catch(() => undefined)
-      throw error
-    }
+  /** A step of a flush is about to change or delete rows. */
+  async writing(
+    em: EntityManager,
+    changeSets: readonly ChangeSet<object>[],
+    transaction: Transaction | undefined,
+  ): Promise<void> {
+    const { keys, store } = this.#parts
+    if (store !== emptyStore) await keys.before(em, changeSets, transaction)
   }
 
   flushed({ em, changeSets, collections, scope }: FlushedChanges): void {
@@ -222,8 +217,9 @@ export class Invalidation implements CommitParticipant, BulkWriteObserver, Flush
   }
 
   async #expireNow(keys: ReadonlySet<string>): Promise<void> {
-    this.#parts.fence(keys)
-    await this.#parts.store.invalidate([...keys])
+    const few = atMostKeys(keys, mostAtOnce)
+    this.#parts.fence(few)
+    await this.#parts.store.invalidate([...few])
   }
 
   /** Never rejects: what the store does not acknowledge waits for the next sweep. */
@@ -236,15 +232,16 @@ export class Invalidation implements CommitParticipant, BulkWriteObserver, Flush
       await this.#parts.store.invalidate([...keys])
     } catch {
       this.#remember(keys)
-    } finally {
-      this.#sweeping = false
+      await new Promise((resolve) => inRootContext(() => setTimeout(resolve, retryMs)).unref())
     }
+    this.#sweeping = false
   }
 
   #remember(keys: ReadonlySet<string>): void {
     for (const key of keys) this.#waiting.add(key)
-    if (this.#waiting.size <= longestMemory) return
+    if (this.#waiting.size <= mostRemembered) return
+    const few = atMostKeys(this.#waiting, mostRemembered)
     this.#waiting.clear()
-    for (const key of this.#parts.keys.all()) this.#waiting.add(key)
+    for (const key of few.size <= mostRemembered ? few : this.#parts.keys.all()) this.#waiting.add(key)
   }
 }

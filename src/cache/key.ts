@@ -36,6 +36,11 @@ export function wholeEntityOf(key: string): string {
   return key.startsWith('?') ? key : wholeEntityStamp(key.slice(0, key.search(/[:@#]/)))
 }
 
+/** These keys; when there are more than so many, the few that expire all entries of their entities. */
+export function atMostKeys(keys: ReadonlySet<string>, most: number): ReadonlySet<string> {
+  return keys.size <= most ? keys : new Set([...keys].map(wholeEntityOf))
+}
+
 /** The stamp of all rows of an entity whose properties have these values; no properties at all: of every row. */
 export function shapeStamp(entity: string, values: Readonly<Record<string, unknown>>): string {
   const pairs = Object.keys(values)

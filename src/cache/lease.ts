@@ -11,8 +11,8 @@ const least = 2_000
 const most = 10_000
 const unknown = 5_000
 
-/** Enough for what can be orphaned at once by a process that dies: more than its connections could have loaded. */
-const mostOverdue = 1_000
+/** Enough for what can be orphaned at once by a process that dies while it loads long lists. */
+const mostOverdue = 10_000
 
 /**
  * How long a lease lasts when its holder does not come back: ten times what loads have lately taken, since a load that takes

@@ -168,19 +168,31 @@ export class Loads {
   /** Reads from the database while the store does not help: callers share what has not begun, and nothing is kept. */
   readUnleased(requests: readonly ReadRequest[], load: Load, figures: FigureCounter): Promise<Payload[]> {
     const led: Led[] = []
-    const payloads = requests.map((request) => {
+    const running: PayloadFlight[] = []
+    const results = requests.map((request) => {
       const latest = this.#flights.latest(request.key)
-      const flight = latest?.begun === false ? latest : this.open(request)
-      if (flight !== latest) led.push({ request, flight, seen: undefined })
-      const again = (payload: Payload | undefined) =>
-        payload === undefined ? this.readUnleased([request], load, figures).then((found) => found[0]) : payload
-      return { flight, latest, result: flight.result.then(again) }
+      if (latest?.begun === false) return latest.result
+      const flight = this.open(request)
+      led.push({ request, flight, seen: undefined })
+      if (latest !== undefined) running.push(latest)
+      return flight.result
     })
-    if (led.length > 0) {
-      const running = payloads.flatMap(({ flight, latest }) => (latest === undefined || latest === flight ? [] : [latest]))
-      void this.#ended(running).then(() => this.#loadUnleased(led, load, figures))
-    }
-    return Promise.all(payloads.map(({ result }) => result))
+    if (led.length > 0) void this.#ended(running).then(() => this.#loadUnleased(led, load, figures))
+    return this.orUnleased(requests, results, load, figures)
+  }
+
+  /** What flights of these give. Those for which somebody else holds the lease give nothing: they are read together, without a lease. */
+  async orUnleased(
+    requests: readonly ReadRequest[],
+    results: readonly Promise<Payload | undefined>[],
+    load: Load,
+    figures: FigureCounter,
+  ): Promise<Payload[]> {
+    const payloads = await Promise.all(results)
+    const refused = requests.filter((_, index) => payloads[index] === undefined)
+    if (refused.length === 0) return payloads
+    const read = (await this.readUnleased(refused, load, figures)).values()
+    return payloads.map((payload) => (payload === undefined ? read.next().value : payload))
   }
 
   /** Never rejects. */

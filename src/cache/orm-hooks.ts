@@ -1,13 +1,13 @@
-import type { EventSubscriber, FlushEventArgs, MikroORM, TransactionEventArgs } from '@mikro-orm/core'
+import type { ChangeSet, EntityManager, EventSubscriber, FlushEventArgs, MikroORM, Transaction } from '@mikro-orm/core'
 import { watchViews } from '../database/row-views.ts'
 import { type BulkWriteObserver, watchBulkWrites } from './bulk-writes.ts'
 
 /** Who hears of flushes from their beginning: what fails half way, or runs in a transaction that nobody saw begin, is told by no commit. */
 export interface FlushObserver {
-  /** A flush is about to write, in its entity manager's transaction if it is in one. */
+  /** A flush is about to write. */
   flushing(flush: FlushEventArgs): Promise<void>
-  /** A flush that is about to write may have opened this transaction for itself. */
-  flushingInOwn(start: TransactionEventArgs): Promise<void>
+  /** A step of a flush is about to update or delete these rows, in the transaction if it is in one. */
+  writing(em: EntityManager, changeSets: readonly ChangeSet<object>[], transaction: Transaction | undefined): Promise<void>
   /** A flush has ended well. */
   flushEnded(flush: FlushEventArgs): Promise<void>
 }
@@ -18,6 +18,7 @@ export type OrmListener = FlushObserver & BulkWriteObserver
 /** Whom each ORM tells: an ORM forgets no subscriber and no method that was put before its own. */
 const listening = new WeakMap<MikroORM, OrmListener>()
 const hooked = new WeakSet<MikroORM>()
+const watched = new WeakSet<Persister>()
 
 /** Lets a cache hear of an ORM's flushes and bulk writes, in place of a closed one that heard of them before. */
 export function listenTo(orm: MikroORM, listener: OrmListener): void {
@@ -41,8 +42,35 @@ export function prepareToListen(orm: MikroORM): void {
 
 function subscriberOf(current: () => OrmListener): EventSubscriber {
   return {
-    onFlush: (flush: FlushEventArgs) => current().flushing(flush),
-    afterTransactionStart: (start: TransactionEventArgs) => current().flushingInOwn(start),
+    onFlush: (flush: FlushEventArgs) => {
+      watchSteps(flush, current)
+      return current().flushing(flush)
+    },
     afterFlush: (flush: FlushEventArgs) => current().flushEnded(flush),
+  }
+}
+
+/** The part of MikroORM's unit of work that writes the rows of a flush, step by step, and calls itself once for each schema in a step. */
+interface Persister {
+  executeUpdates(changeSets: ChangeSet<object>[], batched: boolean, options?: Context, ofSchema?: boolean): Promise<void>
+  executeDeletes(changeSets: ChangeSet<object>[], options?: Context, ofSchema?: boolean): Promise<void>
+}
+interface Context {
+  readonly ctx?: Transaction
+}
+
+/** MikroORM has no event of a step, between those of a flush as a whole and those of one row. */
+function watchSteps({ em, uow }: FlushEventArgs, current: () => OrmListener): void {
+  const persister = uow.getChangeSetPersister() as unknown as Persister
+  if (watched.has(persister)) return
+  watched.add(persister)
+  const { executeUpdates, executeDeletes } = persister
+  persister.executeUpdates = async (changeSets, batched, options, ofSchema) => {
+    if (ofSchema) await current().writing(em, changeSets, options?.ctx)
+    return executeUpdates.call(persister, changeSets, batched, options, ofSchema)
+  }
+  persister.executeDeletes = async (changeSets, options, ofSchema) => {
+    if (ofSchema) await current().writing(em, changeSets, options?.ctx)
+    return executeDeletes.call(persister, changeSets, options, ofSchema)
   }
 }

@@ -3,7 +3,8 @@ import type { CacheStore, Found, Payload } from './cache-store.ts'
 import { ConsistencyProbe } from './consistency-probe.ts'
 import type { FigureCounter } from './figures.ts'
 import { shownPayload } from './freshness.ts'
-import { firstPollMs, leaseWaitMs, OverdueLeases } from './lease.ts'
+import { LaterReads } from './later-reads.ts'
+import { OverdueLeases } from './lease.ts'
 import type { Load, ReadRequest } from './load.ts'
 import { type Led, Loads, type PayloadFlight } from './loads.ts'
 import { Revalidation, type StaleEntry } from './revalidation.ts'
@@ -90,6 +91,7 @@ export class ReadThrough {
     const hits: Payload[] = []
     const led: Led[] = []
     const stale: StaleEntry[] = []
+    const later = this.#later(load, figures)
     const payloads = requests.map((request, index) => {
       const entry = found[index] as Found
       if (entry.state === 'hit') {
@@ -101,14 +103,11 @@ export class ReadThrough {
         }
         return shown.payload
       }
-      const again = (payload: Payload | undefined) =>
-        payload === undefined ? this.#readLater(request, load, figures, undefined) : payload
       const shared = this.#loads.joinable(request.key, entry)
-      if (shared !== undefined) return shared.result.then(again)
-      if (entry.state === 'leased') return this.#readLater(request, load, figures, entry.token)
-      const flight = this.#loads.open(request)
-      led.push({ request, flight, seen: entry.seen })
-      return flight.result.then(again)
+      if (shared === undefined && entry.state === 'leased') return later.read(request, entry.token)
+      const flight = shared ?? this.#loads.open(request)
+      if (shared === undefined) led.push({ request, flight, seen: entry.state === 'absent' ? entry.seen : undefined })
+      return later.after(flight, request)
     })
     figures.answered(hits, requests.length - hits.length, stale.length)
     if (stale.length > 0) this.#revalidation.begin(stale, load, figures)
@@ -126,48 +125,24 @@ export class ReadThrough {
     const running: PayloadFlight[] = []
     const payloads = requests.map((request, index) => {
       const entry = found[index] as Found
-      const again = (payload: Payload | undefined) =>
-        payload === undefined ? this.#loads.readUnleased([request], load, figures).then((read) => read[0]) : payload
       const latest = this.#loads.latest(request.key)
-      if (latest?.begun === false) return latest.result.then(again)
+      if (latest?.begun === false) return latest.result
       const flight = this.#loads.open(request)
       if (entry.state !== 'leased') led.push({ request, flight, seen: entry.seen })
       else {
         over.push({ request, flight, seen: undefined })
         if (latest !== undefined) running.push(latest)
       }
-      return flight.result.then(again)
+      return flight.result
     })
     if (led.length > 0) this.#loads.lead(led, load, figures)
     if (over.length > 0) this.#loads.leadOver(over, running, load, figures)
-    return Promise.all(payloads)
+    return this.#loads.orUnleased(requests, payloads, load, figures)
   }
 
-  /** Looks until the holder of the lease has filled the entry or given it up, and at the end loads without keeping. */
-  async #readLater(request: ReadRequest, load: Load, figures: FigureCounter, token: string | undefined): Promise<Payload> {
-    const { clock } = this.#parts
-    const deadline = clock.now() + leaseWaitMs
-    let waitedFor = token
-    for (let pauseMs = firstPollMs; clock.now() < deadline; pauseMs = Math.min(pauseMs * 2, 32)) {
-      if (waitedFor !== undefined && this.#overdue.has(waitedFor)) break
-      await clock.wait(pauseMs)
-      const found = (await this.#look([request], figures))?.[0]
-      if (found === undefined) break
-      if (found.state === 'hit') return shownPayload(request, found.payload).payload
-      const shared = this.#loads.joinable(request.key, found)
-      if (shared === undefined && found.state === 'leased') {
-        if (clock.now() >= deadline && found.token === waitedFor) this.#overdue.add(found.token)
-        waitedFor ??= found.token
-        continue
-      }
-      const flight = shared ?? this.#loads.open(request)
-      if (shared === undefined) {
-        this.#loads.lead([{ request, flight, seen: found.state === 'absent' ? found.seen : undefined }], load, figures)
-      }
-      const payload = await flight.result
-      if (payload !== undefined) return payload
-    }
-    return (await this.#loads.readUnleased([request], load, figures))[0]
+  #later(load: Load, figures: FigureCounter): LaterReads {
+    const look = (requests: readonly ReadRequest[]) => this.#look(requests, figures)
+    return new LaterReads({ clock: this.#parts.clock, loads: this.#loads, overdue: this.#overdue, look, load, figures })
   }
 
   async #look(requests: readonly ReadRequest[], figures: FigureCounter): Promise<readonly Found[] | undefined> {

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { inRootContext } from '../kernel/root-context.ts'
 import { type Flight, SingleFlight } from '../kernel/single-flight.ts'
-import type { CacheStore, Hit } from './cache-store.ts'
+import type { CacheStore, Hit, LeaseRequest } from './cache-store.ts'
 import type { FigureCounter } from './figures.ts'
 import { storedPayload } from './freshness.ts'
 import { revalidationKey } from './key.ts'
@@ -11,6 +11,12 @@ import { withinMoment } from './within-moment.ts'
 
 /** So many loads at most in one process, so that they leave the pool to those who wait; what is left out is begun by a later hit. */
 const mostAtOnce = 8
+
+/**
+ * How long an entry is left alone whose load has failed, here and in other processes: a database in trouble is not to be asked with every hit. Not the same
+ * for all, who would come back together.
+ */
+const pauseMs = () => 750 + Math.random() * 500
 
 /** An entry past its ttl, as it was served. */
 export interface StaleEntry {
@@ -52,12 +58,12 @@ export class Revalidation {
     }
     if (renewals.length === 0) return
     const run = async () => {
-      try {
-        await this.#run(renewals, load, figures)
-      } catch (error) {
-        for (const { request } of renewals) figures.revalidationFailed(request.key, error)
+      const failed = await this.#run(renewals, load, figures)
+      const end = () => {
+        for (const { flight } of renewals) flight.resolve()
       }
-      for (const { flight } of renewals) flight.resolve()
+      if (failed) setTimeout(end, pauseMs()).unref()
+      else end()
     }
     const running = inRootContext(run).finally(() => this.#running.delete(running))
     this.#running.add(running)
@@ -69,23 +75,35 @@ export class Revalidation {
     await withinMoment(this.#running)
   }
 
-  async #run(renewals: readonly Renewal[], load: Load, figures: FigureCounter): Promise<void> {
+  /** Tells whether it failed. Never rejects. */
+  async #run(renewals: readonly Renewal[], load: Load, figures: FigureCounter): Promise<boolean> {
     // With the entries' stamps, so that they live as long as the entries that are to come.
     const leases = renewals.map(({ request: { key, stamps, keepMs } }) => ({
       ...{ key: revalidationKey(key), version: '', stamps, token: randomUUID(), seen: undefined, keepMs },
     }))
     // Kept after a success until it ends, at most for a ttl: who looked before the new entry was there is not to load again.
     const ttlMs = Math.min(...renewals.map(({ request }) => request.keepMs - request.staleMs))
-    const granted = await this.#store.acquire(leases, Math.min(leaseMs(figures.recentLoadMs), ttlMs))
-    const own = renewals.filter((_, index) => granted[index] !== undefined)
-    if (own.length === 0) return
+    let own = renewals
     try {
-      await this.#renew(own, load, figures)
+      const granted = await this.#store.acquire(leases, Math.min(leaseMs(figures.recentLoadMs), ttlMs))
+      own = renewals.filter((_, index) => granted[index] !== undefined)
+      const held = leases.filter((_, index) => granted[index] !== undefined)
+      if (own.length > 0) await this.#withPause(held, () => this.#renew(own, load, figures))
+      return false
     } catch (error) {
-      // Given back: whoever is served an old entry next may try.
-      const back = leases.filter((_, index) => granted[index] !== undefined)
-      await this.#store.fill(back.map((lease) => ({ ...lease, payload: undefined, ttlMs: 1 }))).catch(() => undefined)
       for (const { request } of own) figures.revalidationFailed(request.key, error)
+      return true
+    }
+  }
+
+  /** Leaves something in the place of the leases when it fails: nobody is granted one until that ends. */
+  async #withPause(held: readonly LeaseRequest[], renew: () => Promise<void>): Promise<void> {
+    try {
+      await renew()
+    } catch (error) {
+      const pauses = held.map((lease) => ({ ...lease, payload: null, ttlMs: Math.round(pauseMs()) }))
+      await this.#store.fill(pauses).catch(() => undefined)
+      throw error
     }
   }
 

@@ -3,10 +3,16 @@ import { spellingOf } from '../database/spelling.ts'
 import { type Dialect, dialectOf } from '../database/sql.ts'
 import { isDelete, propertyOf, type Values } from './row-values.ts'
 
-/** More rows than this of one entity in one flush are not asked for: all entries of the entity expire. */
+/** Of more rows than this that one step of a flush writes none is asked for: all entries of the entity expire. */
 const mostRows = 500
 
 type Change = ChangeSet<object>
+
+/** The parts of MikroORM's SQL driver that a read of our own needs. */
+interface SqlDriver {
+  getTableName(meta: EntityMetadata, options: object, quote: boolean): string
+  execute(sql: string, params: readonly unknown[], method: 'all', transaction: Transaction): Promise<Values[]>
+}
 
 /** A row that is to be changed, by its id as the database is asked for it. */
 interface Asked {
@@ -19,44 +25,38 @@ interface Asked {
  * another commit may have changed them since. On PostgreSQL the rows are locked as their change would lock them, so that none comes in between.
  */
 export class TrueValues {
-  readonly #before = new WeakMap<Change, Values | null>()
+  readonly #before = new WeakMap<object, Values | null | undefined>()
 
-  /** What the row had; null if there was none; `undefined` if it was not asked for. */
-  of(change: Change): Values | null | undefined {
-    return this.#before.get(change)
+  /** A flush begins that changes this row: what it had before an earlier one counts no more. */
+  forget({ entity }: Change): void {
+    this.#before.delete(entity)
   }
 
-  /**
-   * One statement for each entity, parents first: so flushes wait for each other in one order, which is also that of the database where a
-   * delete goes on to the children.
-   */
+  /** What the row had before the flush; null if there was none; `undefined` if it was not asked for. */
+  of({ entity }: Change): Values | null | undefined {
+    return this.#before.get(entity)
+  }
+
+  /** One statement for each entity among the rows that the flush writes next. A row that it has written already is its own by now. */
   async read(
     em: EntityManager,
     changes: readonly Change[],
     namesOf: (root: EntityMetadata) => readonly string[],
     transaction: Transaction | undefined,
   ): Promise<void> {
-    const groups = new Map<string, Change[]>()
-    for (const change of changes) {
-      const { root } = change.meta
-      if (change.type === 'create' || namesOf(root).length === 0) continue
-      const key = `${root.className} ${change.schema ?? ''}`
-      const group = groups.get(key) ?? []
-      group.push(change)
-      groups.set(key, group)
-    }
-    const uow = em.getUnitOfWork(false) as unknown as { getCommitOrder(): readonly EntityMetadata[] }
-    const order = uow.getCommitOrder()
-    const rank = ([, [first]]: [string, Change[]]) => order.findIndex(({ root }) => root === first?.meta.root)
-    const sorted = [...groups].sort((one, other) => rank(one) - rank(other) || (one[0] < other[0] ? -1 : 1))
-    for (const [, group] of sorted) await this.#readGroup(em, group, namesOf((group[0] as Change).meta.root), transaction)
+    const first = changes.filter(({ entity }) => !this.#before.has(entity))
+    for (const { entity } of first) this.#before.set(entity, undefined)
+    // Without a transaction nothing holds a row as it was read.
+    if (transaction === undefined) return
+    for (const [root, group] of Map.groupBy(first, ({ meta }) => meta.root))
+      await this.#readGroup(em, group, namesOf(root), transaction)
   }
 
   async #readGroup(
     em: EntityManager,
     group: readonly Change[],
     names: readonly string[],
-    transaction: Transaction | undefined,
+    transaction: Transaction,
   ): Promise<void> {
     const [{ meta, schema }] = group as [Change]
     const { root } = meta
@@ -68,23 +68,18 @@ export class TrueValues {
     const dialect = dialectOf(em)
     const quote = (name: string) => em.getPlatform().quoteIdentifier(name)
     const keys = root.getPrimaryProps().map(({ fieldNames }) => fieldNames[0] as string)
-    const table = tableName(em, root, schema ?? em.schema)
-    const run = async (sql: string, params: readonly unknown[] = []): Promise<Values[]> => {
-      try {
-        return (await em.getConnection('write').execute(sql, [...params], 'all', transaction)) as never
-      } catch (error) {
-        throw em
-          .getPlatform()
-          .getExceptionConverter()
-          .convertException(error as Error)
-      }
-    }
+    const driver = em.getDriver() as unknown as SqlDriver
+    const table = driver.getTableName(root, { schema: schema ?? em.schema }, true)
+    // Through the driver, as the write that follows, so that it fails by the same errors.
+    const run = (sql: string, params: readonly unknown[] = []) => driver.execute(sql, params, 'all', transaction)
     // A transaction that has read may not write on SQLite once another process has: begin with a write, of nothing.
     if (dialect === 'sqlite') await run(`update ${table} set ${quote(keys[0] as string)} = null where 0`)
     const ids = asked.map(({ id }) => id)
     const selected = [...keys, ...columns.map(({ column }) => column)].map(quote).join()
-    // A lock that is made stronger later waits for who holds a weaker one and waits for it.
-    const lock = dialect === 'postgresql' ? ` for ${group.some(changesKeys) ? '' : 'no key '}update` : ''
+    // A lock that is made stronger later waits for who holds a weaker one and waits for it; what MikroORM puts off are unique values.
+    const putOff = new Set([...em.getUnitOfWork(false).getExtraUpdates()].map(([entity]) => entity))
+    const changing = group.some((change) => putOff.has(change.entity) || changesKeys(change))
+    const lock = dialect === 'postgresql' ? ` for ${changing ? '' : 'no key '}update` : ''
     const found = await run(
       `select ${selected} from ${table} where ${conditionOf(keys.map(quote), ids)} order by ${keys.map(quote).join()}${lock}`,
       ids.flat(),
@@ -94,7 +89,7 @@ export class TrueValues {
     for (const { change, id } of asked) {
       const row = byId.get(idText(id))
       const before = row && Object.fromEntries(columns.map(({ name, column }) => [name, row[column]]))
-      this.#before.set(change, before ?? null)
+      this.#before.set(change.entity, before ?? null)
     }
   }
 }
@@ -137,11 +132,6 @@ function askedFor(change: Change, em: EntityManager): readonly Asked[] {
 function conditionOf(keys: readonly string[], ids: readonly (readonly unknown[])[]): string {
   if (keys.length === 1) return `${keys[0]} in (${ids.map(() => '?').join()})`
   return ids.map(() => `(${keys.map((key) => `${key} = ?`).join(' and ')})`).join(' or ')
-}
-
-function tableName(em: EntityManager, root: EntityMetadata, schema: string | undefined): string {
-  const driver = em.getDriver() as unknown as { getTableName(meta: EntityMetadata, options: object, quote: boolean): string }
-  return driver.getTableName(root, { schema }, true)
 }
 
 function spelledId(root: EntityMetadata, dialect: Dialect, id: readonly unknown[]): string | undefined {

@@ -9,8 +9,8 @@ export interface CreatedEntity {
   readonly generated: readonly string[]
 }
 
-/** What each flush of a root transaction was to insert, whether it went well or not. */
-export const createdEntities = new Journal<readonly CreatedEntity[]>('created entities')
+/** What each flush of a root transaction was to insert, whether it went well or not, and whether it was kept or not. */
+export const createdEntities = new Journal<readonly CreatedEntity[]>('created entities', { outlives: true })
 
 /** What of a flush is an insert. */
 export function createdBy(changeSets: readonly ChangeSet<object>[]): CreatedEntity[] {
@@ -46,11 +46,12 @@ export function makeNew(created: readonly CreatedEntity[]): void {
     if (entity === undefined) continue
     const wrapped = helper(entity)
     Object.assign(wrapped, { __originalEntityData: undefined, __managed: false, __em: undefined, __processing: false })
+    // Also of a key that was given: it may lead, through relations, to one that the database is to make anew.
+    Object.assign(wrapped, { __pk: undefined, __identifier: undefined })
     for (const name of generated) {
       delete wrapped.__data[name]
       delete (entity as Record<string, unknown>)[name]
     }
-    if (generated.length > 0) Object.assign(wrapped, { __pk: undefined, __identifier: undefined })
     for (const { name, kind, owner } of wrapped.__meta.relations) {
       if (kind === 'm:n' && owner) relate(entity[name as never])
     }

@@ -1,4 +1,4 @@
-import type { ChangeSet, Collection, EntityManager } from '@mikro-orm/core'
+import type { ChangeSet, Collection, EntityManager, FlushEventArgs } from '@mikro-orm/core'
 import type { CommitScope } from '../kernel/commit-scope.ts'
 
 /** What a flush has written inside the transaction of a scope. */
@@ -8,4 +8,13 @@ export interface FlushedChanges {
   /** Relations of many that were changed in their pivot tables, or by one statement for rows that were not loaded. */
   readonly collections: readonly Collection<object>[]
   readonly scope: CommitScope
+}
+
+/**
+ * What a flush changes, row by row. Where rows of one entity change a unique property together, MikroORM puts off all but the first, which
+ * then may not be among its change sets; it fills in what it wrote of them after its SQL.
+ */
+export function changesOf(uow: FlushEventArgs['uow']): readonly ChangeSet<object>[] {
+  const putOff = [...uow.getExtraUpdates()].flatMap(([, , , changeSet]) => changeSet ?? [])
+  return [...new Set<ChangeSet<object>>([...uow.getChangeSets(), ...putOff])]
 }

@@ -3,7 +3,7 @@ import { DataAccessError } from '../errors.ts'
 import { CommitScope, type ScopeLayer } from '../kernel/commit-scope.ts'
 import { createdBy, createdEntities } from './created-entities.ts'
 import { refuseDetached } from './detached.ts'
-import type { FlushedChanges } from './flushed-changes.ts'
+import { changesOf, type FlushedChanges } from './flushed-changes.ts'
 import { outerWrite, writeBeside, writes } from './refused-writes.ts'
 
 /** A part that takes part in every root commit: the outbox writes its events, the cache its invalidations. */
@@ -140,6 +140,12 @@ export class TransactionSubscriber implements EventSubscriber {
     throw layer.fault
   }
 
+  /** Keeps the commit, or the release of a savepoint, from a transaction in which a unit of work runs or has run, whoever catches this error. */
+  fail(transaction: object, fault: unknown): void {
+    const layer = this.#layers.get(transaction)
+    if (layer !== undefined && this.scopeIn(transaction)?.hasUnit === true) layer.fault ??= fault
+  }
+
   /** Refuses what must not be written. */
   onFlush({ em, uow }: FlushEventArgs): void {
     const transaction = em.getTransactionContext() as object | undefined
@@ -230,7 +236,7 @@ export class TransactionSubscriber implements EventSubscriber {
 
   #flushed(em: EntityManager, uow: FlushEventArgs['uow'], scope: CommitScope): void {
     if (!writes(uow)) return
-    const [changeSets, collections] = [uow.getChangeSets(), uow.getCollectionUpdates()]
+    const [changeSets, collections] = [changesOf(uow), uow.getCollectionUpdates()]
     for (const participant of this.#participants) participant.flushed?.({ em, changeSets, collections, scope })
   }
 }

@@ -3,9 +3,12 @@ export class Journal<T> {
   /** Never read; ties the items' type to the journal. */
   declare readonly item: T
   readonly name: string
+  /** Whether its items outlive the rollback of a savepoint in which they were added. */
+  readonly outlives: boolean
 
-  constructor(name: string) {
+  constructor(name: string, { outlives = false } = {}) {
     this.name = name
+    this.outlives = outlives
   }
 }
 
@@ -15,6 +18,8 @@ export interface ScopeLayer {
   readonly name: string | undefined
   /** Whether a unit of work runs in this layer, or has run and is about to end it. */
   unit: 'running' | 'ending' | undefined
+  /** Whether this savepoint was rolled back. */
+  rolledBack: boolean
   /** Why this layer must not be kept, whoever caught the error. */
   fault: unknown
   readonly entries: { readonly journal: Journal<unknown>; readonly item: unknown; readonly position: number }[]
@@ -76,9 +81,17 @@ export class CommitScope {
     for (const { entries } of this.#take(name)) for (const entry of entries) this.layer.entries.push(entry)
   }
 
-  /** Drops the items of the last savepoint of that name, and of those inside it: what SQL rolls back. */
+  /**
+   * Drops the items of the last savepoint of that name, and of those inside it: what SQL rolls back. Items that outlive that go
+   * to the layer below, unless the savepoint was a unit's, which sees to them itself.
+   */
   rollbackSavepoint(name: string): void {
-    this.#take(name)
+    const dropped = this.#take(name)
+    for (let layer = dropped.pop(); layer !== undefined; layer = dropped.pop()) {
+      layer.rolledBack = true
+      const below = dropped.at(-1) ?? this.layer
+      if (layer.unit === undefined) for (const entry of layer.entries) if (entry.journal.outlives) below.entries.push(entry)
+    }
   }
 
   #take(name: string): ScopeLayer[] {
@@ -88,5 +101,5 @@ export class CommitScope {
 }
 
 function openLayer(name: string | undefined): ScopeLayer {
-  return { name, unit: undefined, fault: undefined, entries: [] }
+  return { name, unit: undefined, rolledBack: false, fault: undefined, entries: [] }
 }

@@ -16,17 +16,20 @@ export interface SizedCommand {
   readonly texts: readonly string[]
   /** Milliseconds to wait for the answer to each MB. */
   readonly timeoutMs: number
+  /** Aborts when nobody waits for the answer any more. */
+  readonly signal: AbortSignal
 }
 
 /**
  * Runs a command. A single large text gets a timeout for each MB, and is sent to a Redis that has just answered a PING: when it still
- * does not arrive, that is its own failure and none of Redis. A PING beside it would wait behind it, on the same connection.
+ * does not arrive, that is its own failure and none of Redis. A PING beside it would wait behind it, on the same connection; given up, it
+ * takes that connection with it, if it is ours, so that nothing else has to wait behind what is left of it.
  *
  * @throws what {@link RedisConnection.run} throws; for such a text DataAccessError `REDIS_COMMAND_FAILED` instead of `REDIS_UNAVAILABLE`.
  */
 export async function runSized<T>(
   redis: RedisConnection,
-  { what, texts, timeoutMs }: SizedCommand,
+  { what, texts, timeoutMs, signal }: SizedCommand,
   command: (client: RedisClient) => Promise<T>,
 ): Promise<T> {
   const bytes = texts.length === 1 ? Buffer.byteLength(texts[0] as string) : 0
@@ -35,12 +38,25 @@ export async function runSized<T>(
     // Refused is answered, too.
     if (!hasErrorCode(error, 'REDIS_COMMAND_FAILED')) throw error
   })
+  signal.throwIfAborted()
   const patience = timeoutMs * Math.ceil(bytes / bytesPerTimeout)
+  let used: RedisClient | undefined
+  const giveUp = () => {
+    if (used !== undefined) redis.abandon(used)
+  }
+  const send = (client: RedisClient) => {
+    used = client
+    return command(client)
+  }
+  signal.addEventListener('abort', giveUp, { once: true })
   try {
-    return await redis.run(what, command, patience)
+    return await redis.run(what, send, patience)
   } catch (error) {
     if (!hasErrorCode(error, 'REDIS_UNAVAILABLE')) throw error
+    giveUp()
     throw notTaken({ address: redis.address, command: what, bytes, timeoutMs: patience }, error)
+  } finally {
+    signal.removeEventListener('abort', giveUp)
   }
 }
 

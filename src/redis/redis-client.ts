@@ -37,6 +37,13 @@ export function reconnect(client: RedisClient): void {
   if (client.status === 'ready' || client.status === 'connect') client.disconnect(true)
 }
 
+/** Ends a client for good and at once: closed in good order, it would first send all that still waits to be sent. */
+export function discard(client: RedisClient): void {
+  client.disconnect()
+  // Not there before the first connection, whatever its type says.
+  if ('stream' in client) client.stream?.destroy()
+}
+
 /** Loads ioredis, or rejects with `DRIVER_MISSING`. */
 export async function loadIoredis(): Promise<Pick<typeof import('ioredis'), 'Redis'>> {
   return import('ioredis').catch((cause: unknown) => {

@@ -4,7 +4,8 @@ import { type Clock, monotonicClock } from '../kernel/clock.ts'
 import type { Logger } from '../kernel/logger.ts'
 import { maskPassword } from '../kernel/mask-password.ts'
 import { describeThrown } from '../kernel/thrown-error.ts'
-import { loadIoredis, makeRedisClient, type RedisClient, reconnect, warnOfClientSettings } from './redis-client.ts'
+import { Deadline, Silence } from './deadline.ts'
+import { discard, loadIoredis, makeRedisClient, type RedisClient, reconnect, warnOfClientSettings } from './redis-client.ts'
 import { checkRedisOptions, type RedisOptions, redisTimeout } from './redis-options.ts'
 import { isRedisReply } from './redis-reply.ts'
 
@@ -38,6 +39,8 @@ export class RedisConnection {
   #lastError: Error | undefined
   /** Why Redis keeps to database 0, while the connection stands. */
   #elsewhere: Error | undefined
+  /** Something has come from Redis since a command was given up last. */
+  #answers = false
   #closed = false
 
   constructor(options: RedisOptions, { clock = monotonicClock, logger, use }: RedisSurroundings = {}) {
@@ -86,7 +89,7 @@ export class RedisConnection {
    * made, which says nothing of Redis.
    *
    * @param what names the commands in errors.
-   * @param timeoutMs bounds the wait for connection and answer together.
+   * @param timeoutMs bounds the wait for connection and answer together; time for which this process is busy is not counted in full.
    */
   async run<T>(what: string, command: (client: RedisClient) => Promise<T>, timeoutMs: number = this.#timeoutMs): Promise<T> {
     if (this.#closed) throw new DataAccessError('CLOSED', `${what} came after the Redis connection was closed`)
@@ -98,7 +101,7 @@ export class RedisConnection {
       if (client.status !== 'ready') await deadline.bound(this.#whenReady(client))
       // What is meant for another database must not go where others have theirs.
       if (this.#elsewhere !== undefined) throw new Error('Redis has no such database', { cause: this.#elsewhere })
-      const answer = await deadline.bound(command(client))
+      const answer = await deadline.bound(command(client), this.#heard)
       this.#breaker.succeeded()
       return answer
     } catch (error) {
@@ -112,7 +115,9 @@ export class RedisConnection {
         throw error
       }
       this.#breaker.failed(admission)
-      if (admission.kind === 'probe' && this.#options.client === undefined) reconnect(client)
+      // One over which answers still come, too late, is slow and not gone.
+      if (admission.kind === 'probe' && !this.#answers && this.#options.client === undefined) reconnect(client)
+      this.#answers = false
       throw this.#unavailable(what, error instanceof Silence ? error.message : 'is not connected', error)
     } finally {
       deadline.end()
@@ -124,6 +129,18 @@ export class RedisConnection {
     const startedAt = performance.now()
     await this.run('PING', (client) => client.ping(), timeoutMs)
     return performance.now() - startedAt
+  }
+
+  /**
+   * Ends a client of our own for whose answer nobody waits any more: what comes next would wait behind its bytes, and goes over a
+   * connection of its own instead. Does nothing to a client that was given, or was abandoned before.
+   */
+  abandon(client: RedisClient): void {
+    if (client !== this.#opened || this.#options.client !== undefined) return
+    this.#client = undefined
+    this.#opened = undefined
+    this.#ready = undefined
+    discard(client)
   }
 
   /** Ends the connection after the commands already sent; leaves a client that was given alone. May be called twice. */
@@ -140,6 +157,10 @@ export class RedisConnection {
       clearTimeout(timer)
     }
     client.disconnect()
+  }
+
+  readonly #heard = (): void => {
+    this.#answers = true
   }
 
   /** One wait for all commands that came while it connects. */
@@ -161,6 +182,7 @@ export class RedisConnection {
     if (this.#options.client !== undefined) return client
     // Without a listener ioredis prints every failed attempt.
     client.on('error', (error: Error) => {
+      if (client !== this.#opened) return
       if (this.#lastError === undefined) this.#logger?.warn(`${this.#use} at ${this.address} is away`, { cause: error.message })
       this.#lastError = error
       if ((error as { command?: { name?: unknown } }).command?.name === 'select') this.#elsewhere = error
@@ -193,31 +215,6 @@ export class RedisConnection {
       cause: reply,
       context: { address: this.address, command: what, reply: reply.message.split(' ', 1)[0] },
     })
-  }
-}
-
-/** No answer came: not an error of Redis, but ours. */
-class Silence extends Error {}
-
-/** The one bound of all that a command waits for. */
-class Deadline {
-  readonly #timer: NodeJS.Timeout
-  #reject: ((silence: Silence) => void) | undefined
-
-  constructor(timeoutMs: number) {
-    this.#timer = setTimeout(() => this.#reject?.(new Silence(`gave no answer within ${timeoutMs} ms`)), timeoutMs)
-  }
-
-  /** What it waits for now, or a {@link Silence} when the time is over. */
-  bound<T>(awaited: Promise<T>): Promise<T> {
-    return new Promise((resolve, reject) => {
-      this.#reject = reject
-      awaited.then(resolve, reject)
-    })
-  }
-
-  end(): void {
-    clearTimeout(this.#timer)
   }
 }
 

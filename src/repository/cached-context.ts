@@ -5,6 +5,7 @@ import {
   helper,
   type MikroORM,
   ReferenceKind,
+  Utils,
 } from '@mikro-orm/core'
 import type { BypassReason } from '../cache/cache-events.ts'
 import { concerns, hasOwnSession, hasOwnView, ownContext } from '../database/row-views.ts'
@@ -103,14 +104,23 @@ function unlessFiltered(
 function hasUnflushedChanges(em: EntityManager): boolean {
   const uow = em.getUnitOfWork(false)
   if (uow.getPersistStack().size > 0 || uow.getRemoveStack().size > 0) return true
-  const comparator = em.getComparator()
   for (const entity of uow.getIdentityMap()) {
     const original = uow.getOriginalEntityData(entity)
-    if (original === undefined || !helper(entity).isInitialized()) continue
-    const changes = comparator.diffEntities(helper(entity).__meta.class, original, comparator.prepareEntity(entity))
-    if (Object.keys(changes).length > 0) return true
+    if (original !== undefined && isChanged(em, entity, original)) return true
   }
   return false
+}
+
+/** As MikroORM tells it in a flush. */
+function isChanged(em: EntityManager, entity: object, original: object): boolean {
+  const comparator = em.getComparator()
+  const { __meta: meta, __initialized: initialized } = helper(entity)
+  const state = comparator.prepareEntity(entity) as Record<string, unknown>
+  if (initialized) return Object.keys(comparator.diffEntities(meta.class, original, state)).length > 0
+  // Of a reference all is written that it has beside its key, unless it came with it. The class is no value of its own.
+  if (meta.root.discriminatorColumn !== undefined) delete state[meta.root.discriminatorColumn]
+  if (Utils.equals(state, original)) return false
+  return Object.keys(state).some((name) => !meta.primaryKeys.includes(name as never))
 }
 
 /** Those whose filters a find has for these: it joins the targets of relations to one, and theirs where it loads them too. */

@@ -16,7 +16,9 @@ import { type Clock, monotonicClock } from '../kernel/clock.ts'
 import type { CommitScope } from '../kernel/commit-scope.ts'
 import { consoleLogger, type Logger } from '../kernel/logger.ts'
 import { checkOptions } from '../kernel/options.ts'
-import { CachedQueryReads, CachedQuerySource } from './cached-query-reads.ts'
+import { CacheLife } from './cache-life.ts'
+import { CachedQueryReads } from './cached-query-reads.ts'
+import { CachedQuerySource } from './cached-query-source.ts'
 import { type CachedReads, type CachedRepository, cachedRepositoryClass } from './cached-repository.ts'
 import { CachedRows } from './cached-rows.ts'
 import { DetachedEntities } from './detached-entities.ts'
@@ -56,6 +58,8 @@ export class Cache {
   readonly participant: CommitParticipant
   readonly #orm: MikroORM
   readonly #detached: DetachedEntities
+  readonly #life = new CacheLife()
+  readonly #clock: Clock
   readonly #store: CacheStore
   readonly #logger: Logger
   readonly #reads: ReadThrough
@@ -73,6 +77,7 @@ export class Cache {
     this.#orm = orm
     this.#detached = new DetachedEntities(orm)
     this.#store = store
+    this.#clock = clock
     this.#logger = logger
     this.#reads = new ReadThrough({
       ...{ store, clock, settled: () => this.#invalidation.settled() },
@@ -153,15 +158,19 @@ export class Cache {
     }
   }
 
-  /** Ends the sweeps and closes the store, before the ORM is closed. May be called twice. */
+  /** Ends the sweeps and closes the store, before the ORM is closed; who reads then is told `CLOSED`. May be called twice. */
   async close(): Promise<void> {
+    this.#life.end()
     await this.#reads.close()
     await this.#invalidation.close()
     await this.#store.close()
   }
 
   #addPolicy(policy: CachePolicy, changes: WatchedChanges): void {
-    const rows = new CachedRows({ orm: this.#orm, policy, reads: this.#reads, detached: this.#detached, logger: this.#logger })
+    const rows = new CachedRows({
+      ...{ orm: this.#orm, policy, reads: this.#reads, detached: this.#detached, life: this.#life },
+      logger: this.#logger,
+    })
     if (this.#rows.has(rows.keys.entity)) {
       throw new DataAccessError('OPTION_INVALID', `${rows.keys.entity} has two cache policies; keep one of them`)
     }
@@ -176,7 +185,7 @@ export class Cache {
       throw new DataAccessError('OPTION_INVALID', `Two cached queries are named ${query.name}; give one another name`)
     }
     const source = new CachedQuerySource({
-      ...{ orm: this.#orm, query, reads: this.#reads, logger: this.#logger },
+      ...{ orm: this.#orm, query, reads: this.#reads, life: this.#life, clock: this.#clock, logger: this.#logger },
       rows: (entity: string) => this.#rowsOf(entity),
     })
     this.#queries.set(query, source)

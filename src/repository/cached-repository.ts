@@ -49,7 +49,7 @@ export class CachedReads<Entity extends object> {
   /** The entity with this id, or null. */
   get(id: Primary<Entity>, options?: CachedReadOptions): Promise<Entity | null> {
     if (options !== undefined) return this.getMany([id], options).then(([entity = null]) => entity)
-    if (this.#em === undefined && mayReadCache(this.#orm, this.#rows.otherRows)) {
+    if (this.#em === undefined && !this.#rows.life.closed && mayReadCache(this.#orm, this.#rows.otherRows)) {
       // What is at hand is given at once: a wait, or an async function, would cost more than the read.
       const atHand = this.#rows.atHand(id)
       if (atHand !== undefined && this.#ofAnyClass) return atHand as Promise<Entity | null>
@@ -81,6 +81,7 @@ export class CachedReads<Entity extends object> {
 
   /** Expires one row everywhere, at once, and in a transaction after its commit too: for writes that this library does not see. */
   async invalidate(id: Primary<Entity>): Promise<void> {
+    this.#rows.life.refuseWhenClosed()
     if (this.#rows.keys.couldBeId(id)) await this.#expire(this.#rows.keys.ofId(id))
   }
 
@@ -115,8 +116,9 @@ export class CachedReads<Entity extends object> {
     })
   }
 
-  #expire(key: string): Promise<void> {
-    return this.#invalidation.expireByHand(new Set([key]), ownContext(this.#em ?? this.#orm.em))
+  async #expire(key: string): Promise<void> {
+    this.#rows.life.refuseWhenClosed()
+    await this.#invalidation.expireByHand(new Set([key]), ownContext(this.#em ?? this.#orm.em))
   }
 
   /** What a list of one would take longer for. */
@@ -126,7 +128,9 @@ export class CachedReads<Entity extends object> {
     return this.#hydrate(context, (await this.#rows.byIds([id]))[0])
   }
 
+  /** @throws DataAccessError `CLOSED`. */
   #context(): CachedContext {
+    this.#rows.life.refuseWhenClosed()
     return cachedContext(this.#orm, this.#rows.otherRows, this.#em)
   }
 

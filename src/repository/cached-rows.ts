@@ -8,12 +8,13 @@ import type { Loaded, ReadRequest } from '../cache/load.ts'
 import { type CachePolicy, jitteredTtl, keeping } from '../cache/policy.ts'
 import type { ReadThrough } from '../cache/read-through.ts'
 import type { Logger } from '../kernel/logger.ts'
+import type { CacheLife } from './cache-life.ts'
 import { hidesTargets, type OtherRows, otherRowsOf } from './cached-context.ts'
-import { completedEntity } from './completed-entity.ts'
 import type { DetachedEntities } from './detached-entities.ts'
 import { classesOf, EntityKeys, propertyOf } from './entity-keys.ts'
 import { frozenEntity } from './frozen-entity.ts'
 import { KnownRequests } from './known-requests.ts'
+import { managedEntity } from './managed-entity.ts'
 
 /** A row as the driver gives it, keyed by property; shared by its readers, so never changed. */
 export type Row = Readonly<Record<string, unknown>>
@@ -33,6 +34,7 @@ export interface CachedRowsParts {
   readonly policy: CachePolicy
   readonly reads: ReadThrough
   readonly detached: DetachedEntities
+  readonly life: CacheLife
   readonly logger: Logger
 }
 
@@ -47,6 +49,7 @@ export class CachedRows {
   readonly policy: CachePolicy
   readonly otherRows: OtherRows
   readonly figures: FigureCounter
+  readonly life: CacheLife
   readonly #root: EntityMetadata
   readonly #classes: readonly EntityMetadata[]
   readonly #make: (row: Row) => object
@@ -59,10 +62,11 @@ export class CachedRows {
   readonly #stamps: readonly string[]
   readonly #keeping: Pick<ReadRequest, 'keepMs' | 'staleMs' | 'probe'>
 
-  constructor({ orm, policy, reads, detached, logger }: CachedRowsParts) {
+  constructor({ orm, policy, reads, detached, life, logger }: CachedRowsParts) {
     this.meta = orm.getMetadata().get(policy.entity)
     this.keys = new EntityKeys(orm, this.meta, policy.uniques)
     this.policy = policy
+    this.life = life
     this.#root = this.meta.root
     this.#classes = classesOf(orm, this.meta)
     this.otherRows = otherRowsOf(orm, this.#classes, (filter) => {
@@ -163,9 +167,7 @@ export class CachedRows {
   /** Makes an entity of a row: detached, or managed. One that the entity manager holds already is never moved backwards. */
   hydrate(em: EntityManager | undefined, row: Row): object {
     if (em === undefined) return this.policy.frozen ? this.#sharedOf(row) : this.#make(row)
-    const own = this.#copy(row)
-    const options = { convertCustomTypes: true, disableContextResolution: true }
-    return completedEntity(em, em.merge(this.#root.class, own as never, options), own)
+    return managedEntity(em, this.#root, this.#copy(row))
   }
 
   /** A store in this process gives the same row to all its readers, and so they get the same entity. */

@@ -69,6 +69,11 @@ export class ActiveUnit {
     return this.#scope.over
   }
 
+  /** Whether this unit, or one around it, was rolled back, or may have been. */
+  get lost(): boolean {
+    return this.#layer.rolledBack || (this.over && this.#scope.phase !== 'committed') || this.parent?.lost === true
+  }
+
   /** Whether this unit and an entity manager in this scope are in one root transaction. */
   sharesTransaction(scope: CommitScope | undefined): boolean {
     return this.#scope === scope

@@ -1,6 +1,9 @@
-import { Collection, type EntityManager, type EntityProperty, helper, ScalarReference } from '@mikro-orm/core'
+import { Collection, type EntityManager, type EntityProperty, FlushMode, helper, ScalarReference, Utils } from '@mikro-orm/core'
 import { type CreatedEntity, forget, makeNew } from '../database/created-entities.ts'
 import { hydrateConstructed, keepApart, readable } from './row-data.ts'
+
+/** How many rows one query reads again: a statement has room for some ten thousand parameters. */
+const portion = 1000
 
 /** One managed entity as it stood when a savepoint was opened. */
 interface EntityState {
@@ -9,6 +12,8 @@ interface EntityState {
   readonly initialized: boolean
   /** The row as last written or read, in the driver's form. */
   readonly data: object | undefined
+  /** The values of the properties that MikroORM leaves out of what it has written: the version, and what the database generates. */
+  readonly made: ReadonlyMap<string, unknown>
   /** The properties that were not loaded. */
   readonly absent: readonly string[]
   /** Items of each to-many relation; undefined where they were not loaded. */
@@ -59,14 +64,16 @@ export class EntitySnapshot {
     for (const state of this.#states) this.#putBackRow(state)
     unitOfWork.getOrphanRemoveStack().clear()
     // A lazy relation loads through its owner's entity manager, this one, even when it is followed inside the savepoint.
-    for (const entity of [...unitOfWork.getIdentityMap()]) {
+    const loaded = [...unitOfWork.getIdentityMap()].filter((entity: object) => {
       const { __initialized: initialized, __originalEntityData: data } = helper(entity)
       // Without data it is one that the outer unit is about to insert.
-      if (!known.has(entity) && initialized && data !== undefined) await this.#reload(entity)
-    }
+      return !known.has(entity) && initialized && data !== undefined
+    })
+    for (const entity of loaded) unloadCollections(entity as Record<string, unknown>)
+    await this.#reload(loaded)
   }
 
-  #putBackRow({ entity, initialized, data, absent }: EntityState): void {
+  #putBackRow({ entity, initialized, data, made, absent }: EntityState): void {
     const wrapped = helper<object>(entity)
     Object.assign(wrapped, { __em: this.#em })
     if (initialized && data !== undefined) {
@@ -76,31 +83,53 @@ export class EntitySnapshot {
       this.#em.merge(meta.class, row as never, options)
       hydrateConstructed(this.#em, entity, row)
       keepApart(entity)
+      for (const [name, value] of made) Object.assign(name in wrapped.__data ? wrapped.__data : entity, { [name]: value })
     } else Object.assign(wrapped, { __initialized: false, __originalEntityData: data })
     for (const name of absent) unload(entity, name)
   }
 
-  async #reload(entity: object): Promise<void> {
-    try {
-      await this.#em.refresh(entity)
-    } catch {
-      // The transaction is lost, and the caller is about to hear why.
-      this.#em.getUnitOfWork(false).unsetIdentity(entity)
+  async #reload(entities: readonly object[]): Promise<void> {
+    // One query for all that have a table in common, and not one for each: a relation may have brought hundreds.
+    const tables = Map.groupBy(entities, (entity) => `${helper(entity).__schema ?? ''}.${helper(entity).__meta.uniqueName}`)
+    for (const each of tables.values()) {
+      for (let start = 0; start < each.length; start += portion) await this.#reloadPortion(each.slice(start, start + portion))
     }
+  }
+
+  async #reloadPortion(entities: readonly object[]): Promise<void> {
+    const [first] = entities
+    if (first === undefined) return
+    const { __meta: meta, __schema: schema } = helper<object>(first)
+    const where = {
+      [Utils.getPrimaryKeyHash(meta.primaryKeys)]: { $in: entities.map((entity) => helper(entity).getPrimaryKey()) },
+    }
+    const options = {
+      refresh: true,
+      populate: false,
+      flushMode: FlushMode.COMMIT,
+      cache: false,
+      ...(schema && { schema }),
+    } as const
+    // If it fails the transaction is lost, and the caller is about to hear why.
+    const found = new Set(await this.#em.find(meta.class, where as never, options as never).catch(() => []))
+    for (const entity of entities) if (!found.has(entity)) this.#em.getUnitOfWork(false).unsetIdentity(entity)
   }
 }
 
 function stateOf(entity: Record<string, unknown>, initialized: boolean, data: object | undefined): EntityState {
   const absent: string[] = []
+  const made = new Map<string, unknown>()
   const collections = new Map<string, readonly object[] | undefined>()
-  for (const { name, kind, primary, embedded, getter } of Object.values<EntityProperty>(helper(entity).__meta.properties)) {
+  for (const prop of Object.values<EntityProperty>(helper(entity).__meta.properties)) {
+    const { name, kind, primary, embedded, getter } = prop
     const value = embedded === undefined && getter !== true ? entity[name] : null
     if (kind === '1:m' || kind === 'm:n') {
       const collection = value as Collection<object> | undefined
       collections.set(name, collection?.isInitialized() === true ? collection.getItems(false) : undefined)
     } else if (primary !== true && isAbsent(value)) absent.push(name)
+    else if (embedded === undefined && (prop.version === true || prop.generated !== undefined)) made.set(name, value)
   }
-  return { entity, initialized, data: data === undefined ? undefined : { ...data }, absent, collections }
+  return { entity, initialized, data: data === undefined ? undefined : { ...data }, made, absent, collections }
 }
 
 function isAbsent(value: unknown): boolean {
@@ -120,6 +149,13 @@ function unload(entity: Record<string, unknown>, name: string): void {
     delete wrapped.__data[name]
   }
   wrapped.__loadedProperties.delete(name)
+}
+
+/** A row that is read anew leaves the relations to many as they are, with what was added and removed. */
+function unloadCollections(entity: Record<string, unknown>): void {
+  for (const { name, kind } of helper<object>(entity).__meta.relations) {
+    if (kind === '1:m' || kind === 'm:n') putBack(entity, name, undefined)
+  }
 }
 
 function putBack(entity: Record<string, unknown>, name: string, items: readonly object[] | undefined): void {

@@ -16,7 +16,7 @@ export interface TransactionWatch {
  * whether it is a unit's or the application's own; undefined if there is none.
  *
  * @param unit the innermost unit around the caller, which may have ended.
- * @throws DataAccessError `TRANSACTION_ENDED` if that transaction is about to commit, `TRANSACTION_FORK` if another one is open inside it.
+ * @throws DataAccessError `TRANSACTION_ENDED` if that transaction is about to commit or the unit was rolled back, `TRANSACTION_FORK` if another one is open inside it.
  */
 export function managerToJoin(
   watch: TransactionWatch,
@@ -33,6 +33,7 @@ function notGlobal(em: EntityManager): EntityManager | undefined {
 }
 
 function around(watch: TransactionWatch, unit: ActiveUnit | undefined): EntityManager | undefined {
+  if (unit?.active === false && unit.lost) throw lostAround()
   if (unit?.active === false && !unit.over) throw endingAround()
   const innermost = innermostManager(watch)
   const scope = innermost && watch.subscriber.scopeOf(innermost)
@@ -78,5 +79,13 @@ function endingAround(): DataAccessError {
   return new DataAccessError(
     'TRANSACTION_ENDED',
     'unitOfWork was called after the work around it had ended and before its commit was over; await all work inside the transaction',
+  )
+}
+
+/** Work that nobody waits for any more must not be saved where the rest of its unit was not. */
+function lostAround(): DataAccessError {
+  return new DataAccessError(
+    'TRANSACTION_ENDED',
+    'unitOfWork was called after the unit around it had been rolled back, by work of that unit which still ran; await all work inside a unit also when a part of it fails (`Promise.allSettled`), and start what shall outlive it outside',
   )
 }

@@ -1,4 +1,4 @@
-import type { Connection } from '@mikro-orm/core'
+import type { Connection, EntityManager } from '@mikro-orm/core'
 import { cacheTables } from '../cache/tables.ts'
 import { transactionAborted } from '../database/aborted-commit.ts'
 import { explainNoConnection } from '../database/driver-errors.ts'
@@ -33,4 +33,40 @@ export function describeFailure(error: unknown, scope: CommitScope | undefined, 
 export function describeAborted(error: unknown, connection: Connection): unknown {
   // The flush before its end met it so, or the end itself.
   return !hasErrorCode(error, 'TRANSACTION_ABORTED') && followsFailure(error, connection) ? transactionAborted(error) : error
+}
+
+/** Why a transaction cannot be kept in which a flush failed: MikroORM has forgotten what that was to write, events are still there. */
+export function lostFlush(error: unknown, em: EntityManager): unknown {
+  // The commit would meet the same.
+  if (classifyFailure(error, em.getConnection('write')) === 'connection') return error
+  return new DataAccessError(
+    'TRANSACTION_ABORTED',
+    'A transaction or savepoint with a unit of work was not kept, since a flush in it had failed and its error was caught: MikroORM forgets what such a flush was to write. Let the error through, or run what may fail in a nested unit of work',
+    { cause: error },
+  )
+}
+
+/** For a transaction in which no savepoint can be opened. */
+export function withoutSavepoints(): DataAccessError {
+  return new DataAccessError(
+    'OPTION_INVALID',
+    'unitOfWork: the transaction around it was begun with `ignoreNestedTransactions`, so it cannot be divided; begin it without',
+  )
+}
+
+/** For a unit whose work has ended the transaction by itself. */
+export function endedInside(): DataAccessError {
+  return new DataAccessError(
+    'TRANSACTION_ENDED',
+    'The transaction of a unit of work was rolled back inside it; to roll a unit back, throw, and leave begin, commit and rollback to it',
+  )
+}
+
+/** For a unit that met a conflict in its last try as well. */
+export function exhausted(attempts: number, cause: unknown): DataAccessError {
+  return new DataAccessError(
+    'UNIT_RETRIES_EXHAUSTED',
+    `The unit of work met a conflict with other transactions in each of its attempts (${attempts}); nothing was saved. Make it shorter, or allow more attempts`,
+    { cause, context: { attempts } },
+  )
 }

@@ -15,7 +15,7 @@ import { EntitySnapshot } from './entity-snapshot.ts'
 import { freshFork } from './fresh-fork.ts'
 import { allowedAttempts, VersionConflict } from './retry.ts'
 import { managerToJoin, type TransactionWatch } from './surroundings.ts'
-import { describeAborted, describeFailure } from './unit-failure.ts'
+import { describeAborted, describeFailure, endedInside, exhausted, withoutSavepoints } from './unit-failure.ts'
 import { checkUnitOptions, type UnitOfWorkOptions, type Work } from './unit-of-work.ts'
 import { insideFlush, openTransaction, turns, watchTransactions } from './watched-transactions.ts'
 
@@ -162,7 +162,10 @@ export class UnitRunner {
     if (insideFlush()) await em.flush()
     const parent = this.#current.getStore()
     // A savepoint of the application's own may stand between them.
-    const shared = parent?.active === true && parent.sharesTransaction(this.#parts.subscriber.scopeOf(em)) ? parent : undefined
+    const scope = this.#parts.subscriber.scopeOf(em)
+    const shared = parent?.active === true && parent.sharesTransaction(scope) ? parent : undefined
+    // Before the flush in front of the savepoint: when that fails, what it was to write is lost.
+    if (scope !== undefined) scope.hasUnit = true
     const surroundings = {
       suspends: shared === undefined ? [em] : [em, shared.em],
       parent,
@@ -224,26 +227,4 @@ function removeAgain(em: EntityManager, entities: readonly object[]): void {
     if (unitOfWork.getIdentityMap().getByEntity?.(entity) === undefined) unitOfWork.getIdentityMap().store(entity)
     em.remove(entity)
   }
-}
-
-function withoutSavepoints(): DataAccessError {
-  return new DataAccessError(
-    'OPTION_INVALID',
-    'unitOfWork: the transaction around it was begun with `ignoreNestedTransactions`, so it cannot be divided; begin it without',
-  )
-}
-
-function endedInside(): DataAccessError {
-  return new DataAccessError(
-    'TRANSACTION_ENDED',
-    'The transaction of a unit of work was rolled back inside it; to roll a unit back, throw, and leave begin, commit and rollback to it',
-  )
-}
-
-function exhausted(attempts: number, cause: unknown): DataAccessError {
-  return new DataAccessError(
-    'UNIT_RETRIES_EXHAUSTED',
-    `The unit of work met a conflict with other transactions in each of its attempts (${attempts}); nothing was saved. Make it shorter, or allow more attempts`,
-    { cause, context: { attempts } },
-  )
 }

@@ -22,6 +22,8 @@ interface Kysely {
 interface KyselyNode {
   readonly kind: string
   readonly sqlFragments?: readonly string[]
+  /** What stands between the fragments: values, names, or SQL again. */
+  readonly parameters?: readonly KyselyNode[]
 }
 
 /** The streams that were begun in a transaction. */
@@ -98,8 +100,14 @@ function textOf(query: Query): string {
 }
 
 /** `InsertQueryNode` begins as the statement does. */
-function textOfNode({ kind, sqlFragments }: KyselyNode): string {
-  return sqlFragments === undefined ? kind.replace('QueryNode', ' ') : sqlFragments.join(' ')
+function textOfNode({ kind, sqlFragments, parameters }: KyselyNode): string {
+  if (sqlFragments === undefined) return kind.replace('QueryNode', ' ')
+  // What stands between may be SQL as well, `sql.raw()`, and hold the first word.
+  return sqlFragments.map((fragment, index) => fragment + textBehind(parameters?.[index])).join('')
+}
+
+function textBehind(node: KyselyNode | undefined): string {
+  return node === undefined ? '' : textOfNode(node)
 }
 
 function endedByHand(statement: string): DataAccessError {

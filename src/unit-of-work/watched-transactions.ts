@@ -4,6 +4,7 @@ import { overrideManagers } from '../database/override-managers.ts'
 import type { TransactionSubscriber } from '../database/transaction-subscriber.ts'
 import type { CommitScope } from '../kernel/commit-scope.ts'
 import { Turns } from './turns.ts'
+import { lostFlush } from './unit-failure.ts'
 import { endStreams, watchStatements } from './unit-statements.ts'
 
 /** The turns of all that opens savepoints in one entity manager, or joins it: units of work, and transactions of the application's own. */
@@ -17,11 +18,24 @@ const watched = new WeakSet<TransactionSubscriber>()
 
 type Transactional = EntityManager['transactional']
 
-const flushes = new AsyncLocalStorage<{ over: boolean }>()
+/** A flush, and that in whose hook it was asked for. */
+interface Flush {
+  readonly em: EntityManager
+  readonly around: Flush | undefined
+  over: boolean
+}
+
+const flushes = new AsyncLocalStorage<Flush>()
 
 /** Whether the caller stands in a lifecycle hook: MikroORM does not tell. */
 export function insideFlush(): boolean {
   return flushes.getStore()?.over === false
+}
+
+/** MikroORM refuses a flush in a hook of one of the same entity manager, which goes on with all that it was to write. */
+function isFlushing(em: EntityManager, innermost: Flush | undefined): boolean {
+  for (let flush = innermost; flush !== undefined; flush = flush.around) if (flush.em === em && !flush.over) return true
+  return false
 }
 
 /** Opens a unit's transaction, or its savepoint in an entity manager that has nothing to flush. */
@@ -48,9 +62,14 @@ export function watchTransactions(orm: MikroORM, subscriber: TransactionSubscrib
   watchStatements(orm, subscriber)
   overrideManagers(orm.em, ({ own, define }) => {
     define('flush', async function (): Promise<void> {
-      const flush = { over: false }
+      const em = this.getContext(false)
+      const transaction = em.getTransactionContext() as object | undefined
+      const flush = { em, around: flushes.getStore(), over: false }
       try {
         await flushes.run(flush, () => own.flush.call(this))
+      } catch (error) {
+        if (transaction !== undefined && !isFlushing(em, flush.around)) subscriber.fail(transaction, lostFlush(error, em))
+        throw error
       } finally {
         flush.over = true
       }

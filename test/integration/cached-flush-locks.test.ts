@@ -118,6 +118,33 @@ describe('flushes on PostgreSQL that read what rows had', () => {
     expect(outcomes.filter((each) => each.includes('deadlock'))).toEqual([])
   })
 
+  test.each(['changed a parent that no query watches', 'inserted another child of the parent'])(
+    'lock a child only after they have %s',
+    { timeout: 60_000 },
+    async (what) => {
+      const inserts = what.startsWith('inserted')
+      ground = await openCacheGround('postgresql', 'memory', { caches: [authorPolicy, bookPolicy, booksOf] as never })
+      const author = await ground.author()
+      const book = await ground.book(author, 1)
+      const [em, other] = [ground.fork(), ground.fork()]
+      const child = await em.findOneOrFail(Book, book.id)
+      child.title = 'changed'
+      if (inserts) em.create(Book, { author: author.id, title: 'new', edition: 2 } as never)
+      else (await em.findOneOrFail(Author, author.id)).rating = 3
+      const wait = () => delay(400)
+      em.getEventManager().registerSubscriber({
+        getSubscribedEntities: () => (inserts ? [Book] : [Author]),
+        ...{ beforeCreate: wait, beforeUpdate: wait },
+      })
+      other.remove(await other.findOneOrFail(Author, author.id))
+      const flushed = outcome(em.flush())
+      await delay(100)
+      // Holds the parent, and then waits for whoever holds the child.
+      expect(await outcome(other.flush())).toBe('ok')
+      expect(await flushed).not.toContain('deadlock')
+    },
+  )
+
   test('in a transaction that nobody saw begin tell of what they cannot write down, and lose nothing in silence', async () => {
     ground = await openCacheGround('postgresql', 'redis', { caches })
     const { id } = await ground.author({ name: 'before' })

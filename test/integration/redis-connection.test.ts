@@ -96,6 +96,45 @@ test('a stalled Redis is given up after the timeout, then left alone, then found
   expect(connection.circuit).toBe('closed')
 })
 
+test('a program that computes for longer than the timeout finds Redis well', async () => {
+  const connection = connect({ url: inject('redisUrl') })
+  await expect.poll(() => connection.ping().catch(() => 0)).toBeGreaterThan(0)
+  for (let i = 0; i < 5; i++) {
+    const answer = connection.run('ECHO', (client) => client.echo('hello'))
+    const busyUntil = performance.now() + 200
+    process.nextTick(() => {
+      while (performance.now() < busyUntil); // another request's work, right after this one was sent
+    })
+    expect(await answer).toBe('hello')
+  }
+})
+
+test('a Redis that answers late keeps its connection, one that does not answer at all gets a new one', async () => {
+  const { proxy, url } = await proxied()
+  const connection = connect({ url })
+  const idOf = () => connection.run('CLIENT ID', (client) => client.client('ID')).catch(() => undefined)
+  await expect.poll(idOf).toBeGreaterThan(0)
+  const id = await idOf()
+  const halfOpen = () => expect.poll(() => connection.circuit, { timeout: 10_000 }).toBe('half-open')
+  const open = async () => {
+    proxy.stall()
+    for (let i = 0; i < 3; i++) expect(await idOf()).toBeUndefined()
+  }
+  await open()
+  proxy.resume() // here their answers come
+  await halfOpen()
+  proxy.stall()
+  expect(await idOf()).toBeUndefined()
+  proxy.resume()
+  await expect.poll(idOf, { timeout: 10_000 }).toBe(id)
+
+  await open()
+  await halfOpen()
+  expect(await idOf()).toBeUndefined()
+  proxy.resume()
+  await expect.poll(idOf, { timeout: 10_000 }).toBeGreaterThan(id as number)
+})
+
 test('it connects again by itself after the server came back', async () => {
   const { proxy, url } = await proxied()
   const connection = connect({ url })

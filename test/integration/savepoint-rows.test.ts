@@ -29,10 +29,20 @@ const PaperSchema = defineEntity({
     body: p.text().lazy().ref(),
     parent: () => p.manyToOne(Paper).nullable().ref(),
     children: () => p.oneToMany(Paper).mappedBy('parent'),
+    sources: () => p.manyToMany(Paper).owner(),
+    pages: () => p.oneToMany(Page).mappedBy('paper'),
   },
 })
 class Paper extends PaperSchema.class {}
 PaperSchema.setClass(Paper)
+
+const PageSchema = defineEntity({
+  name: 'Page',
+  tableName: 'pages',
+  properties: { paper: () => p.manyToOne(Paper).primary(), number: p.integer().primary(), text: p.string() },
+})
+class Page extends PageSchema.class {}
+PageSchema.setClass(Page)
 
 class Forced {
   id!: number
@@ -54,7 +64,7 @@ describe.each(dialects)('the rows of an outer unit after a nested one was rolled
 
   beforeEach(async () => {
     database = await openTestDatabase(dialect)
-    const papers = { name: 'papers', entities: [Paper, ForcedSchema] as never }
+    const papers = { name: 'papers', entities: [Paper, Page, ForcedSchema] as never }
     data = await createDataAccess({ modules: [notes, papers], database: { url: database.url } })
     await data.migrate()
     await data.orm.schema.update()
@@ -121,6 +131,41 @@ describe.each(dialects)('the rows of an outer unit after a nested one was rolled
       first.count = 1
     })
     expect((await read(1)).parent?.id).toBe(to === 'null' ? undefined : 3)
+  })
+
+  it('keep the relations of what a nested unit has loaded through them and emptied', async () => {
+    await data.unitOfWork(async ({ em }) => {
+      const child = create(em, 3)
+      child.parent = em.getReference(Paper, 1, { wrapped: true })
+      child.sources.add(em.getReference(Paper, 2))
+    })
+    await data.unitOfWork(async ({ em }) => {
+      const parent = await em.findOneOrFail(Paper, 1)
+      const nested = data.unitOfWork(async () => {
+        const [child] = await parent.children.loadItems()
+        await child?.sources.loadItems()
+        child?.sources.removeAll()
+        throw new Error('only the savepoint')
+      })
+      await expect(nested).rejects.toThrow('only the savepoint')
+    })
+    const child = await data.fork().findOneOrFail(Paper, 3, { populate: ['sources'] })
+    expect(child.sources.getIdentifiers()).toEqual([2])
+  })
+
+  it('are read anew, where a nested unit has loaded and changed them, also by a key of several columns', async () => {
+    await data.unitOfWork(async ({ em }) => {
+      for (const number of [1, 2]) em.create(Page, { paper: 1, number, text: `page ${number}` } as never)
+    })
+    await data.unitOfWork(async ({ em }) => {
+      const paper = await em.findOneOrFail(Paper, 1)
+      let pages: Page[] = []
+      await failing(async () => {
+        pages = (await paper.pages.loadItems()).slice()
+        for (const page of pages) page.text = 'never'
+      })
+      expect(pages.map(({ text }) => text).sort()).toEqual(['page 1', 'page 2'])
+    })
   })
 
   it('hold nothing of what a nested unit wrote behind a lazy reference', async () => {

@@ -23,13 +23,43 @@ const EntrySchema = defineEntity({
 class Entry extends EntrySchema.class {}
 EntrySchema.setClass(Entry)
 
+/** Its key is that of an entry, and a part of its own. */
+const LineSchema = defineEntity({
+  name: 'Line',
+  tableName: 'lines',
+  properties: { entry: () => p.manyToOne(Entry).primary(), number: p.integer().primary(), text: p.string() },
+})
+class Line extends LineSchema.class {}
+LineSchema.setClass(Line)
+
+/** Its key is that of an entry. */
+const AnnexSchema = defineEntity({
+  name: 'Annex',
+  tableName: 'annexes',
+  properties: { entry: () => p.oneToOne(Entry).owner().primary(), text: p.string() },
+})
+class Annex extends AnnexSchema.class {}
+AnnexSchema.setClass(Annex)
+
+const MarkSchema = defineEntity({
+  name: 'Mark',
+  tableName: 'marks',
+  properties: {
+    id: p.integer().primary().autoincrement(),
+    line: () => p.manyToOne(Line).nullable(),
+    annex: () => p.manyToOne(Annex).nullable(),
+  },
+})
+class Mark extends MarkSchema.class {}
+MarkSchema.setClass(Mark)
+
 describe.each(dialects)('what was made outside a unit of work, on %s', (dialect) => {
   let database: TestDatabase
   let data: DataAccess
 
   beforeEach(async () => {
     database = await openTestDatabase(dialect)
-    const entries = { name: 'entries', entities: [Entry, Label] }
+    const entries = { name: 'entries', entities: [Entry, Label, Line, Annex, Mark] }
     data = await createDataAccess({ modules: [notes, entries], database: { url: database.url } })
     await data.migrate()
     await data.orm.schema.update()
@@ -104,6 +134,66 @@ describe.each(dialects)('what was made outside a unit of work, on %s', (dialect)
     expect(read.map((entry) => [entry.parent?.text, entry.labels.getIdentifiers()])).toEqual([['parent', ['l']]])
     expect(keys).toEqual([undefined, undefined, undefined, undefined])
   })
+
+  it.each(['line', 'annex'] as const)('refers to the key that its %s takes from an entry that is made anew', async (to) => {
+    const maker = data.fork()
+    const entry = maker.create(Entry, { text: 'ours' }, { persist: false })
+    const line = maker.create(Line, { entry, number: 1, text: 'ours' }, { persist: false })
+    const annex = maker.create(Annex, { entry, text: 'ours' }, { persist: false })
+    const mark = maker.create(Mark, to === 'line' ? { line } : { annex }, { persist: false })
+    await data.unitOfWork(async ({ em, attempt }) => {
+      if (attempt === 2) {
+        // Others take the keys that were rolled back, on SQLite.
+        const other = em.create(Entry, { text: 'theirs' })
+        em.create(Line, { entry: other, number: 1, text: 'theirs' })
+        em.create(Annex, { entry: other, text: 'theirs' })
+        await em.flush()
+      }
+      em.persist(mark)
+      await em.flush()
+      if (attempt === 1) throw conflict(em)
+    })
+    const [read] = await data.fork().findAll(Mark, { populate: ['line', 'annex'] })
+    expect(read?.[to]?.text).toBe('ours')
+  })
+
+  it('is inserted by the next attempt also after a savepoint of the application that was rolled back', async () => {
+    const note = made['by new']()
+    await data.unitOfWork(async ({ em, record, attempt }) => {
+      record(NoteTagged, 'n', 'made')
+      await em.transactional(async (own) => {
+        own.persist(note)
+        await own.flush()
+        if (attempt === 1) throw conflict(em)
+      })
+    })
+    expect(await storedNotes(data)).toEqual(stored)
+  })
+
+  it.each(['around', 'in'])(
+    'is inserted by a nested unit %s a savepoint of the application, tried again by its caller',
+    async (place) => {
+      const note = made['by new']()
+      await data.unitOfWork(async ({ em: outer }) => {
+        const save = (em: EntityManager, fails: boolean) =>
+          em.transactional(async (own) => {
+            own.persist(note)
+            await own.flush()
+            if (fails) throw new Error('only the savepoint')
+          })
+        const nested = (fails: boolean) =>
+          data.unitOfWork(async ({ em, record }) => {
+            record(NoteTagged, 'n', 'made')
+            await save(em, fails)
+          })
+        const within = (fails: boolean) => outer.transactional(() => nested(fails))
+        const attempt = place === 'around' ? nested : within
+        await expect(attempt(true)).rejects.toThrow('only the savepoint')
+        await attempt(false)
+      })
+      expect(await storedNotes(data)).toEqual(stored)
+    },
+  )
 
   const failAfterFlush = async (em: EntityManager) => {
     const work = async (unit: { readonly em: EntityManager }) => {

@@ -1,5 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterEach, describe, expect, it } from 'vitest'
+import type { DataAccess } from '../../src/data-access.ts'
+import { noteOrigin } from '../../src/database/failure.ts'
 import { runSql } from '../../src/database/sql.ts'
 import { dialects } from '../support/databases.ts'
 import { closeNotes, openNotes, storedNotes } from '../support/notes-access.ts'
@@ -49,6 +51,62 @@ describe.each(dialects)('a unit of work and a flush whose hook opens a savepoint
       await Promise.all([em.flush(), data.unitOfWork(async (unit) => void unit.em.create(Note, { id: 'b', title: 'b' }))])
     })
     expect((await storedNotes(data)).rows).toEqual(['a', 'b'])
+  })
+})
+
+describe.each(dialects)('work of a unit that still runs when the unit is over, on %s', (dialect) => {
+  const late = async (data: DataAccess, around: (run: () => Promise<unknown>) => Promise<unknown>) => {
+    const over = Promise.withResolvers<void>()
+    let branch: Promise<unknown> = Promise.resolve()
+    await around(async () => {
+      branch = over.promise.then(() =>
+        data.unitOfWork(async ({ em, record }) => {
+          record(NoteTagged, em.create(Note, { id: 'late', title: 'late' }), 'late')
+        }),
+      )
+      branch.catch(() => {})
+    })
+    over.resolve()
+    return branch
+  }
+  const no = () => Promise.reject(new Error('no'))
+
+  it.each(['it was', 'a nested one was', 'the one around it was'])(
+    'saves nothing by a unit of its own, when %s rolled back',
+    async (which) => {
+      const data = await openNotes(dialect)
+      const inside = async (run: () => Promise<unknown>) => {
+        if (which === 'it was') await expect(data.unitOfWork(() => run().then(no))).rejects.toThrow('no')
+        else if (which === 'the one around it was') {
+          await expect(data.unitOfWork(() => data.unitOfWork(run).then(no))).rejects.toThrow('no')
+        } else await data.unitOfWork(() => expect(data.unitOfWork(() => run().then(no))).rejects.toThrow('no'))
+      }
+      await expect(late(data, inside)).rejects.toMatchObject({ code: 'TRANSACTION_ENDED' })
+      expect(await storedNotes(data)).toEqual({ rows: [], events: [] })
+    },
+  )
+
+  it('saves by a unit of its own, when it was committed', async () => {
+    const data = await openNotes(dialect)
+    await late(data, (run) => data.unitOfWork(() => data.unitOfWork(run)))
+    expect(await storedNotes(data)).toEqual({ rows: ['late'], events: ['late'] })
+  })
+
+  it('saves nothing in the attempt after its own', async () => {
+    const data = await openNotes(dialect)
+    const begun = Promise.withResolvers<void>()
+    let branch: Promise<unknown> = Promise.resolve()
+    await data.unitOfWork(async ({ em, attempt }) => {
+      if (attempt === 1) {
+        branch = begun.promise.then(() =>
+          data.unitOfWork(async (unit) => void unit.em.create(Note, { id: 'late', title: 'late' })),
+        )
+        throw noteOrigin(Object.assign(new Error('conflict'), { code: '40001' }), em.getConnection('write'))
+      }
+      begun.resolve()
+      await expect(branch).rejects.toMatchObject({ code: 'TRANSACTION_ENDED' })
+    })
+    expect((await storedNotes(data)).rows).toEqual([])
   })
 })
 

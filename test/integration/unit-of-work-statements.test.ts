@@ -1,3 +1,4 @@
+import { createRequire } from 'node:module'
 import type { EntityManager } from '@mikro-orm/core'
 import { afterEach, describe, expect, it } from 'vitest'
 import { runSql } from '../../src/database/sql.ts'
@@ -5,6 +6,9 @@ import { endsTransaction, writesRows } from '../../src/unit-of-work/statement-ki
 import { dialects } from '../support/databases.ts'
 import { closeNotes, openNotes, storedNotes } from '../support/notes-access.ts'
 import { Note, NoteTagged } from '../support/notes-module.ts'
+
+/** The Kysely of MikroORM, which is no dependency of ours. */
+const { sql } = createRequire(createRequire(import.meta.url).resolve('@mikro-orm/sql'))('kysely') as { sql: SqlTag }
 
 afterEach(closeNotes)
 
@@ -28,6 +32,23 @@ describe.each(dialects)('SQL of the application in a unit of work on %s', (diale
       await runSql(em, "insert into notes (id, title) values ('b', 'end')")
     })
     expect((await storedNotes(data)).rows).toEqual(['end'])
+  })
+})
+
+describe.each(dialects)('SQL of Kysely in a unit of work on %s', (dialect) => {
+  it.each([
+    ['in its text', () => sql`commit`],
+    ['as SQL in it', () => sql`${sql.raw('commit')}`],
+    ['deep in it', () => sql`/* now */ ${sql`${sql.raw('roll')}${sql.raw('back')}`}`],
+  ])('may not end its transaction, %s', async (_, end) => {
+    const data = await openNotes(dialect)
+    await data.unitOfWork(async ({ em, record }) => {
+      record(NoteTagged, em.create(Note, { id: 'a', title: 'a' }), 'a')
+      await em.flush()
+      await expect(end().execute(kyselyOf(em))).rejects.toMatchObject({ code: 'TRANSACTION_ENDED' })
+      await sql`insert into ${sql.table('notes')} (id, title) values (${'b'}, ${sql.raw("'commit'")})`.execute(kyselyOf(em))
+    })
+    expect(await storedNotes(data)).toEqual({ rows: ['a', 'commit'], events: ['a'] })
   })
 })
 
@@ -84,7 +105,15 @@ function first(em: EntityManager) {
   return em.stream(Note, {})[Symbol.asyncIterator]().next()
 }
 
-/** The part of Kysely that these tests use. */
+/** The parts of Kysely that these tests use. */
+interface Sql {
+  execute(kysely: Kysely): Promise<unknown>
+}
+interface SqlTag {
+  (fragments: TemplateStringsArray, ...parameters: unknown[]): Sql
+  raw(text: string): Sql
+  table(name: string): Sql
+}
 interface Kysely {
   insertInto(table: string): { values(row: object): { execute(): Promise<unknown> } }
 }

@@ -80,20 +80,24 @@ export function readDeliveries(file: string): Delivery[] {
 }
 
 /**
- * Checks the order of each key: payloads count from 0, and a repetition may go back but never skip what was not yet
- * published. Returns the first breach.
+ * Checks the order of each key: payloads count from 0, and a repetition may go back but runs on, without a gap, to the end of what
+ * was published, before anything new comes. Only a further repetition may cut it off. Returns the first breach.
  */
 export function findInversion(deliveries: readonly Delivery[]): Delivery | undefined {
   const last = new Map<string, number>()
   const best = new Map<string, number>()
+  /** What came last of a key, where that was not its end. */
+  const cutOff = new Map<string, Delivery>()
   for (const delivery of deliveries) {
+    const { key } = delivery
     const n = Number(delivery.payload)
-    const reached = best.get(delivery.key) ?? -1
-    const previous = last.get(delivery.key) ?? -1
-    // Either the next new one, or a repetition that goes back, or its continuation.
-    if (n > reached + 1 || (n > previous + 1 && n <= reached)) return delivery
-    last.set(delivery.key, n)
-    best.set(delivery.key, Math.max(reached, n))
+    // Either a repetition that goes back, or what follows: the next new one too comes behind the end of what was published.
+    if (n > (last.get(key) ?? -1) + 1) return delivery
+    const reached = Math.max(best.get(key) ?? -1, n)
+    if (n === reached) cutOff.delete(key)
+    else cutOff.set(key, delivery)
+    last.set(key, n)
+    best.set(key, reached)
   }
-  return undefined
+  return cutOff.values().next().value
 }

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
+import { DataAccessError } from '../../errors.ts'
 import { type Clock, monotonicClock } from '../../kernel/clock.ts'
 import type { CacheStore, EntryRequest, Fill, Found, LeaseRequest, Payload } from '../cache-store.ts'
 
@@ -36,6 +37,7 @@ export class MemoryStore implements CacheStore {
   readonly #slots: LRUCache<string, Slot>
   readonly #stamps = new Map<string, Stamp>()
   readonly #clock: Clock
+  #closed = false
 
   constructor({ maxEntries, clock = monotonicClock }: { readonly maxEntries: number; readonly clock?: Clock }) {
     this.#slots = new LRUCache({ max: maxEntries, dispose: ({ stamps }) => this.#leave(stamps) })
@@ -52,6 +54,8 @@ export class MemoryStore implements CacheStore {
   }
 
   async acquire(requests: readonly LeaseRequest[], leaseMs: number): Promise<readonly (readonly string[] | undefined)[]> {
+    // What came of it nobody would expire.
+    if (this.#closed) throw new DataAccessError('CLOSED', 'The memory cache was closed')
     return requests.map(({ key, token, seen, stamps: keys }) => {
       const slot = this.#live(key)
       if (slot !== undefined && !(slot.kind === 'entry' && slot.fill.token === seen)) return undefined
@@ -84,6 +88,7 @@ export class MemoryStore implements CacheStore {
   }
 
   async close(): Promise<void> {
+    this.#closed = true
     this.#slots.clear()
   }
 

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { Clock } from '../../kernel/clock.ts'
+import { type Clock, longestSince, type Moment, momentOf } from '../../kernel/clock.ts'
 import type { Logger } from '../../kernel/logger.ts'
 import type { RedisConnection } from '../../redis/redis-connection.ts'
 import type { RedisOptions } from '../../redis/redis-options.ts'
@@ -47,7 +47,8 @@ export class InvalidationBus {
   readonly #ownChannel: string
   readonly #subscription: RedisSubscription
   readonly #timer: NodeJS.Timeout
-  #soundUntil = Number.NEGATIVE_INFINITY
+  /** When the last beat that was heard had been sent. */
+  #beatAt: Moment | undefined
   #refusalTold = false
   /** The last sign of life of the subscription, or attempt to give it one. */
   #signAt: number
@@ -72,9 +73,9 @@ export class InvalidationBus {
     this.#timer.unref()
   }
 
-  /** True while all that was expired up to a moment ago has been heard. */
-  sound(now: number): boolean {
-    return now < this.#soundUntil
+  /** True while all that was expired up to a moment ago has been heard; not after a time for which the machine was suspended. */
+  sound(): boolean {
+    return longestSince(this.#beatAt, this.#parts.clock) < silenceMs
   }
 
   /** May be called twice. */
@@ -86,20 +87,21 @@ export class InvalidationBus {
 
   #beat(): void {
     const { redis, clock } = this.#parts
-    const sentAt = clock.now()
+    const sentAt = momentOf(clock)
+    const beat = `${sentAt.now} ${sentAt.wall}`
     // A beat that does not get through is a silence, and that is all there is to do about it.
-    redis.run('beating on the bus', (client) => client.publish(this.#ownChannel, String(sentAt))).catch(() => undefined)
-    if (this.sound(sentAt) || sentAt - this.#signAt < patienceMs) return
-    this.#signAt = sentAt
+    redis.run('beating on the bus', (client) => client.publish(this.#ownChannel, beat)).catch(() => undefined)
+    if (this.sound() || sentAt.now - this.#signAt < patienceMs) return
+    this.#signAt = sentAt.now
     void this.#subscription.reconnect()
   }
 
   #hear(text: string, channel: string): void {
     if (channel === this.#ownChannel) {
-      const now = this.#parts.clock.now()
-      if (!this.sound(now)) this.#parts.onGap()
-      this.#soundUntil = Number(text) + silenceMs
-      this.#signAt = now
+      if (!this.sound()) this.#parts.onGap()
+      const [now, wall] = text.split(' ').map(Number) as [number, number]
+      this.#beatAt = { now, wall }
+      this.#signAt = this.#parts.clock.now()
       return
     }
     const message = toBusMessage(text)
@@ -121,7 +123,7 @@ export class InvalidationBus {
   }
 
   #lost(): void {
-    this.#soundUntil = Number.NEGATIVE_INFINITY
+    this.#beatAt = undefined
     this.#parts.onGap()
   }
 }

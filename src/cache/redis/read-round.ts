@@ -14,6 +14,14 @@ export function proofText(version: string, database: string, stamps: readonly st
   return `${ofDatabase(version, database)}${stamps.join(',')}|`
 }
 
+/**
+ * The value of a stamp, as it counts in this run of the server. A server that has started anew, or that takes another one's place, may have brought
+ * back what an acknowledged invalidation had ended, both an entry and its stamps: what was filled or leased before then proves nothing.
+ */
+export function stampIn(run: string, value: string): string {
+  return run + value
+}
+
 function ofDatabase(version: string, database: string): string {
   return `|${version}@${database}|`
 }
@@ -27,6 +35,7 @@ export class ReadRound {
   readonly #places = new Map<string, number>()
   #lastStamps: readonly string[] | undefined
   #texts: readonly (string | null)[] = []
+  #run = ''
   #proof: Proof | undefined
 
   /**
@@ -52,9 +61,10 @@ export class ReadRound {
     return this.keys.length - requests.length
   }
 
-  /** Takes what Redis has under {@link keys}. */
-  answered(texts: readonly (string | null)[]): void {
+  /** Takes what Redis has under {@link keys}. @param run names the run of the server that answered. */
+  answered(texts: readonly (string | null)[], run: string): void {
     this.#texts = texts
+    this.#run = run
   }
 
   /** What Redis has for an entry. */
@@ -91,7 +101,10 @@ export class ReadRound {
   /** Requests that are made together mostly hang on the same stamps, which are then looked up once. */
   #proofOf({ stamps, version }: EntryRequest): Proof {
     if (this.#proof?.stamps === stamps && this.#proof.version === version) return this.#proof
-    const live = stamps.map((stamp) => this.#texts[this.#places.get(stamp) as number] ?? undefined)
+    const live = stamps.map((stamp) => {
+      const value = this.#texts[this.#places.get(stamp) as number]
+      return value == null ? undefined : stampIn(this.#run, value)
+    })
     const expected = live.includes(undefined) ? undefined : proofText(version, this.#database, live as readonly string[])
     this.#proof = { stamps, version, live, expected }
     return this.#proof

@@ -22,6 +22,11 @@ export interface RedisCacheOptions extends RedisOptions {
    */
   readonly sweepMs?: number | undefined
   /**
+   * How many bytes one entry may take in Redis, with what proves it, some hundred bytes: what is longer is read from the database each time and not kept, since it would
+   * hold up all other reads of the process on its way. At least 1024, default 1,000,000; with more, give a longer `timeoutMs` too.
+   */
+  readonly maxBytes?: number | undefined
+  /**
    * Keeps copies of entries in this process too, off by default. What this process expires is gone at once; what another one
    * expires, once its message has come, which takes about as long as a round trip.
    */
@@ -52,10 +57,11 @@ export function redisCache(given: RedisCacheOptions): CacheChoice {
     timeoutMs: redisTimeout,
     prefix: text,
     sweepMs: numberFrom(100, 60_000, ' milliseconds'),
+    maxBytes: wholeFrom(1024),
     tier: record,
   })
   if (given.client !== undefined) requireMaster(given.client)
-  const { prefix = 'data-access:', sweepMs = 1000, tier, ...options } = given
+  const { prefix = 'data-access:', sweepMs = 1000, maxBytes, tier, ...options } = given
   if (tier !== undefined) {
     const known = { maxEntries: wholeFrom(1), maxBytes: wholeFrom(1024), ttl: numberFrom(1, 60_000, ' milliseconds') }
     checkOptions({ door: 'redisCache', under: 'tier' }, tier, known)
@@ -74,7 +80,7 @@ export function redisCache(given: RedisCacheOptions): CacheChoice {
       const connection = new RedisConnection(options, { ...surroundings, use: 'the cache' })
       connection.connect()
       const self = randomUUID()
-      const far = new RedisStore({ redis: connection, prefix, self, ...surroundings })
+      const far = new RedisStore({ redis: connection, prefix, self, maxBytes, ...surroundings })
       return tier === undefined ? far : withTier(far, tier, { options, redis: connection, prefix, self, ...surroundings })
     },
   }

@@ -1,13 +1,14 @@
-import { randomUUID } from 'node:crypto'
 import { consoleLogger, type Logger } from '../../kernel/logger.ts'
 import type { RedisClient } from '../../redis/redis-client.ts'
 import type { RedisConnection } from '../../redis/redis-connection.ts'
+import { serverRun } from '../../redis/server-run.ts'
 import type { CacheStore, EntryRequest, Fill, Found, LeaseRequest } from '../cache-store.ts'
-import { encode } from '../codec.ts'
+import { EntryWriter } from './entry-writer.ts'
 import { type BusMessage, busChannel } from './invalidation-bus.ts'
 import { withRemedy } from './missing-rights.ts'
-import { proofText, ReadRound } from './read-round.ts'
-import { acquireScript, fillScript, openStampScript } from './scripts.ts'
+import { portionsOf } from './portions.ts'
+import { ReadRound } from './read-round.ts'
+import { RedisLeases } from './redis-leases.ts'
 
 /** How long a commit waits for its invalidation. Reads wait less: they have the database to turn to. */
 const invalidationTimeoutMs = 100
@@ -29,6 +30,11 @@ interface OpenRound {
   readonly send: () => void
 }
 
+interface FoundWithLife {
+  readonly answer: Found
+  readonly leftMs: number
+}
+
 /** What a {@link RedisStore} works with. */
 export interface RedisStoreParts {
   readonly redis: RedisConnection
@@ -38,6 +44,8 @@ export interface RedisStoreParts {
   readonly self: string
   /** Tells one database from another: see `CacheSurroundings`. */
   readonly database?: () => Promise<string>
+  /** How much an entry may take to be kept, in bytes. */
+  readonly maxBytes?: number | undefined
   readonly logger?: Logger
 }
 
@@ -52,17 +60,20 @@ export class RedisStore implements CacheStore {
   readonly #self: string
   readonly #identify: () => Promise<string>
   readonly #logger: Logger
+  readonly #leases: RedisLeases
   #database: string | undefined
   #asked: Promise<string> | undefined
   #warned = false
   #open: OpenRound | undefined
 
-  constructor({ redis, prefix, self, database = async () => '', logger = consoleLogger }: RedisStoreParts) {
+  constructor({ redis, prefix, self, database = async () => '', logger = consoleLogger, maxBytes }: RedisStoreParts) {
     this.#redis = redis
     this.#prefix = prefix
     this.#self = self
     this.#identify = database
     this.#logger = logger
+    const writer = new EntryWriter(logger, maxBytes)
+    this.#leases = new RedisLeases({ run: (...command) => this.#run(...command), key: this.#key, writer })
   }
 
   async read(requests: readonly EntryRequest[]): Promise<readonly Found[]> {
@@ -82,7 +93,13 @@ export class RedisStore implements CacheStore {
   }
 
   /** Like {@link read}, with the milliseconds that each entry has left, in the same round trip. */
-  async readWithLife(requests: readonly EntryRequest[]): Promise<readonly { readonly answer: Found; readonly leftMs: number }[]> {
+  async readWithLife(requests: readonly EntryRequest[]): Promise<readonly FoundWithLife[]> {
+    const found: FoundWithLife[] = []
+    for (const portion of portionsOf(requests)) found.push(...(await this.#readWithLife(portion)))
+    return found
+  }
+
+  async #readWithLife(requests: readonly EntryRequest[]): Promise<readonly FoundWithLife[]> {
     // The read must not wait for it while the question after the lives goes out.
     this.#database ??= await this.#ask()
     const read = this.read(requests)
@@ -94,39 +111,13 @@ export class RedisStore implements CacheStore {
     return answers.map((answer, index) => ({ answer, leftMs: left[index] ?? 0 }))
   }
 
-  async acquire(requests: readonly LeaseRequest[], leaseMs: number): Promise<readonly (readonly string[] | undefined)[]> {
-    const stampLives = new Map<string, number>()
-    for (const { stamps, keepMs } of requests) {
-      for (const stamp of stamps) stampLives.set(stamp, Math.max(keepMs, stampLives.get(stamp) ?? 0))
-    }
-    const [granted, stamps] = await this.#run('leasing cache entries', (client) =>
-      Promise.all([
-        Promise.all(requests.map((r) => acquireScript.run(client, [this.#key(r.key)], [r.token, r.seen ?? '', leaseMs]))),
-        Promise.all(
-          [...stampLives].map(async ([key, keepMs]) => {
-            const value = await openStampScript.run(client, [this.#key(key)], [randomUUID(), keepMs])
-            return [key, String(value)] as const
-          }),
-        ),
-      ]),
-    )
-    const values = new Map(stamps)
-    return requests.map((request, index) =>
-      Number(granted[index]) === 1 ? request.stamps.map((stamp) => values.get(stamp) as string) : undefined,
-    )
+  acquire(requests: readonly LeaseRequest[], leaseMs: number): Promise<readonly (readonly string[] | undefined)[]> {
+    return this.#leases.acquire(requests, leaseMs)
   }
 
   async fill(fills: readonly Fill[]): Promise<readonly boolean[]> {
     this.#database ??= await this.#ask()
-    const database = this.#database
-    const answers = await this.#run('filling the cache', (client) =>
-      Promise.all(
-        fills.map((fill) =>
-          fillScript.run(client, [this.#key(fill.key)], [fill.token, textOf(fill, database), fill.ttlMs, fill.replaces ?? '']),
-        ),
-      ),
-    )
-    return answers.map((answer) => Number(answer) === 1)
+    return this.#leases.fill(fills, this.#database)
   }
 
   async invalidate(keys: readonly string[]): Promise<void> {
@@ -168,11 +159,11 @@ export class RedisStore implements CacheStore {
     const send = () => {
       if (this.#open?.round !== round) return
       this.#open = undefined
-      const asked = this.#run('reading the cache', (client) => getAll(client, round.keys))
-      asked.then((texts) => {
-        round.answered(texts)
-        resolve()
-      }, reject)
+      const asked = this.#run('reading the cache', async (client) => {
+        void serverRun(client)
+        round.answered(await getAll(client, round.keys), await serverRun(client))
+      })
+      asked.then(resolve, reject)
     }
     process.nextTick(send)
     return { round, answered, send }
@@ -203,8 +194,4 @@ function getAll(client: RedisClient, keys: string[]): Promise<readonly (string |
 
 async function deleteAll(client: RedisClient, keys: string[]): Promise<void> {
   await (client.isCluster ? Promise.all(keys.map((key) => client.unlink(key))) : client.unlink(keys))
-}
-
-function textOf({ token, version, stamps, payload }: Fill, database: string): string {
-  return payload === undefined ? '' : `V${token}${proofText(version, database, stamps)}${encode(payload)}`
 }

@@ -41,7 +41,7 @@ export class TieredStore implements CacheStore {
     const missing = requests.filter((_, index) => found[index] === undefined)
     if (missing.length === 0) return found as readonly Found[]
     const askedAt = clock.now()
-    const keeps = bus.sound(askedAt)
+    const keeps = bus.sound()
     const ticket = near.ticket()
     const answers = (await far.readWithLife(missing)).values()
     return requests.map((request, index) => {
@@ -88,8 +88,7 @@ export class TieredStore implements CacheStore {
 
   #copyOf(request: EntryRequest): Hit | undefined {
     const { near, bus, clock } = this.#parts
-    const now = clock.now()
-    return bus.sound(now) ? (near.find(request, now) as Hit | undefined) : undefined
+    return bus.sound() ? (near.find(request, clock.now()) as Hit | undefined) : undefined
   }
 
   async close(): Promise<void> {

@@ -7,6 +7,9 @@ import { notBegun, type OutboxEvent, type Outcome, outcomeOfError, type PublishC
  */
 const portionLength = 1_000_000
 
+/** From so much text on a message goes alone, in characters: others would fail with one that a broker cannot take, and it would be blamed on none. */
+const largeLength = 100_000
+
 /** What a broker gets of an event. */
 export interface Message {
   /** The channel, stream or topic that it goes to. */
@@ -20,8 +23,12 @@ export interface MessagePublishing {
   place(event: OutboxEvent): string
   /** What it throws is permanent: an event does not change. */
   write(event: OutboxEvent): string
-  /** Resolves to one outcome for each; never rejects. */
-  publish(portion: readonly Message[]): Promise<readonly Outcome[]>
+  /**
+   * Resolves to one outcome for each; never rejects.
+   *
+   * @param signal aborts when nobody waits for them any more.
+   */
+  publish(portion: readonly Message[], signal: AbortSignal): Promise<readonly Outcome[]>
 }
 
 /**
@@ -72,23 +79,27 @@ async function publishPortion(
   publish: MessagePublishing['publish'],
 ): Promise<readonly Outcome[]> {
   try {
-    return await untilAborted(publish(portion.map(({ message }) => message)), signal)
+    const messages = portion.map(({ message }) => message)
+    return await untilAborted(publish(messages, signal), signal)
   } catch (error) {
     return portion.map(() => outcomeOfError(error))
   }
 }
 
-/** Parts messages in their order; one that is larger than a portion goes alone. */
+/** Parts messages in their order; a large one goes alone. */
 function toPortions(messages: readonly Placed[]): Placed[][] {
   const portions: Placed[][] = []
   let length = Number.POSITIVE_INFINITY
   for (const placed of messages) {
-    length += placed.message.text.length
-    if (length > portionLength) {
+    const own = placed.message.text.length
+    const large = own >= largeLength
+    length += own
+    if (length > portionLength || large) {
       portions.push([])
-      length = placed.message.text.length
+      length = own
     }
     portions.at(-1)?.push(placed)
+    if (large) length = Number.POSITIVE_INFINITY
   }
   return portions
 }

@@ -70,7 +70,8 @@ class PublisherToAll implements Publisher {
     )
     return events.map(({ id }) => {
       const outcome = worstOf(answers.map((answer) => answer.get(id) ?? { status: 'published' }))
-      const comesAgain = outcome.status === 'unavailable' || outcome.status === 'retryable'
+      // So does what the relay waits for no longer, whatever it has come to: another try may be under way.
+      const comesAgain = outcome.status === 'unavailable' || outcome.status === 'retryable' || context.signal.aborted
       if (!comesAgain) for (const { had } of this.#destinations) had.delete(id)
       return outcome
     })

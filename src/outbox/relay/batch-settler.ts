@@ -18,6 +18,11 @@ export interface WrittenBatch {
   readonly kept: readonly SettledEvent[]
   /** What is somebody else's: nothing is known of it any more. */
   readonly refused: readonly EventInHand[]
+  /**
+   * Nothing was written, since marks before it were undone: all of it comes again, behind what they were of. Or what was to become a
+   * letter is none, and comes again.
+   */
+  readonly undone?: boolean
 }
 
 /** How many events went which way. */
@@ -50,15 +55,19 @@ export class BatchSettler {
    * Writes the decisions; safe to call again after an error. Resolves to those that were kept and those that the fence refused.
    *
    * @param again after an error it is unknown what was written before.
+   * @param known how many marks are written before this one.
    */
-  async write(settled: readonly SettledEvent[], again: boolean): Promise<WrittenBatch> {
+  async write(settled: readonly SettledEvent[], again: boolean, known: number): Promise<WrittenBatch> {
     const published = settled.filter(({ settlement }) => settlement.kind === 'published')
     const retries = settled.flatMap(({ hand, settlement }) => (settlement.kind === 'retry' ? [{ hand, settlement }] : []))
     const letters = settled.flatMap(({ hand, settlement }) => (settlement.kind === 'dead-letter' ? [{ hand, settlement }] : []))
     const refused = new Set<string>()
+    const unmade = new Set<string>()
     if (published.length > 0) {
       const fences = published.map(({ hand }) => fenceOf(hand))
-      for (const { id } of await this.#progress.markPublished(fences, this.#settings.mark)) refused.add(id)
+      const unmarked = await this.#progress.markPublished(fences, this.#settings.mark, known)
+      if (unmarked === 'undone') return { kept: [], refused: [], undone: true }
+      for (const { id } of unmarked) refused.add(id)
     }
     if (retries.length > 0) {
       const writes = retries.map(({ hand, settlement: { attempts, delayMs, error } }) => {
@@ -72,12 +81,13 @@ export class BatchSettler {
         return { ...fenceOf(hand), attempts, reason, blocksKey, error: errorText(error) }
       })
       const kept = await this.#settlements.moveToDeadLetters(writes, again)
-      for (const { id } of writes) if (!kept.has(id)) refused.add(id)
+      for (const { id } of writes) if (!kept.has(id)) (again ? unmade : refused).add(id)
     }
-    // After an error an event that is gone proves nothing.
-    if (again || refused.size === 0) return { kept: settled, refused: [] }
+    // After an error an event that is gone proves nothing; but what is no letter now must not be told as one.
+    const kept = settled.filter(({ hand: { id } }) => !unmade.has(id) && (again || !refused.has(id)))
+    if (again || refused.size === 0) return { kept, refused: [], undone: unmade.size > 0 }
     return {
-      kept: settled.filter(({ hand }) => !refused.has(hand.id)),
+      kept,
       refused: settled.flatMap(({ hand }) => (refused.has(hand.id) ? [hand] : [])),
     }
   }

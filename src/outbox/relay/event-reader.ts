@@ -5,6 +5,7 @@ import type { EventDefinitions } from '../event/event-definitions.ts'
 import { permanent } from '../publishing/publisher.ts'
 import type { EventStore } from '../store/event-store.ts'
 import type { ProgressStore } from '../store/progress-store.ts'
+import type { RelayMarks, RelayNote } from '../store/relay-marks.ts'
 import type { SettlementStore } from '../store/settlement-store.ts'
 import type { StoredEvent } from '../store/stored-event.ts'
 import { Watermark } from '../store/watermark.ts'
@@ -24,8 +25,7 @@ const crashLimit = 3
 
 /** What an {@link EventReader} works with. */
 export interface EventReaderParts {
-  /** The id of the relay. */
-  readonly relay: string
+  readonly marks: RelayMarks
   readonly events: EventStore
   readonly progress: ProgressStore
   readonly settlements: SettlementStore
@@ -40,8 +40,8 @@ export interface EventReaderParts {
 export interface Reading {
   readonly hands: readonly EventInHand[]
   readonly more: boolean
-  /** The redrives, when exactly these events were noted as in hand while they were read; else they are still to be noted. */
-  readonly redrives?: number | undefined
+  /** The note, when exactly these events were noted as in hand while they were read; else they are still to be noted. */
+  readonly note?: RelayNote | undefined
 }
 
 /** Reads what is due from the buckets that are leased, and knows which keys must wait. */
@@ -100,22 +100,22 @@ export class EventReader {
     }
     const heads = await this.#dueHeads()
     // Behind heads that wait a fetch may bring what must not be published yet, and is in nobody's hand.
-    const { hands, more, redrives } = await this.#fetch([], this.#plan.parked.size === 0)
+    const { hands, more, note } = await this.#fetch([], this.#plan.parked.size === 0)
     const all = this.#stillOurs([...heads, ...hands])
     if (all.length === 0 && !more) {
       this.#waited = true
       return { hands: [], more: this.#parts.clock.now() >= this.#syncAt && (await this.#sync()) }
     }
-    return { hands: all, more: more || heads.length > 0, redrives }
+    return { hands: all, more: more || heads.length > 0, note }
   }
 
   /**
-   * Narrows a reading to what may be published together: a single event while the publisher is being probed, and a single one
-   * that was in hand when a relay crashed, so that the one that kills is found.
+   * Narrows a reading to what may be published together: a single event while the publisher is being probed, if there is one that has
+   * not failed, and a single one that was in hand when a relay crashed, so that the one that kills is found.
    */
   async choose(hands: readonly EventInHand[], probing: boolean): Promise<readonly EventInHand[]> {
     const suspect = hands.find(({ row }) => row.suspect)
-    if (suspect === undefined) return probing ? hands.slice(0, 1) : hands
+    if (suspect === undefined) return probing ? [probeOf(hands)] : hands
     const first = hands.find((hand) => laneOf(hand) === laneOf(suspect)) as EventInHand
     if (!first.row.suspect || first.row.attempts === 0) return [first]
     const crashes = await this.#parts.settlements.crashesOf(first.id)
@@ -151,15 +151,16 @@ export class EventReader {
   }
 
   /**
-   * Learns how many redrives there were. When they have become more, what was read is forgotten and must not be published, since
-   * redriven letters come before it; resolves to that.
+   * Learns what a note told. When there were redrives, or marks were undone, what was read is forgotten and must not be published,
+   * since redriven letters and what has lost its mark come before it; resolves to that.
+   *
+   * @param known how many marks were known before the note.
    */
-  redriven(redrives: number): boolean {
-    if (redrives === this.#redrives) return false
+  outdated({ redrives, marks }: RelayNote, known: number): boolean {
+    const outdated = this.#parts.marks.learn(marks, known) || redrives !== this.#redrives
     this.#redrives = redrives
-    this.#meetsEarlier = true
-    this.reset()
-    return true
+    if (outdated) this.reset()
+    return outdated
   }
 
   /** Forgets what was read and not published, and how far was read. */
@@ -182,10 +183,10 @@ export class EventReader {
 
   /** Learns which keys dead letters hold, of redrives, and how far the sequence is; resolves to whether there may be more to read. */
   async #sync(): Promise<boolean> {
-    const { settlements, events, progress, clock, relay } = this.#parts
+    const { settlements, events, progress, clock, marks } = this.#parts
     this.#syncAt = clock.now() + syncEveryMs
     const freed = this.#plan.syncBlocked(await settlements.blockedKeys())
-    const redriven = this.redriven(await progress.redrivesSince(relay))
+    const redriven = this.outdated({ redrives: await progress.redrivesSince(marks.relay), marks: undefined }, marks.known)
     await events.sampleSequence(this.#watermark)
     this.#unsynced = false
     return freed || redriven
@@ -214,19 +215,19 @@ export class EventReader {
   }
 
   async #fetch(inHand: readonly EventInHand[], noting: boolean): Promise<Reading> {
-    const { events, clock, relay } = this.#parts
+    const { events, clock, marks } = this.#parts
     // What is in hand under an epoch that is over will not be marked: it must come again before what follows it.
     const held = this.#stillOurs(inHand).map(({ row }) => row.sequence)
     const request = this.#plan.request(held, clock.now())
     const watermark = this.#watermark.value
     const before = clock.now()
-    const { rows, redrives } = noting
-      ? await events.fetchNoting(request, relay)
-      : { rows: await events.fetch(request), redrives: undefined }
+    const { rows, note } = noting
+      ? await events.fetchNoting(request, marks.relay)
+      : { rows: await events.fetch(request), note: undefined }
     const now = clock.now()
     const { ready, more } = this.#plan.take(rows, request, now, watermark, now - before)
     const hands = this.#toHands(ready)
-    return { hands, more, redrives: hands.length === rows.length ? redrives : undefined }
+    return { hands, more, note: hands.length === rows.length ? note : undefined }
   }
 
   #toHands(rows: readonly StoredEvent[]): EventInHand[] {
@@ -242,4 +243,18 @@ export class EventReader {
   #stillOurs(hands: readonly EventInHand[]): EventInHand[] {
     return hands.filter(({ row, epoch }) => this.#epochs.get(row.bucket) === epoch)
   }
+}
+
+/**
+ * The first event that may be published and has not failed: one that a publisher takes for an outage, or that fills the way of all others,
+ * would be its own probe for ever.
+ */
+function probeOf(hands: readonly EventInHand[]): EventInHand {
+  const behind = new Set<string>()
+  for (const hand of hands) {
+    const lane = laneOf(hand)
+    if (!behind.has(lane) && hand.row.attempts === 0) return hand
+    behind.add(lane)
+  }
+  return hands[0] as EventInHand
 }

@@ -12,7 +12,7 @@ const namedKeys = 500
 /** The least that is read of a bucket, so that a small batch still brings several events of a key. */
 const smallestQuota = 8
 
-/** Readings grow to so many rows by what was read in vain: they hold payloads. */
+/** Readings grow to so many rows, or by one batch that is larger, by what was read in vain: they hold payloads. */
 const largestInVain = 10_000
 
 /**
@@ -98,6 +98,7 @@ export class FetchPlan {
     const ready: StoredEvent[] = []
     let cut = rows.length >= limit
     let dropped = 0
+    let comesAgain = 0
     if (this.#rescans) this.#rescanMs = tookMs
     this.#rescans = false
     for (const row of rows) {
@@ -112,6 +113,7 @@ export class FetchPlan {
         ready.push(row)
       } else {
         dropped++
+        if (row.sequence > watermark) comesAgain++
         if (!parked) this.parkHead(row, now + row.waitMs)
       }
     }
@@ -127,8 +129,9 @@ export class FetchPlan {
     }
     const more = this.#fullBuckets > 0 || cut
     // While all is in vain each reading is twice the one before: a thousand batches of waiting keys are ten readings.
-    const vain = more && ready.length === 0
-    this.#dropped = vain ? Math.max(dropped, Math.min(this.#dropped + dropped, largestInVain)) : dropped
+    const grown = more && ready.length === 0 ? this.#dropped + dropped : dropped
+    // What may not be passed over yet is read again, and with no room beyond it nothing else would be.
+    this.#dropped = Math.max(comesAgain, Math.min(grown, Math.max(largestInVain, this.#batchSize)))
     return { ready, more }
   }
 

@@ -63,13 +63,44 @@ export class Outage {
     this.#breaker.unused(admission)
   }
 
+  /** Nothing is due, so nothing waits for the broker; whether it is back is still found out by a single event. */
+  nothingWaits(): void {
+    if (!this.probing) return
+    this.#since = undefined
+    this.#tellEnd()
+  }
+
   /** The broker answered. */
   ended(): void {
     this.#breaker.succeeded()
     this.#since = undefined
     this.#error = undefined
+    this.#tellEnd()
+  }
+
+  #tellEnd(): void {
     if (!this.#told) return
     this.#told = false
     this.#listeners.tell('resumed', { cause: 'publisher' })
+  }
+}
+
+/** An outage of the database, told once: it may fail a relay's steps, the mark behind them, or both. */
+export class DatabaseOutage {
+  readonly #listeners: RelayListeners
+  readonly #failing = new Set<'step' | 'mark'>()
+
+  constructor(listeners: RelayListeners) {
+    this.#listeners = listeners
+  }
+
+  began(what: 'step' | 'mark', error: unknown): void {
+    const first = this.#failing.size === 0
+    this.#failing.add(what)
+    if (first) this.#listeners.tell('paused', { cause: 'database', error: toError(error) })
+  }
+
+  ended(what: 'step' | 'mark'): void {
+    if (this.#failing.delete(what) && this.#failing.size === 0) this.#listeners.tell('resumed', { cause: 'database' })
   }
 }

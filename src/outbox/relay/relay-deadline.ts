@@ -6,6 +6,9 @@ export const stopDeadlineMs = 10_000
 /** How long what is begun may still take when its deadline is over, in ms: enough for a mark that is on its way. */
 const graceMs = 1000
 
+/** How long a relay may take beyond its deadline, in ms: for its work, then for giving its leases back, then for what it prunes. */
+export const longestGraceMs = 3 * graceMs
+
 /**
  * Resolves to what the work resolves to. When it still has not ended a moment after the deadline, it is left alone: behind a
  * network that stands still a database answers never.

@@ -7,14 +7,15 @@ import { EventStore } from '../store/event-store.ts'
 import { LeaseStore } from '../store/lease-store.ts'
 import type { OutboxStore } from '../store/outbox-store.ts'
 import { ProgressStore } from '../store/progress-store.ts'
+import { RelayMarks, type RelayNote } from '../store/relay-marks.ts'
 import { SettlementStore } from '../store/settlement-store.ts'
 import type { SignOfLife } from '../store/sign-of-life.ts'
-import { writeThrough } from '../store/write-through.ts'
-import { BatchSettler, countsOf, type RelayCounts, type SettledEvent, sumOf } from './batch-settler.ts'
+import { BatchMarker } from './batch-marker.ts'
+import { BatchSettler, type RelayCounts, sumOf } from './batch-settler.ts'
 import { BucketLeases } from './bucket-leases.ts'
 import { EventReader } from './event-reader.ts'
 import type { EventInHand } from './held-event.ts'
-import { Outage } from './outage.ts'
+import { DatabaseOutage, Outage } from './outage.ts'
 import type { RelayListeners } from './relay-events.ts'
 import type { RelaySettings } from './relay-options.ts'
 import { WavePublisher } from './wave-publisher.ts'
@@ -30,6 +31,8 @@ export interface RelayEngineParts {
   readonly signOfLife: () => SignOfLife
   /** The publisher was away when a run before this one ended, and nobody was told that it is back. */
   readonly awaited?: boolean
+  /** How often a mark is tried; without it, while the leases hold. */
+  readonly markTries?: number | undefined
   readonly clock: Clock
   readonly logger: Logger
 }
@@ -51,21 +54,22 @@ export class RelayEngine {
   readonly leases: BucketLeases
   readonly events: EventStore
   readonly outage: Outage
+  readonly database: DatabaseOutage
   readonly #parts: RelayEngineParts
   readonly #progress: ProgressStore
   readonly #reader: EventReader
   readonly #publisher: WavePublisher
   readonly #settler: BatchSettler
+  readonly #marks = new RelayMarks(this.id)
+  /** Marks the batch before. */
+  readonly #marker: BatchMarker
   #batch: readonly EventInHand[] = []
-  /** Of the batch before, while it is being marked. */
-  #unmarked: readonly EventInHand[] = []
-  #marking: Promise<RelayCounts> = Promise.resolve(nothing)
 
   constructor(parts: RelayEngineParts) {
     const { store, settings, definitions, listeners, signOfLife, awaited, clock, logger } = parts
     const settlements = new SettlementStore(store)
     this.events = new EventStore(store)
-    this.#progress = new ProgressStore(store)
+    this.#progress = new ProgressStore(store, this.#marks)
     this.#parts = parts
     this.leases = new BucketLeases({
       store: new LeaseStore(store),
@@ -81,8 +85,9 @@ export class RelayEngine {
       onLost: (buckets) => listeners.tell('leaseLost', { buckets }),
     })
     this.outage = new Outage(clock, listeners, awaited)
+    this.database = new DatabaseOutage(listeners)
     this.#reader = new EventReader({
-      relay: this.id,
+      marks: this.#marks,
       events: this.events,
       progress: this.#progress,
       settlements,
@@ -94,11 +99,22 @@ export class RelayEngine {
     })
     this.#publisher = new WavePublisher(settings.publisher, settings.publishTimeoutMs, clock)
     this.#settler = new BatchSettler(this.#progress, settlements, settings, listeners)
+    this.#marker = new BatchMarker({
+      settler: this.#settler,
+      marks: this.#marks,
+      leases: this.leases,
+      reader: this.#reader,
+      database: this.database,
+      listeners,
+      clock,
+      tries: parts.markTries,
+      onEnd: () => this.#hold(this.#batch),
+    })
   }
 
   /** Events in hand at this moment. */
   get inHand(): number {
-    return this.#batch.length + this.#unmarked.length
+    return this.#batch.length + this.#marker.hands.length
   }
 
   /** The buckets that the last step looked at; those that are leased may have become more since. */
@@ -121,19 +137,20 @@ export class RelayEngine {
     }
     // What is not marked yet would be read again; nothing read ahead is no sign that nothing is due: there may be more buckets since.
     const reading = ahead !== undefined && ahead.hands.length > 0 ? ahead : await this.#reader.next()
-    const { hands, more, redrives } = reading
-    if (hands.length === 0) return more ? { kind: 'busy', counts: nothing } : { kind: 'idle', dueInMs: this.#reader.dueInMs }
+    const { hands, more } = reading
+    if (hands.length === 0) return more ? { kind: 'busy', counts: nothing } : this.#idle()
     const batch = await this.#reader.choose(hands, this.outage.probing)
     if (batch.length < hands.length) this.#reader.reset()
     // What one that kills is tried behind would come again with each crash.
-    if (batch.length < hands.length || batch.some(({ row }) => row.suspect)) await this.#marking
+    if (batch.length < hands.length || batch.some(({ row }) => row.suspect)) await this.#marker.ended()
     this.#hold(batch)
     try {
       const whole = batch.length === hands.length
       // A probe is noted as nobody's: while the publisher is away it is always the same event, and killed relays would be blamed
       // on it. One that kills is found by the first try after the restart, which is no probe.
-      const known = this.outage.probing ? await this.#note([]) : ((whole ? redrives : undefined) ?? (await this.#note(batch)))
-      if (this.#reader.redriven(known)) return { kind: 'busy', counts: await this.marked() }
+      const { known } = this.#marks
+      const note = this.outage.probing ? await this.#note([]) : ((whole ? reading.note : undefined) ?? (await this.#note(batch)))
+      if (this.#reader.outdated(note, known)) return { kind: 'busy', counts: await this.marked() }
       return await this.#publish(batch, more && whole, deadline)
     } finally {
       this.#hold([])
@@ -146,9 +163,7 @@ export class RelayEngine {
    * @throws what the database throws.
    */
   async marked(): Promise<RelayCounts> {
-    const marking = this.#marking
-    this.#marking = Promise.resolve(nothing)
-    return marking
+    return this.#marker.marked()
   }
 
   /** Forgets what was read ahead: the next step reads anew. */
@@ -156,9 +171,15 @@ export class RelayEngine {
     this.#reader.reset()
   }
 
+  #idle(): Step {
+    // Another relay may have published what this one waited with: no probe would tell.
+    this.outage.nothingWaits()
+    return { kind: 'idle', dueInMs: this.#reader.dueInMs }
+  }
+
   async #publish(batch: readonly EventInHand[], readAhead: boolean, deadline: AbortSignal): Promise<Step> {
     const admission = this.outage.admit()
-    if (readAhead) this.#reader.readAhead([...this.#unmarked, ...batch])
+    if (readAhead) this.#reader.readAhead([...this.#marker.hands, ...batch])
     const { tried, untried } = await publishInWaves(
       batch,
       (wave) => this.#publishWave(wave, deadline),
@@ -175,7 +196,8 @@ export class RelayEngine {
     const well = untried.length === 0 && settled.every(({ settlement: { kind } }) => kind === 'published')
     // Were this batch marked and the one before not, an event would come again after its successor.
     let counts = await this.marked()
-    this.#mark(settled, deadline)
+    this.#marker.begin(settled, deadline)
+    this.#hold([])
     if (!(well && readAhead)) counts = sumOf(counts, await this.marked())
     // What waits for its next try, for the publisher or for its redrive is in nobody's hand: a crash meanwhile is not its doing.
     if (!well) await this.#note([])
@@ -184,33 +206,7 @@ export class RelayEngine {
     return { kind: 'busy', counts }
   }
 
-  /** Begins to write down what became of a batch; {@link marked} tells its end. */
-  #mark(settled: readonly SettledEvent[], deadline: AbortSignal): void {
-    this.#unmarked = settled.map(({ hand }) => hand)
-    this.#hold([])
-    const write = async () => {
-      try {
-        const { kept, refused } = await writeThrough({
-          write: (again) => this.#settler.write(settled, again),
-          worthwhile: () => settled.some(({ hand }) => this.leases.safe(hand.row.bucket)),
-          clock: this.#parts.clock,
-          deadline,
-          onFailure: (error) => this.#parts.logger.warn('The relay could not mark what it published; it tries again', { error }),
-        })
-        if (refused.length > 0) this.#refused(refused)
-        this.#settler.tell(kept)
-        return countsOf(kept)
-      } finally {
-        this.#unmarked = []
-        this.#hold(this.#batch)
-      }
-    }
-    this.#marking = write()
-    this.#marking.catch(() => {})
-  }
-
-  /** Resolves to the redrives since the relay registered. */
-  #note(batch: readonly EventInHand[]): Promise<number> {
+  #note(batch: readonly EventInHand[]): Promise<RelayNote> {
     return this.#progress.noteInFlight(
       this.id,
       batch.map(({ row }) => row.sequence),
@@ -228,13 +224,6 @@ export class RelayEngine {
 
   #hold(batch: readonly EventInHand[]): void {
     this.#batch = batch
-    this.leases.hold([...batch, ...this.#unmarked].map(({ row }) => row.bucket))
-  }
-
-  /** The buckets are another relay's, whatever our clock says: nothing of them may go out, also not behind what was refused. */
-  #refused(hands: readonly EventInHand[]): void {
-    for (const { row, epoch } of hands) this.leases.refused(row.bucket, epoch)
-    this.#reader.reset()
-    this.#parts.listeners.tell('leaseLost', { buckets: [...new Set(hands.map(({ row }) => row.bucket))] })
+    this.leases.hold([...batch, ...this.#marker.hands].map(({ row }) => row.bucket))
   }
 }

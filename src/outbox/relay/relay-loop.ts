@@ -4,16 +4,17 @@ import type { Bell } from '../../kernel/bell.ts'
 import type { Clock } from '../../kernel/clock.ts'
 import type { Logger } from '../../kernel/logger.ts'
 import type { StopSignals } from '../../kernel/service.ts'
-import { toError } from '../../kernel/thrown-error.ts'
 import type { RelayCounts } from './batch-settler.ts'
 import { untilDeadline } from './relay-deadline.ts'
 import type { RelayEngine } from './relay-engine.ts'
-import type { RelayListeners } from './relay-events.ts'
 import type { RelaySettings } from './relay-options.ts'
 import type { Wake } from './wake.ts'
 
 /** How often a drain finds the publisher away before it gives up. */
 const drainOutages = 3
+
+/** How often a drain tries to mark a batch: some seconds. Whoever waits for it cannot wait for ever, as a relay does. */
+export const drainMarkTries = 6
 
 /** By what the longest wait between two polls is divided while a wake channel is not sure. */
 const unsureShare = 8
@@ -33,12 +34,11 @@ export interface HoldingParts {
 export interface PublishingParts extends HoldingParts {
   readonly poll: RelaySettings['poll']
   readonly wake: Wake
-  readonly listeners: RelayListeners
 }
 
 /** Publishes batch after batch until told to stop; waits while nothing is due, the publisher is away, or the database is. */
 export async function keepPublishing(
-  { engine, bell, clock, poll, wake, listeners }: PublishingParts,
+  { engine, bell, clock, poll, wake }: PublishingParts,
   { stopping, deadline }: StopSignals,
 ): Promise<void> {
   let pollMs = poll.min
@@ -52,7 +52,7 @@ export async function keepPublishing(
         await clock.wait(step.waitMs, stopping).catch(() => {})
         continue
       }
-      if (failures > 0) listeners.tell('resumed', { cause: 'database' })
+      engine.database.ended('step')
       failures = 0
       if (step.kind === 'busy') {
         pollMs = poll.min
@@ -65,7 +65,12 @@ export async function keepPublishing(
       }
     } catch (error) {
       engine.reset()
-      if (failures++ === 0 && !deadline.aborted) listeners.tell('paused', { cause: 'database', error: toError(error) })
+      failures++
+      if (!deadline.aborted) {
+        engine.database.began('step', error)
+        // A mark that failed is tried no more, or the next step waits for it.
+        engine.database.ended('mark')
+      }
       await clock.wait(fullJitter(databaseBackoff, failures), stopping).catch(() => {})
     }
   }

@@ -17,7 +17,7 @@ import { stopDeadlineMs, untilDeadline } from './relay-deadline.ts'
 import type { RelayEngine } from './relay-engine.ts'
 import { type RelayEventName, type RelayEvents, type RelayListeners, relayListeners } from './relay-events.ts'
 import { logFailures, logPauses, warnOfRules } from './relay-log.ts'
-import { drainStopped, keepPublishing, publishAllDue, whileHolding } from './relay-loop.ts'
+import { drainMarkTries, drainStopped, keepPublishing, publishAllDue, whileHolding } from './relay-loop.ts'
 import { type RelayOptions, type RelaySettings, toRelaySettings } from './relay-options.ts'
 import { RelayTally } from './relay-tally.ts'
 import type { Wake } from './wake.ts'
@@ -106,7 +106,7 @@ export class Relay {
    *
    * @throws DataAccessError `PUBLISHER_FAILED` when the publisher was away three times in a row; `RELAY_ALREADY_RUNNING`;
    * `TRANSACTION_FORK` inside a transaction; `CLOSED` when it was stopped, with the counts as its context; the signal's reason, for
-   * an aborted signal drops the batch at once; what the publisher's `prepare()` throws.
+   * an aborted signal drops the batch at once; what the publisher's `prepare()` and the database throw.
    */
   async drain(options: { readonly signal?: AbortSignal | undefined } = {}): Promise<RelayCounts> {
     const signals = { words: 'an AbortSignal', fits: (value: unknown) => value instanceof AbortSignal }
@@ -181,11 +181,14 @@ export class Relay {
   }
 
   /** Registers, and tells that the database is back which was away when the relay ran last. */
-  async #open(signals: StopSignals): Promise<RelayEngine> {
+  async #open(signals: StopSignals, markTries?: number): Promise<RelayEngine> {
     const { orm, definitions, clock, logger } = this.#parts
     const store = new OutboxStore(orm, this.#settings.answerMs)
     const own = { settings: this.#settings, listeners: this.#listeners, awaited: this.#tally.awaited.has('publisher') }
-    this.#engine = await openEngine({ store, definitions, clock, logger, ...own, signOfLife: () => this.#tally }, signals)
+    this.#engine = await openEngine(
+      { store, definitions, clock, logger, markTries, ...own, signOfLife: () => this.#tally },
+      signals,
+    )
     if (this.#tally.awaited.has('database')) this.#listeners.tell('resumed', { cause: 'database' })
     return this.#engine
   }
@@ -213,7 +216,7 @@ export class Relay {
     const unsubscribe = wake.subscribe(() => bell.ring())
     const ended = new AbortController()
     const pruning = pruneInBackground({ store, keepMs, clock, logger, signal: ended.signal })
-    const parts = { engine, bell, clock, logger, poll, wake, listeners: this.#listeners }
+    const parts = { engine, bell, clock, logger, poll, wake }
     try {
       await whileHolding({ engine, bell, clock, logger }, signals, (signals) => keepPublishing(parts, signals))
     } catch (error) {
@@ -231,7 +234,7 @@ export class Relay {
     const signals = { stopping: AbortSignal.any([given, stop.stopping]), deadline: AbortSignal.any([given, stop.deadline]) }
     try {
       given.throwIfAborted()
-      const engine = await this.#open(signals)
+      const engine = await this.#open(signals, drainMarkTries)
       const held = { engine, bell: new Bell(clock), clock, logger, settings: this.#settings }
       return await whileHolding(held, signals, (signals) => publishAllDue(held, signals))
     } catch (error) {

@@ -2,6 +2,7 @@ import type { Dialect } from '../../database/sql.ts'
 import { advisoryLockClass } from '../event/ordering-key.ts'
 import { sqlIsDue } from './due-events.ts'
 import type { OutboxStore } from './outbox-store.ts'
+import type { RelayNote } from './relay-marks.ts'
 import { keyIndex, pendingIndex, sqlAmong, sqlBy, sqlRows } from './store-sql.ts'
 import { type EventRow, type StoredEvent, sqlStoredEvent, toStoredEvent } from './stored-event.ts'
 import type { Watermark } from './watermark.ts'
@@ -29,10 +30,10 @@ export interface FetchRequest {
 export interface NotedFetch {
   readonly rows: readonly StoredEvent[]
   /**
-   * The redrives since the relay registered, when these events, and no others, were noted as in its hand in the same moment;
-   * else `undefined`, and they are to be noted before they are published.
+   * What the relay's row told when these events, and no others, were noted as in its hand in the same moment; else `undefined`, and
+   * they are to be noted before they are published.
    */
-  readonly redrives: number | undefined
+  readonly note: RelayNote | undefined
 }
 
 /** The first event of a key that a relay knows. */
@@ -71,13 +72,15 @@ export class EventStore {
   async fetchNoting(request: Omit<FetchRequest, 'exceptKeys' | 'exceptSequences'>, relay: string): Promise<NotedFetch> {
     const { shares, quota, limit } = request
     if (this.#dialect === 'sqlite' || shares.length === 0) {
-      return { rows: await this.fetch({ ...request, exceptKeys: [], exceptSequences: [] }), redrives: undefined }
+      return { rows: await this.fetch({ ...request, exceptKeys: [], exceptSequences: [] }), note: undefined }
     }
-    const rows = await this.#store.run<EventRow & { redrives: number | null }>(
+    const rows = await this.#store.run<EventRow & { redrives: number | null; marks: number | null }>(
       'select * from domain_events_fetch(?, ?, ?, ?, ?)',
       [`{${shares.map(({ bucket }) => bucket)}}`, `{${shares.map(({ after }) => after)}}`, ...[quota, limit, relay]],
     )
-    return { rows: rows.map(toStoredEvent), redrives: rows[0]?.redrives ?? undefined }
+    const { redrives = null, marks = null } = rows[0] ?? {}
+    const note = redrives === null || marks === null ? undefined : { redrives, marks }
+    return { rows: rows.map(toStoredEvent), note }
   }
 
   /** Finds out whether the database can be asked what a relay asks, before one registers. @throws DataAccessError `MIGRATION_MISSING`. */

@@ -2,7 +2,7 @@ import { sqlIsDue } from './due-events.ts'
 import type { OutboxStore } from './outbox-store.ts'
 import type { RelayRates } from './relay-rates.ts'
 import { type RelayPause, readSign } from './sign-of-life.ts'
-import { sqlNow, sqlUntil } from './store-sql.ts'
+import { delayedIndex, sqlBy, sqlNow, sqlUntil } from './store-sql.ts'
 
 /** Counting ends here, so that the figures of a huge backlog cost no more than those of a large one. */
 const countLimit = 100_000
@@ -13,7 +13,7 @@ export interface OutboxStats {
   readonly backlog: number
   /** Milliseconds since the oldest pending event that waits for nothing but a relay was recorded; 0 when there is none. */
   readonly oldestDueAgeMs: number
-  /** Keys whose head waits for its next try or its time, or that a dead letter holds. */
+  /** Keys with an event that waits for its next try or its time, or that a dead letter holds. */
   readonly blockedKeys: number
   readonly deadLetters: number
   /** Those of all relays together. */
@@ -37,25 +37,29 @@ export interface RelayStats {
   readonly paused: RelayPause | undefined
 }
 
-/** Reads the figures. Relies on the indexes of the pending events, the delayed ones, and of status and time. */
+/**
+ * Reads the figures. Relies on the indexes of the pending events, the delayed ones, and of status and time. Whether what is delayed
+ * is the head of its key no index tells: to ask for that would read the whole backlog.
+ */
 export async function readOutboxStats(store: OutboxStore): Promise<OutboxStats> {
   const now = sqlNow(store.dialect)
-  const [figures] = await store.run<Record<'backlog' | 'oldest' | 'delayed' | 'letters' | 'held', number | string | null>>(
+  const delayed = `select ordering_key from domain_events${sqlBy(store.dialect, delayedIndex)}
+        where status = 'pending' and available_at is not null and available_at > ${now} and ordering_key is not null`
+  const held = 'select ordering_key from outbox_dead_letters where blocks_key and ordering_key is not null'
+  const [figures] = await store.run<Record<'backlog' | 'oldest' | 'blocked' | 'letters', number | string | null>>(
     `select
       (select count(*) from (select 1 as one from domain_events where status = 'pending' limit ${countLimit}) as p) as backlog,
       (select ${sqlUntil(store.dialect, 'e.created_at')} from domain_events e where ${sqlIsDue(store.dialect)}
         order by e.created_at limit 1) as oldest,
-      (select count(distinct ordering_key) from domain_events
-        where status = 'pending' and available_at is not null and available_at > ${now}) as delayed,
-      (select count(*) from outbox_dead_letters) as letters,
-      (select count(distinct ordering_key) from outbox_dead_letters where blocks_key) as held`,
+      (select count(*) from (${delayed} union ${held}) as b) as blocked,
+      (select count(*) from outbox_dead_letters) as letters`,
   )
   const relays = await readRelays(store)
   const sum = (name: keyof RelayRates) => relays.reduce((total, { rates }) => total + rates[name], 0)
   return {
     backlog: Number(figures?.backlog ?? 0),
     oldestDueAgeMs: Math.max(0, -Number(figures?.oldest ?? 0)),
-    blockedKeys: Number(figures?.delayed ?? 0) + Number(figures?.held ?? 0),
+    blockedKeys: Number(figures?.blocked ?? 0),
     deadLetters: Number(figures?.letters ?? 0),
     rates: { published: sum('published'), retried: sum('retried'), deadLettered: sum('deadLettered') },
     relays,

@@ -1,6 +1,7 @@
 import type { Dialect } from '../../database/sql.ts'
 import { toInFlightNote } from './in-flight-note.ts'
 import type { OutboxStore } from './outbox-store.ts'
+import type { RelayMarks, RelayNote } from './relay-marks.ts'
 import { keyIndex, relaxedCommit, sqlAmong, sqlBy, sqlNow, sqlRows } from './store-sql.ts'
 
 /** An event in the hand of a relay: a write to it counts only while the bucket's epoch is still this one. */
@@ -17,25 +18,28 @@ export type MarkMode = 'keep' | 'delete'
 export class ProgressStore {
   readonly #store: OutboxStore
   readonly #dialect: Dialect
+  readonly #marks: RelayMarks | undefined
 
-  constructor(store: OutboxStore) {
+  /** @param marks of the relay whose marks are to be counted. */
+  constructor(store: OutboxStore, marks?: RelayMarks) {
     this.#store = store
     this.#dialect = store.dialect
+    this.#marks = marks
   }
 
   /**
-   * Notes which events a relay is about to publish, by their sequence numbers, for whoever finds it crashed. Resolves to the redrives since the relay
-   * registered, 0 for one that is not registered: when they have become more, others may come before these events.
+   * Notes which events a relay is about to publish, by their sequence numbers, for whoever finds it crashed. Resolves to what the relay's
+   * row tells: when the redrives have become more, or the marks fewer, others may come before these events.
    */
-  async noteInFlight(relay: string, sequences: readonly bigint[]): Promise<number> {
+  async noteInFlight(relay: string, sequences: readonly bigint[]): Promise<RelayNote> {
     // A crash of the database forgets the note, and it is not the database's crash that the note is for.
     const relaxed = this.#dialect === 'postgresql' ? ` and ${relaxedCommit}` : ''
     const note = this.#dialect === 'postgresql' ? '?::json' : '?'
-    const [row] = await this.#store.run<{ redrives: number }>(
-      `update outbox_relays set in_flight = ${note} where id = ?${relaxed} returning redrives`,
+    const [row] = await this.#store.run<{ redrives: number; marks: number | string }>(
+      `update outbox_relays set in_flight = ${note} where id = ?${relaxed} returning redrives, marks`,
       [JSON.stringify(toInFlightNote(sequences)), relay],
     )
-    return row?.redrives ?? 0
+    return row === undefined ? { redrives: 0, marks: undefined } : { redrives: row.redrives, marks: Number(row.marks) }
   }
 
   /** Reads the redrives since a relay registered. */
@@ -46,24 +50,58 @@ export class ProgressStore {
 
   /**
    * Marks or deletes published events in one statement, and resolves to those that it could not: of these the lease was lost.
-   * On PostgreSQL it does not wait for the disk: a mark that a crash undoes is only a repetition.
+   *
+   * On PostgreSQL it does not wait for the disk: a mark that a crash undoes is a repetition. One that comes behind such marks would
+   * make it a repetition behind newer events, so the statement counts itself in the relay's row, and changes nothing where those
+   * before it are missing there: then it resolves to `undone`. SQLite keeps what it has committed while the machine runs, and the
+   * relay does not outlive that: there nothing is counted.
+   *
+   * @param known how many marks are written before this one; the same with each try, for after an error it may be written already.
    */
-  async markPublished(events: readonly HeldEvent[], mode: MarkMode): Promise<readonly HeldEvent[]> {
+  async markPublished(
+    events: readonly HeldEvent[],
+    mode: MarkMode,
+    known = this.#marks?.known ?? 0,
+  ): Promise<readonly HeldEvent[] | 'undone'> {
     const marked = await (this.#dialect === 'postgresql'
-      ? this.#markOnPostgresql(events, mode)
+      ? this.#markOnPostgresql(events, mode, known)
       : this.#markOnSqlite(events, mode))
+    if (marked === 'undone') return marked
     return marked === 'all' ? [] : events.filter(({ id }) => !marked.has(id))
   }
 
-  /** The ids travel by their buckets, and come back only where some could not be marked: a batch has hundreds. */
-  async #markOnPostgresql(events: readonly HeldEvent[], mode: MarkMode): Promise<ReadonlySet<string> | 'all'> {
+  /**
+   * The ids travel by their buckets, and come back only where some could not be marked: a batch has hundreds. The relay's row is
+   * read first and written last, for a note of the next batch waits for whoever has written it.
+   */
+  async #markOnPostgresql(
+    events: readonly HeldEvent[],
+    mode: MarkMode,
+    known: number,
+  ): Promise<ReadonlySet<string> | 'all' | 'undone'> {
+    const relay = this.#marks?.relay ?? null
+    const written = '(select marks from outbox_relays where id = ?)'
     const among = `select unnest(s.ids) from json_to_recordset(?::json) as s(bucket int, epoch bigint, ids uuid[])
-      join outbox_leases l on l.bucket = s.bucket and l.epoch = s.epoch where ${relaxedCommit}`
-    const [row] = await this.#store.run<{ ids: readonly string[] | null }>(
-      `with marked as (${this.#change(mode)} where status = 'pending' and ${sqlAmong('postgresql', 'id', among)} returning id)
-      select case when count(*) < ? then coalesce(json_agg(id), '[]') end as ids from marked`,
-      [JSON.stringify(byBucket(events)), events.length],
+      join outbox_leases l on l.bucket = s.bucket and l.epoch = s.epoch
+      where ${relaxedCommit} and coalesce(${written} between ? and ?, true)`
+    const [row] = await this.#store.run<{ ids: readonly string[] | null; marks: string | null }>(
+      `with marked as (${this.#change(mode)} where status = 'pending' and ${sqlAmong('postgresql', 'id', among)} returning id),
+      counted as (
+        update outbox_relays set marks = ? where id = ? and marks between ? and ? and (select count(*) from marked) >= 0
+      )
+      select case when count(*) < ? then coalesce(json_agg(id), '[]') end as ids, ${written}::text as marks from marked`,
+      [
+        ...[JSON.stringify(byBucket(events)), relay, known, known + 1],
+        ...[known + 1, relay, known, known + 1],
+        ...[events.length, relay],
+      ],
     )
+    if (row?.marks != null && this.#marks !== undefined) {
+      const before = Number(row.marks)
+      const counts = before === known || before === known + 1
+      this.#marks.learn(counts ? known + 1 : before, known)
+      if (!counts) return 'undone'
+    }
     return row?.ids == null ? 'all' : new Set(row.ids)
   }
 

@@ -12,7 +12,7 @@ class CreateRelayTables extends Migration {
     this.addSql(`create table "outbox_relays" (
       "id" uuid not null, "name" varchar(100) not null, "publisher" varchar(100) not null,
       "started_at" timestamptz(3) not null, "expires_at" timestamptz(3) not null, "in_flight" json null,
-      "redrives" int not null default 0,
+      "redrives" int not null default 0, "marks" bigint not null default 0,
       primary key ("id")
     )`)
     this.addSql(`create table "outbox_failures" (
@@ -71,7 +71,7 @@ class AddRelayProgress extends Migration {
 const createFetch = `create or replace function domain_events_fetch(buckets int[], behind bigint[], quota int, most int, relay uuid)
   returns table (
     id uuid, event_type varchar, aggregate_type varchar, aggregate_id varchar, payload text, headers text, ordering_key varchar,
-    bucket int, sequence text, schema_version int, attempts int, created_ms float8, wait_ms float8, suspect int, redrives int
+    bucket int, sequence text, schema_version int, attempts int, created_ms float8, wait_ms float8, suspect int, redrives int, marks float8
   ) language plpgsql set enable_seqscan = off as $$
   #variable_conflict use_column
   begin
@@ -83,12 +83,12 @@ const createFetch = `create or replace function domain_events_fetch(buckets int[
       update outbox_relays set in_flight = array_to_json(array(select e.sequence::text from e order by e.sequence))
       where id = relay and (select bool_and(e.last_error is null and (e.available_at is null or e.available_at <= now())) from e)
         and set_config('synchronous_commit', 'off', true) = 'off'
-      returning redrives
+      returning redrives, marks::float8 as marks
     )
     select e.id, e.event_type, e.aggregate_type, e.aggregate_id, e.payload::text, e.headers::text, e.ordering_key, e.bucket,
       e.sequence::text, e.schema_version, e.attempts, floor(extract(epoch from e.created_at) * 1000)::float8,
       ceil(extract(epoch from e.available_at - now()) * 1000)::float8,
-      case when e.last_error like 'RELAY_CRASHED%' then 1 else 0 end, note.redrives
+      case when e.last_error like 'RELAY_CRASHED%' then 1 else 0 end, note.redrives, note.marks
     from e left join note on true order by e.sequence;
   end $$`
 

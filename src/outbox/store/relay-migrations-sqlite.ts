@@ -13,7 +13,7 @@ class CreateRelayTables extends Migration {
     this.addSql(`create table \`outbox_relays\` (
       \`id\` text not null primary key, \`name\` text not null, \`publisher\` text not null,
       \`started_at\` datetime not null, \`expires_at\` datetime not null, \`in_flight\` text null,
-      \`redrives\` integer not null default 0
+      \`redrives\` integer not null default 0, \`marks\` bigint not null default 0
     )`)
     this.addSql(`create table \`outbox_failures\` (
       \`event_id\` text not null, \`attempt\` integer not null, \`failed_at\` datetime not null, \`error\` text not null,

@@ -29,6 +29,8 @@ export const OutboxRelay = defineEntity({
     inFlight: p.type(JsonTextType).$type<readonly (string | number)[]>().nullable(),
     /** Counts the redrives since it registered: what is pending may begin earlier than the relay knows. */
     redrives: p.integer().default(0),
+    /** Counts its marks on PostgreSQL: fewer than the relay knows of were left by a crash. */
+    marks: p.bigint().defaultRaw('0'),
     /** Its events per second, and what it waits for, as of its last sign of life. */
     rates: p.type(JsonTextType).$type<StoredSign>().nullable(),
   },

@@ -80,13 +80,21 @@ export class SettlementStore {
   /**
    * Moves events with their history to the dead letters, all or nothing for each; resolves to the ids of which the lease still held.
    *
-   * @param again it failed before, and may have been carried out: a letter that was redriven since is left where it is.
+   * @param again it failed before, and may have been carried out: a letter that was redriven since is left where it is. Resolves to the
+   * ids of those that are letters now.
    */
   async moveToDeadLetters(writes: readonly DeadLetterWrite[], again = false): Promise<ReadonlySet<string>> {
     const moved = await (this.#dialect === 'postgresql'
       ? this.#moveOnPostgresql(writes, again)
       : this.#moveOnSqlite(writes, again))
-    return new Set(moved.map(({ id }) => id))
+    const letters = again ? await this.#lettersAmong(writes) : moved
+    return new Set(letters.map(({ id }) => id))
+  }
+
+  async #lettersAmong(writes: readonly DeadLetterWrite[]): Promise<{ id: string }[]> {
+    const ids = sqlAmong(this.#dialect, 'id', `select s.id from ${sqlRows(this.#dialect, 's', { id: 'uuid' })}`)
+    const params = [JSON.stringify(writes.map(({ id }) => ({ id })))]
+    return this.#store.run<{ id: string }>(`select id from outbox_dead_letters where ${ids}`, params)
   }
 
   /** In one statement: between two the lease could pass on, and the new owner publish what then becomes a letter. */
@@ -128,7 +136,10 @@ export class SettlementStore {
       join outbox_leases l on l.bucket = s.bucket and l.epoch = s.epoch`
   }
 
-  /** A letter that was redriven begins anew: without attempts, and changed since it was recorded. */
+  /**
+   * A letter that was redriven begins anew: without attempts, and changed since it was recorded. Whether that was before it was read or
+   * since cannot be told, so it is tried once more.
+   */
   #still(again: boolean): string {
     if (!again) return ''
     const read = `select s.attempts - 1 from ${sqlRows(this.#dialect, 's', { id: 'uuid', attempts: 'int' })} where s.id = e.id`

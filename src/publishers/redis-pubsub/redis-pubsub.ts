@@ -62,7 +62,7 @@ class RedisPubSubPublisher implements Publisher {
     return publishInPortions(events, context, {
       place: (event) => this.#place(event),
       write: toMessage,
-      publish: (messages) => this.#send(messages),
+      publish: (messages, signal) => this.#send(messages, signal),
     })
   }
 
@@ -76,10 +76,11 @@ class RedisPubSubPublisher implements Publisher {
     throw new DataAccessError('OPTION_INVALID', `redisPubSub: channel named no channel for event type "${event.type}"`)
   }
 
-  async #send(messages: readonly Message[]): Promise<Outcome[]> {
+  async #send(messages: readonly Message[], signal: AbortSignal): Promise<Outcome[]> {
     try {
       const texts = messages.map(({ text }) => text)
-      const answers = await runSized(this.#redis, { what: 'PUBLISH', texts, timeoutMs: this.#timeoutMs }, async (client) => {
+      const command = { what: 'PUBLISH', texts, timeoutMs: this.#timeoutMs, signal }
+      const answers = await runSized(this.#redis, command, async (client) => {
         const pipeline = client.pipeline()
         for (const { place, text } of messages) pipeline.publish(place, text)
         const answers = await pipeline.exec()

@@ -76,7 +76,7 @@ class RedisStreamsPublisher implements Publisher {
     return publishInPortions(events, context, {
       place: (event) => this.#place(event),
       write: writeEntry,
-      publish: (entries) => this.#append(entries),
+      publish: (entries, signal) => this.#append(entries, signal),
     })
   }
 
@@ -93,14 +93,14 @@ class RedisStreamsPublisher implements Publisher {
     return stream
   }
 
-  async #append(entries: readonly Message[]): Promise<Outcome[]> {
+  async #append(entries: readonly Message[], signal: AbortSignal): Promise<Outcome[]> {
     const streams = new Map<string, Message[]>()
     for (const entry of entries) if (!streams.get(entry.place)?.push(entry)) streams.set(entry.place, [entry])
     const outcomes = new Map<Message, Outcome>()
     let lost: Outcome | undefined
     try {
       const texts = entries.map(({ text }) => text)
-      await runSized(this.#redis, { what: 'XADD', texts, timeoutMs: this.#timeoutMs }, (client) =>
+      await runSized(this.#redis, { what: 'XADD', texts, timeoutMs: this.#timeoutMs, signal }, (client) =>
         // Commands of one tick travel together; a pipeline could not span the nodes of a cluster.
         Promise.all(
           [...streams].map(async ([stream, own]) => {

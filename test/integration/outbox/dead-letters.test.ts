@@ -224,6 +224,19 @@ describe.each(dialects)('dead letters and figures on %s', (dialect) => {
     await relay.stop()
   })
 
+  test('the figures count a key that a letter holds and that waits for its time once', async () => {
+    await bench.record('a', [1])
+    const refusing = () => {
+      throw permanent(new Error('bad'))
+    }
+    await bench.outbox.relay({ publisher: refusing, onDeadLetter: 'block-key' }).drain()
+    const later = { availableAt: new Date(Date.now() + 60_000) }
+    await bench.record('a', [2, 3], later)
+    expect(await bench.outbox.stats()).toMatchObject({ backlog: 2, blockedKeys: 1, deadLetters: 1 })
+    await bench.record('b', [4, 5], later)
+    expect(await bench.outbox.stats()).toMatchObject({ backlog: 4, blockedKeys: 2, deadLetters: 1 })
+  })
+
   test('the figures tell how fast relays are, as of their last sign of life', async () => {
     await bench.record('a', [1, 3])
     await bench.record('b', [2])

@@ -122,7 +122,7 @@ describe('a relay whose mark has to wait', () => {
     await relay.start()
     await until(() => failures === 0)
     // Nothing is renewed from now on, as if the database were away.
-    await other.query('lock table outbox_relays in exclusive mode')
+    await other.query('select id from outbox_relays for update')
     gate.resolve()
     await until(() => paused)
     await release()
@@ -146,7 +146,7 @@ describe('a relay whose mark has to wait', () => {
     await hold(1)
     await relay.start()
     await until(() => calls === 2)
-    await other.query('lock table outbox_relays in exclusive mode')
+    await other.query('select id from outbox_relays for update')
     await until(() => paused)
     await release()
     await until(() => calls > 2)

@@ -41,9 +41,9 @@ describe('a fetch that notes what it found, on PostgreSQL', () => {
   test('notes these events and no others', async () => {
     const ids = await bench.record('a', [1, 2, 3])
     await bench.record('b', [4])
-    const { rows, redrives } = await events.fetchNoting({ ...everything, limit: 3 }, relay)
+    const { rows, note } = await events.fetchNoting({ ...everything, limit: 3 }, relay)
     expect(rows.map(({ id }) => id)).toEqual(ids)
-    expect(redrives).toBe(0)
+    expect(note).toEqual({ redrives: 0, marks: 0 })
     expect(await noted()).toEqual(rows.map(({ sequence }) => sequence))
   })
 
@@ -67,13 +67,13 @@ describe('a fetch that notes what it found, on PostgreSQL', () => {
   test('brings the events also for a relay that is registered no more, and tells that it noted nothing', async () => {
     const ids = await bench.record('a', [1])
     await bench.sql('delete from outbox_relays')
-    const { rows, redrives } = await events.fetchNoting(everything, relay)
+    const { rows, note } = await events.fetchNoting(everything, relay)
     expect(rows.map(({ id }) => id)).toEqual(ids)
-    expect(redrives).toBeUndefined()
+    expect(note).toBeUndefined()
   })
 
   test('leaves the note alone when it finds nothing', async () => {
-    expect(await events.fetchNoting(everything, relay)).toEqual({ rows: [], redrives: undefined })
+    expect(await events.fetchNoting(everything, relay)).toEqual({ rows: [], note: undefined })
     expect(await noted()).toBeUndefined()
   })
 
@@ -83,9 +83,9 @@ describe('a fetch that notes what it found, on PostgreSQL', () => {
   ])('notes nothing when one of them %s: they will not be published together', async (_, change) => {
     const [first] = await bench.record('a', [1, 2])
     await bench.sql(`update domain_events set ${change} where id = ?`, [first])
-    const { rows, redrives } = await events.fetchNoting(everything, relay)
+    const { rows, note } = await events.fetchNoting(everything, relay)
     expect(rows).toHaveLength(2)
-    expect(redrives).toBeUndefined()
+    expect(note).toBeUndefined()
     expect(await noted()).toBeUndefined()
   })
 
@@ -116,7 +116,7 @@ describe('a fetch that notes what it found, on PostgreSQL', () => {
     await expect.poll(() => bench.sql(waits), { interval: 5, timeout: 10_000 }).toHaveLength(1)
     await redriver.query('commit')
     await redriver.end()
-    expect(await fetched).toMatchObject({ redrives: 1, rows: [{ payloadJson: '1' }] })
+    expect(await fetched).toMatchObject({ note: { redrives: 1 }, rows: [{ payloadJson: '1' }] })
     expect(await noted()).toHaveLength(1)
   })
 

@@ -26,16 +26,20 @@ const publishers: [string, (options: Options) => Publisher][] = [
 const context = { signal: new AbortController().signal }
 const large = (bytes: number) => [contractEvent('big', 'x'.repeat(bytes))]
 
-/** A way to Redis that ends each connection on which more than so many bytes were sent, as Redis itself does with what is too large. */
-async function openNarrow(bytes: number): Promise<string> {
+/**
+ * A way to Redis that ends each connection on which more than so many bytes were sent, as Redis itself does with what is too large, or
+ * carries nothing more on it, as one does for a long time that is slow.
+ */
+async function openNarrow(bytes: number, beyond: 'ends' | 'stands still'): Promise<string> {
   const port = await freePort()
   const server = createServer((client) => {
     const redis = createConnection(Number(new URL(inject('redisUrl')).port), '127.0.0.1')
     let sent = 0
     client.on('data', (data) => {
       sent += data.length
-      if (sent > bytes) client.destroy()
-      else redis.write(data)
+      if (sent <= bytes) redis.write(data)
+      else if (beyond === 'ends') client.destroy()
+      else client.pause()
     })
     redis.on('data', (data) => client.write(data))
     for (const [one, other] of [
@@ -60,23 +64,43 @@ describe.each(publishers)('a publisher to Redis %s', (_, open) => {
     await publisher.close?.()
   })
 
-  test('takes a message that never arrives for the failure of that event, and goes on with the others', async () => {
-    const database = await openTestDatabase('postgresql')
-    onTestFinished(() => database.close())
-    const bench = await openOutbox(database.url)
-    onTestFinished(() => bench.close())
-    const publisher = open({ url: await openNarrow(300_000) })
-    await bench.record('big', ['x'.repeat(400_000)])
-    for (const n of [1, 2, 3]) await bench.record(`small ${n}`, [n])
-    const relay = bench.outbox.relay({ publisher, retry: { attempts: 2, baseMs: 1, maxMs: 5 } })
-    await relay.start()
-    await expect.poll(() => relay.status(), { timeout: 15_000 }).toMatchObject({ published: 3, deadLettered: 1 })
-    expect((await bench.outbox.deadLetters.list())[0]).toMatchObject({
-      aggregateId: 'big',
-      reason: 'exhausted',
-      error: expect.stringMatching(/answered a PING, and did not take the 400\d+ bytes/),
-    })
-    await relay.stop()
+  test.each(['ends', 'stands still'] as const)(
+    'takes a message that never arrives on a way that %s for the failure of that event, and goes on without a pause',
+    async (beyond) => {
+      const database = await openTestDatabase('postgresql')
+      onTestFinished(() => database.close())
+      const bench = await openOutbox(database.url)
+      onTestFinished(() => bench.close())
+      const publisher = open({ url: await openNarrow(300_000, beyond), timeoutMs: 500 })
+      await bench.record('big', ['x'.repeat(400_000)])
+      for (const n of [1, 2, 3]) await bench.record(`small ${n}`, [n])
+      const relay = bench.outbox.relay({ publisher, retry: { attempts: 2, baseMs: 1, maxMs: 5 } })
+      const pauses: string[] = []
+      relay.on('paused', ({ error }) => void pauses.push(error.message))
+      await relay.start()
+      await expect.poll(() => relay.status().deadLettered, { timeout: 15_000 }).toBe(1)
+      await bench.record('small 4', [4])
+      await expect.poll(() => relay.status().published, { timeout: 15_000 }).toBe(4)
+      expect(pauses).toEqual([])
+      expect((await bench.outbox.deadLetters.list())[0]).toMatchObject({
+        aggregateId: 'big',
+        reason: 'exhausted',
+        error: expect.stringMatching(/answered a PING, and did not take the 400\d+ bytes/),
+      })
+      await relay.stop()
+      await publisher.close?.()
+    },
+  )
+
+  test('has nothing wait behind a large message that was cut off', async () => {
+    const publisher = open({ url: await openNarrow(300_000, 'stands still'), timeoutMs: 1000 })
+    await expect.poll(() => publisher.publish([contractEvent('small', 1)], context)).toEqual([{ status: 'published' }])
+    const late = new Error('late')
+    // Long before it would be given up, and long after it was begun.
+    const abort = new AbortController()
+    setTimeout(() => abort.abort(late), 200)
+    expect(await publisher.publish(large(3_000_000), abort)).toEqual([{ status: 'retryable', error: late }])
+    expect(await publisher.publish([contractEvent('small', 2)], context)).toEqual([{ status: 'published' }])
     await publisher.close?.()
   })
 

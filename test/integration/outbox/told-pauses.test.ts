@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest'
+import { placeKey } from '../../../src/outbox/event/ordering-key.ts'
 import { unavailable } from '../../../src/outbox/publishing/publisher.ts'
 import type { Relay } from '../../../src/outbox/relay/relay.ts'
 import { EventStore } from '../../../src/outbox/store/event-store.ts'
@@ -67,6 +68,39 @@ describe.each(dialects)('a relay on %s', (dialect) => {
     await relay.start()
     expect(told).toEqual(['paused database', 'resumed database'])
     await relay.stop()
+  })
+
+  test('tells the end of its pause where another relay has published what it waited with', { timeout: 60_000 }, async () => {
+    const beside = await ground.openBeside()
+    onTestFinished(() => beside.close())
+    let away = true
+    function hooks() {
+      if (away) throw unavailable(new Error('away'))
+    }
+    const timing = { publisher: hooks, pollInterval: { min: 5, max: 50 } }
+    const relay = ground.bench.outbox.relay(timing)
+    const other = beside.outbox.relay(timing)
+    listen(relay)
+    // Of a bucket that the relay hands over to the second one.
+    const key = Array.from({ length: 1000 }, (_, n) => `k${n}`).find((name) => placeKey(`Note:${name}`).bucket >= 32) as string
+    await relay.start()
+    await ground.bench.record(key, [1])
+    await expect.poll(() => told, { timeout: 20_000 }).toEqual(['paused publisher'])
+    await other.start()
+    await expect.poll(() => other.status().paused?.cause, { timeout: 20_000 }).toBe('publisher')
+    away = false
+    await expect.poll(() => other.status().published, { timeout: 20_000 }).toBe(1)
+    await expect.poll(() => relay.status().paused, { timeout: 20_000 }).toBeUndefined()
+    expect(told).toEqual(['paused publisher', 'resumed publisher'])
+    // It is not back for this one before it has published: each try is a single event, and a new pause is told.
+    away = true
+    await ground.bench.record('a', [2])
+    await ground.bench.record('b', [3])
+    await expect.poll(() => told.length + Number(other.status().paused !== undefined), { timeout: 20_000 }).toBeGreaterThan(2)
+    away = false
+    await expect.poll(() => relay.status().published + other.status().published, { timeout: 20_000 }).toBe(3)
+    await relay.stop()
+    await other.stop()
   })
 
   test('does not take its publisher for back since a row could not be read', async () => {

@@ -4,7 +4,7 @@ import { RedisStore } from '../../../src/cache/redis/redis-store.ts'
 const request = { key: 'E:1', stamps: ['E#*'], version: '1' }
 
 function openStore(database: () => Promise<string>): RedisStore {
-  const client = { isCluster: false, mget: async (keys: readonly string[]) => keys.map(() => null) }
+  const client = { mget: async (keys: readonly string[]) => keys.map(() => null), info: async () => '' }
   const redis = { run: async (_what: string, command: (client: unknown) => unknown) => command(client) }
   return new RedisStore({ redis: redis as never, prefix: 'test:', self: 'one', database })
 }

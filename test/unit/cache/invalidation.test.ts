@@ -4,6 +4,8 @@ import { Invalidation } from '../../../src/cache/invalidation.ts'
 import { MemoryStore } from '../../../src/cache/memory/memory-store.ts'
 import { silentLogger } from '../../../src/kernel/logger.ts'
 
+const patience = { timeout: 10_000, interval: 5 }
+
 /** A store whose invalidations wait for the test to let them through or fail them. */
 function openHeldStore() {
   const store = new MemoryStore({ maxEntries: 100 })
@@ -16,15 +18,17 @@ function openHeldStore() {
   const logger = { ...silentLogger, warn: (message: string) => void warnings.push(message) }
   const keys = {
     ...{ of: () => [], ofCollection: () => [], ofAttempt: () => [], ofBulk: () => [], all: () => ['everything'] },
-    before: async () => undefined,
+    ...{ begin: () => undefined, before: async () => undefined },
   }
-  const invalidation = new Invalidation({ store, keys, logger, scopeOf: () => undefined, fence: () => undefined })
+  const fences: ReadonlySet<string>[] = []
+  const fence = (fenced: ReadonlySet<string>) => void fences.push(fenced)
+  const invalidation = new Invalidation({ store, keys, logger, fence, scopeOf: () => undefined })
   const fail = async (...keys: string[]) => {
     const expired = invalidation.expire(new Set(keys))
     held.shift()?.answer(false)
     await expired
   }
-  return { invalidation, held, warnings, fail }
+  return { invalidation, held, fences, warnings, fail }
 }
 
 test('what was not acknowledged is swept before the store is trusted again', async () => {
@@ -38,8 +42,7 @@ test('what was not acknowledged is swept before the store is trusted again', asy
   held.shift()?.answer(false)
   await turn()
   expect(invalidation.figures().waiting).toBe(2)
-  expect(invalidation.settled()).toBe(false)
-  expect(held[0]?.keys).toEqual(['one', 'two'])
+  await expect.poll(() => invalidation.settled() || held[0]?.keys, patience).toEqual(['one', 'two'])
   held.shift()?.answer(true)
   await turn()
   expect(invalidation.settled()).toBe(true)
@@ -69,10 +72,38 @@ test('no reader waits for a sweep, and none is told that all is settled while on
   expect(invalidation.settled()).toBe(true)
 })
 
-test('too many keys to remember become those few that expire everything', async () => {
+test('while the store is away it is asked now and then, not by each reader', async () => {
   const { invalidation, held, fail } = openHeldStore()
-  await fail(...Array.from({ length: 10_001 }, (_, i) => `key ${i}`))
-  expect(invalidation.figures().waiting).toBe(1)
+  await fail('one')
   expect(invalidation.settled()).toBe(false)
-  expect(held[0]?.keys).toEqual(['everything'])
+  held.shift()?.answer(false)
+  await turn()
+  for (let reader = 0; reader < 100; reader++) expect(invalidation.settled()).toBe(false)
+  expect(held).toHaveLength(0)
+  await expect.poll(() => invalidation.settled() || held.length, patience).toBe(1)
+  held.shift()?.answer(true)
+  await expect.poll(() => invalidation.settled(), patience).toBe(true)
+})
+
+test('too many keys to remember become those of their entities, then those few that expire everything', async () => {
+  const { invalidation, held, fail } = openHeldStore()
+  await fail(...Array.from({ length: 501 }, (_, i) => `Author:${i}`), '?query:1')
+  expect(invalidation.figures().waiting).toBe(2)
+  await fail('Author:1')
+  expect(invalidation.settled()).toBe(false)
+  expect(held[0]?.keys).toEqual(['Author#*', '?query:1', 'Author:1'])
+  held.shift()?.answer(true)
+  await expect.poll(() => invalidation.settled(), patience).toBe(true)
+  await fail(...Array.from({ length: 501 }, (_, i) => `?query:${i}`))
+  expect(invalidation.figures().waiting).toBe(1)
+})
+
+test('more keys at once than a store takes in its time expire with all entries of their entities', async () => {
+  const { invalidation, held, fences } = openHeldStore()
+  const rows = (count: number) => Array.from({ length: count }, (_, i) => `Author:${i}`)
+  const expired = [invalidation.expire(new Set(rows(5000))), invalidation.expire(new Set([...rows(5001), 'Book@isbn:1']))]
+  expect(held.map(({ keys }) => keys)).toEqual([rows(5000), ['Author#*', 'Book#*']])
+  expect(fences.map((fenced) => [...fenced])).toEqual([rows(5000), ['Author#*', 'Book#*']])
+  for (const { answer } of held) answer(true)
+  expect(await Promise.all(expired)).toEqual([true, true])
 })

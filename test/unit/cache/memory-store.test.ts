@@ -54,3 +54,14 @@ describe('a memory store that is full', () => {
     expect(await stampOf()).not.toBe(before)
   })
 })
+
+test('a memory store that is closed keeps nothing more, nor what was being loaded', async () => {
+  const store = new MemoryStore({ maxEntries: 3 })
+  const [kept, loading] = [request(), request()]
+  await filled(store, kept, 'kept')
+  const proof = await leased(store, loading)
+  await store.close()
+  await store.fill([{ ...loading, ...proof, payload: 'loaded', ttlMs: 60_000 }])
+  for (const each of [kept, loading]) expect((await look(store, each)).state).toBe('absent')
+  await expect(leased(store, kept)).rejects.toMatchObject({ code: 'CLOSED' })
+})

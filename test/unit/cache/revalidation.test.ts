@@ -19,8 +19,8 @@ function open() {
     await clock.advance(ms)
   }
   const store = new MemoryStore({ maxEntries: 10_000, clock })
-  const reads = new ReadThrough({ store, clock, settled: () => true, graceMs: 1000 })
-  return { pass, reads, store, figures: new FigureCounter('cache of E') }
+  const openReads = () => new ReadThrough({ store, clock, settled: () => true, graceMs: 1000 })
+  return { pass, openReads, reads: openReads(), store, figures: new FigureCounter('cache of E') }
 }
 const request = (id: number): ReadRequest => ({
   ...{ key: `E:${id}`, stamps: ['E#*'], version: 'v', keepMs: ttl + staleMs, staleMs, probe: 0 },
@@ -103,6 +103,39 @@ test('many entries that are past their ttl, each read by itself, are read anew a
   await expect.poll(() => loads.running).toBe(0)
   await reads.close()
   expect(loads.most).toBe(8)
+})
+
+test('an entry whose load has failed is left alone for a while, here and in other processes', { timeout: 20_000 }, async () => {
+  const { pass, openReads, reads, figures } = open()
+  const lasting = { ...request(1), keepMs: ttl + 60_000, staleMs: 60_000 }
+  await reads.read([lasting], load, figures)
+  await pass(1.2 * ttl)
+  let tries = 0
+  const failing: Load = async () => {
+    tries += 1
+    throw new Error('the database is away')
+  }
+  const failures: string[] = []
+  figures.listeners.on('revalidationFailed', ({ error }) => void failures.push(error.message))
+  const readFrom = (process: ReadThrough) => process.read([lasting], failing, figures)
+  await readFrom(reads)
+  await expect.poll(() => failures).toEqual(['the database is away'])
+  const other = openReads()
+  for (let reader = 0; reader < 20; reader++) {
+    expect(await readFrom(reads)).toEqual([{ n: 1 }])
+    expect(await readFrom(other)).toEqual([{ n: 1 }])
+    await pass(1)
+  }
+  expect(tries).toBe(1)
+  await pass(1300)
+  await readFrom(other)
+  await expect.poll(() => failures.length).toBe(2)
+  await pass(1300)
+  const triesHere = async () => {
+    await readFrom(reads)
+    return tries
+  }
+  await expect.poll(triesHere, { timeout: 10_000 }).toBe(3)
 })
 
 test('a close waits for what never ends a moment only, and nothing begins behind it', { timeout: 20_000 }, async () => {

@@ -164,20 +164,31 @@ describe('fetch plan', () => {
     ])
   })
 
-  test('readings grow twofold while all is in vain, up to a limit, and shrink when there is no more', () => {
-    const plan = new FetchPlan(10)
+  /** The limits of so many readings that bring nothing but events which wait. */
+  const limitsInVain = (plan: FetchPlan, readings: number, watermark: bigint) => {
     plan.own(new Map([[1, 1]]))
-    let sequence = 0
-    const limits = Array.from({ length: 12 }, () => {
+    return Array.from({ length: readings }, () => {
       const request = plan.request([], 1)
-      const rows = Array.from({ length: request.limit }, () => row(++sequence, `w${sequence}`, 1, 5000))
-      plan.take(rows, request, 1, far)
+      const first = Number(request.shares[0]?.after) + 1
+      const rows = Array.from({ length: request.limit }, (_, n) => row(first + n, `w${first + n}`, 1, 5000))
+      plan.take(rows, request, 1, watermark)
       return request.limit
     })
+  }
+
+  test('readings grow twofold while all is in vain, up to a limit, and shrink when there is no more', () => {
+    const plan = new FetchPlan(10)
+    const limits = limitsInVain(plan, 12, far)
     expect(limits.slice(0, 5)).toEqual([10, 20, 40, 80, 160])
-    expect(limits.at(-1)).toBeLessThan(10_100)
+    expect(limits.at(-1)).toBe(10_010)
     plan.take([], plan.request([], 1), 1, far)
     expect(plan.request([], 1).limit).toBe(10)
+  })
+
+  test('readings of the largest batch grow by one batch, and no further while what they read may be passed over', () => {
+    expect(new Set(limitsInVain(new FetchPlan(10_000), 4, far))).toEqual(new Set([10_000, 20_000]))
+    // What is above the watermark is read again: only a larger reading gets behind it.
+    expect(limitsInVain(new FetchPlan(10_000), 4, 0n)).toEqual([10_000, 20_000, 30_000, 40_000])
   })
 
   test('what must wait behind the last event of a batch is not passed over', () => {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { Outage } from '../../../src/outbox/relay/outage.ts'
+import { DatabaseOutage, Outage } from '../../../src/outbox/relay/outage.ts'
 import { relayListeners } from '../../../src/outbox/relay/relay-events.ts'
 import { MemoryLogger } from '../../support/memory-logger.ts'
 
@@ -36,4 +36,44 @@ test('its end is told once when its begin was, also by a run before, and not whe
   next.ended()
   next.ended()
   expect(told).toEqual(['paused', 'resumed'])
+})
+
+test('its end is told where nothing waits for the broker, and the next event is still a single try', () => {
+  const told: string[] = []
+  let now = 0
+  const listeners = relayListeners(new MemoryLogger())
+  listeners.on('paused', () => told.push('paused'))
+  listeners.on('resumed', () => told.push('resumed'))
+  const outage = new Outage({ now: () => now, wait: async () => undefined }, listeners)
+  outage.nothingWaits()
+  outage.began(outage.admit(), new Error('away'), false)
+  outage.nothingWaits()
+  expect(told).toEqual(['paused'])
+  now = 1001
+  outage.nothingWaits()
+  outage.nothingWaits()
+  expect(told).toEqual(['paused', 'resumed'])
+  expect(outage.probing).toBe(true)
+  outage.began(outage.admit(), new Error('still away'), false)
+  expect(told).toEqual(['paused', 'resumed', 'paused'])
+  expect(outage.open).toBe(true)
+  expect(outage.waitMs).toBe(1000)
+})
+
+test('an outage of the database is told once, and its end when neither steps nor marks fail any more', () => {
+  const told: string[] = []
+  const listeners = relayListeners(new MemoryLogger())
+  listeners.on('paused', ({ error }) => told.push(error.message))
+  listeners.on('resumed', ({ cause }) => told.push(`resumed ${cause}`))
+  const database = new DatabaseOutage(listeners)
+  database.ended('step')
+  database.began('mark', new Error('no right'))
+  database.began('step', new Error('away'))
+  database.ended('mark')
+  database.began('mark', new Error('no right'))
+  database.ended('step')
+  expect(told).toEqual(['no right'])
+  database.ended('mark')
+  database.ended('mark')
+  expect(told).toEqual(['no right', 'resumed database'])
 })

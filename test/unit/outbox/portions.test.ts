@@ -6,8 +6,8 @@ import { contractEvent } from '../../../src/testing/publisher-contract.ts'
 const never = { signal: new AbortController().signal }
 const published: Outcome = { status: 'published' }
 const away: Outcome = { status: 'unavailable', error: new Error('away') }
-/** Two of them are one portion, three are not. */
-const half = 500_000
+/** Ten of them are one portion, eleven are not. */
+const tenth = 99_000
 const events = (count: number) => Array.from({ length: count }, (_, n) => contractEvent(`k${n}`, n))
 
 /** Makes messages of a length, whose place is the payload, and answers each portion as told; notes what went out. */
@@ -26,47 +26,52 @@ function broker(length: number, answer: (portion: number) => Outcome | Promise<O
 }
 
 describe('publishing in portions', () => {
-  test('an ordinary wave is one portion, a large one is several in its order, and what is larger than one goes alone', async () => {
+  test('an ordinary wave is one portion, and a large one is several in its order', async () => {
     const small = broker(1000, () => published)
     await publishInPortions(events(500), never, small.publishing)
     expect(small.portions).toHaveLength(1)
-    const large = broker(half, () => published)
-    expect(await publishInPortions(events(5), never, large.publishing)).toEqual(Array(5).fill(published))
-    expect(large.portions).toEqual([['0', '1'], ['2', '3'], ['4']])
-    const huge = broker(3_000_000, () => published)
-    await publishInPortions(events(2), never, huge.publishing)
-    expect(huge.portions).toEqual([['0'], ['1']])
+    const large = broker(tenth, () => published)
+    expect(await publishInPortions(events(25), never, large.publishing)).toEqual(Array(25).fill(published))
+    expect(large.portions.map(({ length }) => length)).toEqual([10, 10, 5])
+    expect(large.portions.flat()).toEqual(Array.from({ length: 25 }, (_, n) => String(n)))
+  })
+
+  test('a large message goes alone, so that no other fails with it', async () => {
+    const { portions, publishing } = broker(1000, () => published)
+    const write: MessagePublishing['write'] = ({ payload }) => 'x'.repeat(payload === 2 || payload === 3 ? 100_000 : 1000)
+    await publishInPortions(events(6), never, { ...publishing, write })
+    expect(portions).toEqual([['0', '1'], ['2'], ['3'], ['4', '5']])
   })
 
   test('what was acknowledged is published, and behind an outage nothing more goes out', async () => {
-    const { portions, publishing } = broker(half, (portion) => (portion === 2 ? away : published))
-    const outcomes = await publishInPortions(events(6), never, publishing)
-    expect(outcomes).toEqual([published, published, away, away, away, away])
+    const { portions, publishing } = broker(tenth, (portion) => (portion === 2 ? away : published))
+    const outcomes = await publishInPortions(events(30), never, publishing)
+    expect(outcomes).toEqual([...Array(10).fill(published), ...Array(20).fill(away)])
     expect(portions).toHaveLength(2)
   })
 
   test('what has not gone out when the signal aborts was not begun, and what is under way fails by it', async () => {
     const abort = new AbortController()
     const late = new Error('late')
-    const { publishing } = broker(half, (portion) => {
+    const { publishing } = broker(tenth, (portion) => {
       if (portion === 1) return published
       abort.abort(late)
       return new Promise<Outcome>(() => {})
     })
-    const outcomes = await publishInPortions(events(6), abort, publishing)
-    expect(outcomes.slice(0, 2)).toEqual([published, published])
-    expect(outcomes.slice(2, 4)).toEqual(Array(2).fill({ status: 'retryable', error: late }))
-    expect(outcomes.slice(4).every((outcome) => outcome === notBegun)).toBe(true)
+    const outcomes = await publishInPortions(events(30), abort, publishing)
+    expect(outcomes.slice(0, 10)).toEqual(Array(10).fill(published))
+    expect(outcomes.slice(10, 20)).toEqual(Array(10).fill({ status: 'retryable', error: late }))
+    expect(outcomes.slice(20).every((outcome) => outcome === notBegun)).toBe(true)
   })
 
   test('no portion goes out after half of the time, so that none is cut off', async () => {
     const closing = new AbortController()
-    const { publishing } = broker(half, () => {
+    const { publishing } = broker(tenth, () => {
       closing.abort()
       return published
     })
-    const outcomes = await publishInPortions(events(3), { ...never, closing: closing.signal }, publishing)
-    expect(outcomes).toEqual([published, published, notBegun])
+    const outcomes = await publishInPortions(events(11), { ...never, closing: closing.signal }, publishing)
+    expect(outcomes).toEqual([...Array(10).fill(published), notBegun])
   })
 
   test('an event without a place, or that cannot be written, fails alone, and is asked for once', async () => {

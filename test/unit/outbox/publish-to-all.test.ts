@@ -73,6 +73,35 @@ describe('publishing to all of several', () => {
     expect(ids(well)).toEqual([a.id])
   })
 
+  test('one that has acknowledged an event does not get it again because another answers when nobody waits any more', async () => {
+    const well = new MemoryPublisher()
+    const gates: PromiseWithResolvers<void>[] = []
+    const late: Publisher = {
+      name: 'late',
+      publish: async (events) => {
+        const gate = Promise.withResolvers<void>()
+        gates.push(gate)
+        await gate.promise
+        return events.map(() => ({ status: 'published' }))
+      },
+    }
+    const publisher = publishToAll('all', [well, late])
+    const abort = new AbortController()
+    const first = publisher.publish([a], abort)
+    await expect.poll(() => gates.length).toBe(1)
+    abort.abort()
+    // It comes again, and the answer to the first try arrives meanwhile.
+    const second = publisher.publish([a], context)
+    await expect.poll(() => gates.length).toBe(2)
+    gates[0]?.resolve()
+    await first
+    const third = publisher.publish([a], context)
+    gates[1]?.resolve()
+    expect(await Promise.all([second, third])).toEqual([[{ status: 'published' }], [{ status: 'published' }]])
+    expect(ids(well)).toEqual([a.id])
+    expect(gates).toHaveLength(2)
+  })
+
   test('an event that is redriven after one has refused it goes to all of them', async () => {
     let fault: unknown = permanent(new Error('no'))
     const well = new MemoryPublisher()
@@ -81,6 +110,17 @@ describe('publishing to all of several', () => {
     fault = undefined
     expect((await publisher.publish([a], context))[0]?.status).toBe('published')
     expect(ids(well)).toEqual([a.id, a.id])
+  })
+
+  test('an event that is redriven after its tries were exhausted goes to those that miss it', async () => {
+    let fault: unknown = new Error('not now')
+    const well = new MemoryPublisher()
+    const ill = new MemoryPublisher(() => fault)
+    const publisher = publishToAll('all', [well, ill])
+    expect((await publisher.publish([a], context))[0]?.status).toBe('retryable')
+    fault = undefined
+    expect((await publisher.publish([a], context))[0]?.status).toBe('published')
+    expect([ids(well), ids(ill)]).toEqual([[a.id], [a.id]])
   })
 
   test('one that throws or answers nonsense costs the others nothing, and is waited for with them', async () => {

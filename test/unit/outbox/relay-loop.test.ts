@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import { Bell } from '../../../src/kernel/bell.ts'
 import { silentLogger } from '../../../src/kernel/logger.ts'
+import { DatabaseOutage } from '../../../src/outbox/relay/outage.ts'
 import type { RelayEngine } from '../../../src/outbox/relay/relay-engine.ts'
 import { relayListeners } from '../../../src/outbox/relay/relay-events.ts'
 import { keepPublishing } from '../../../src/outbox/relay/relay-loop.ts'
@@ -32,6 +33,7 @@ test('the longest wait between two polls is shorter while a wake channel is not 
     step: async () => ({ kind: 'idle', dueInMs: Number.POSITIVE_INFINITY }),
     reset: () => {},
     marked: async () => {},
+    database: new DatabaseOutage(relayListeners(silentLogger)),
   } as unknown as RelayEngine
   await keepPublishing(
     {
@@ -41,7 +43,6 @@ test('the longest wait between two polls is shorter while a wake channel is not 
       logger: silentLogger,
       poll: { min: 50, max: 2000 },
       wake,
-      listeners: relayListeners(silentLogger),
     },
     { stopping: stopping.signal, deadline: stopping.signal },
   )
@@ -69,8 +70,9 @@ test('a step that asked no database does not tell that it is back', async () => 
     if (steps.length === 0) stopping.abort()
     return next?.()
   }
-  const engine = { step, reset: () => {}, marked: async () => {} } as unknown as RelayEngine
+  const database = new DatabaseOutage(listeners)
+  const engine = { step, reset: () => {}, marked: async () => {}, database } as unknown as RelayEngine
   const parts = { engine, bell: new Bell(clock), clock, logger: silentLogger, poll: { min: 50, max: 2000 }, wake: new Wake() }
-  await keepPublishing({ ...parts, listeners }, { stopping: stopping.signal, deadline: new AbortController().signal })
+  await keepPublishing(parts, { stopping: stopping.signal, deadline: new AbortController().signal })
   expect(told).toEqual(['step', 'paused database', 'step', 'step', 'step', 'resumed database'])
 })

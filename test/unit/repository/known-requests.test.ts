@@ -25,3 +25,10 @@ test('it is bounded however many rows are read', () => {
   expect(requests.get(24_999)?.key).toBe('24999')
   expect(ids.filter((id) => requests.get(id) !== undefined).length).toBeLessThanOrEqual(10_000)
 })
+
+test('a long text is not kept, which is no id that would be asked for often', () => {
+  const requests = new KnownRequests()
+  const ids = ['x'.repeat(100), 'x'.repeat(101)]
+  for (const id of ids) requests.keep(id, request('known'))
+  expect(ids.map((id) => requests.get(id)?.key)).toEqual(['known', undefined])
+})

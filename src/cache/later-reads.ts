@@ -1,0 +1,125 @@
+import type { Clock } from '../kernel/clock.ts'
+import type { Found, Payload } from './cache-store.ts'
+import type { FigureCounter } from './figures.ts'
+import { shownPayload } from './freshness.ts'
+import { firstPollMs, leaseWaitMs, type OverdueLeases } from './lease.ts'
+import type { Load, ReadRequest } from './load.ts'
+import type { Led, Loads, PayloadFlight } from './loads.ts'
+
+/** What {@link LaterReads} of one call work with. */
+export interface LaterReadsParts {
+  readonly clock: Clock
+  readonly loads: Loads
+  readonly overdue: OverdueLeases
+  /** What the store has for these; `undefined` while it does not help. */
+  readonly look: (requests: readonly ReadRequest[]) => Promise<readonly Found[] | undefined>
+  readonly load: Load
+  readonly figures: FigureCounter
+}
+
+/** An entry for which somebody else holds the lease. */
+interface Awaited {
+  readonly request: ReadRequest
+  readonly resolve: (payload: Payload | Promise<Payload>) => void
+  readonly reject: (reason: unknown) => void
+  /** The lease that was found first. */
+  token: string | undefined
+}
+
+/**
+ * The entries of one call that others are loading. They are looked for together until their holders have filled them or given
+ * them up; what is still missing at the end is read by one load, however much it is, and not kept.
+ */
+export class LaterReads {
+  readonly #parts: LaterReadsParts
+  readonly #awaited = new Set<Awaited>()
+  #looking = false
+  /** One for the whole call, from its first wait: what comes later waits for the rest of it. */
+  #deadline: number | undefined
+
+  constructor(parts: LaterReadsParts) {
+    this.#parts = parts
+  }
+
+  /** The payload that the holder of the lease fills in, or what the database has if he does not. */
+  read(request: ReadRequest, token: string | undefined): Promise<Payload> {
+    return new Promise((resolve, reject) => {
+      this.#awaited.add({ request, resolve, reject, token })
+      if (this.#looking) return
+      this.#looking = true
+      // Those whose leases are refused together come in together, before the first look.
+      process.nextTick(() => void this.#run())
+    })
+  }
+
+  /** The payload of a flight; if somebody else turns out to hold the lease, what he fills in. */
+  async after({ result }: PayloadFlight, request: ReadRequest): Promise<Payload> {
+    const payload = await result
+    return payload === undefined ? this.read(request, undefined) : payload
+  }
+
+  /** Never rejects. */
+  async #run(): Promise<void> {
+    const { loads, load, figures } = this.#parts
+    const looked = this.#lookOut()
+    await Promise.allSettled([looked])
+    const left = [...this.#awaited]
+    this.#awaited.clear()
+    this.#looking = false
+    if (left.length === 0) return
+    try {
+      await looked // whatever went wrong, those who wait must hear of it
+      const requests = left.map(({ request }) => request)
+      const payloads = await loads.readUnleased(requests, load, figures)
+      for (const [index, { resolve }] of left.entries()) resolve(payloads[index])
+    } catch (error) {
+      for (const { reject } of left) reject(error)
+    }
+  }
+
+  /** Looks until nothing is left that is worth the wait. */
+  async #lookOut(): Promise<void> {
+    const { clock, look } = this.#parts
+    this.#deadline ??= clock.now() + leaseWaitMs
+    for (let pauseMs = firstPollMs; this.#worthAWait(this.#deadline); pauseMs = Math.min(pauseMs * 2, 32)) {
+      await clock.wait(pauseMs)
+      const asked = [...this.#awaited]
+      const found = await look(asked.map(({ request }) => request))
+      if (found === undefined) return
+      this.#take(asked, found, clock.now() >= this.#deadline)
+    }
+  }
+
+  /** The caller gets all at once, so one that is worth the wait holds the others, which are then read with it. */
+  #worthAWait(deadline: number): boolean {
+    const { clock, overdue } = this.#parts
+    if (clock.now() >= deadline) return false
+    for (const { token } of this.#awaited) if (token === undefined || !overdue.has(token)) return true
+    return false
+  }
+
+  /** Leaves those that are leased still. */
+  #take(asked: readonly Awaited[], found: readonly Found[], last: boolean): void {
+    const { loads, overdue, load, figures } = this.#parts
+    const led: Led[] = []
+    for (const [index, awaited] of asked.entries()) {
+      const entry = found[index] as Found
+      const { request } = awaited
+      const shared = entry.state === 'hit' ? undefined : loads.joinable(request.key, entry)
+      if (shared === undefined && entry.state === 'leased') {
+        if (last && entry.token === awaited.token) overdue.add(entry.token)
+        awaited.token ??= entry.token
+        continue
+      }
+      this.#awaited.delete(awaited)
+      if (entry.state === 'hit') {
+        awaited.resolve(shownPayload(request, entry.payload).payload)
+        continue
+      }
+      const flight = shared ?? loads.open(request)
+      if (shared === undefined) led.push({ request, flight, seen: entry.state === 'absent' ? entry.seen : undefined })
+      awaited.resolve(this.after(flight, request))
+    }
+    if (led.length > 0) loads.lead(led, load, figures)
+  }
+}

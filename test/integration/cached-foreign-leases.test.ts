@@ -1,0 +1,108 @@
+import { Redis } from 'ioredis'
+import { afterEach, describe, expect, inject, test } from 'vitest'
+import type { CacheStore } from '../../src/cache/cache-store.ts'
+import { Author, Book, booksOf } from '../support/cache-entities.ts'
+import { type CacheGround, cacheCombinations, openCacheGround } from '../support/cache-ground.ts'
+import { dialects } from '../support/databases.ts'
+import { parkNextLoad } from '../support/parked-load.ts'
+import { openProxyTo } from '../support/tcp-proxy.ts'
+
+const many = 200
+const opened: { close(): Promise<unknown> }[] = []
+afterEach(async () => {
+  for (const each of opened.splice(0).reverse()) await each.close()
+})
+const track = <T extends { close(): Promise<unknown> }>(each: T): T => {
+  opened.push(each)
+  return each
+}
+
+/** Commits many authors and gives their ids. */
+async function addAuthors(ground: CacheGround): Promise<string[]> {
+  const em = ground.fork()
+  const authors = Array.from({ length: many }, (_, n) => em.create(Author, { email: `${n}@example.dev`, name: `${n}` } as never))
+  await em.flush()
+  return authors.map(({ id }) => id)
+}
+
+describe.each(cacheCombinations)('what another process is loading, on $dialect with $store,', ({ dialect, store }) => {
+  test('is one query for all that a getMany asks for', async () => {
+    const ground = track(await openCacheGround(dialect, store))
+    const other = await ground.openOther()
+    const ids = await addAuthors(ground)
+    const load = parkNextLoad(other.orm)
+    const slow = other.cache.cached(Author).getMany(ids)
+    await load.parked
+    for (let turn = 1; turn <= 3; turn++) {
+      ground.takeQueries()
+      expect((await ground.cache.cached(Author).getMany(ids)).map((author) => author?.id)).toEqual(ids)
+      expect(ground.takeQueries()).toHaveLength(1)
+    }
+    load.resume()
+    expect(await slow).toHaveLength(many)
+  })
+
+  test('is one query for all rows of a cached list', async () => {
+    const ground = track(await openCacheGround(dialect, store))
+    const other = await ground.openOther()
+    const author = await ground.author()
+    const em = ground.fork()
+    const books = Array.from({ length: many }, (_, edition) => em.create(Book, { author: author.id, title: 'A', edition }))
+    await em.flush()
+    const load = parkNextLoad(other.orm)
+    const slow = other.cache.cached(Book).getMany(books.map(({ id }) => id))
+    await load.parked
+    ground.takeQueries()
+    expect(await ground.cache.cached(booksOf).get({ authorId: author.id })).toHaveLength(many)
+    expect(ground.takeQueries()).toHaveLength(2) // the list's, and that of its rows
+    load.resume()
+    await slow
+  })
+})
+
+describe.each(dialects)('leases on %s that Redis grants too late', (dialect) => {
+  // Without an end of their own that a test could take for their being given back.
+  const leaseMs = 600_000
+
+  test('are given back, and the list is read by one query and kept', async () => {
+    const proxy = track(await openProxyTo(inject('redisUrl')))
+    let stalls = true
+    const around = (inner: CacheStore): CacheStore => ({
+      name: inner.name,
+      read: (requests) => inner.read(requests),
+      acquire: async (requests) => {
+        if (!stalls) return inner.acquire(requests, leaseMs)
+        stalls = false
+        proxy.stall()
+        return inner.acquire(requests, leaseMs).finally(() => proxy.resume())
+      },
+      fill: (fills) => inner.fill(fills),
+      invalidate: (keys) => inner.invalidate(keys),
+      ping: () => inner.ping(),
+      close: () => inner.close(),
+    })
+    const ground = track(await openCacheGround(dialect, 'redis', { redisUrl: proxy.url, timeoutMs: 500, around }))
+    const ids = await addAuthors(ground)
+    const client = new Redis(inject('redisUrl'))
+    track({ close: async () => client.disconnect() })
+    const authors = ground.cache.cached(Author)
+    await expect.poll(() => ground.cache.ping().then(() => 'up'), { timeout: 20_000 }).toBe('up')
+
+    ground.takeQueries()
+    expect(await authors.getMany(ids)).toHaveLength(many)
+    expect(ground.takeQueries()).toHaveLength(1)
+    expect(authors.stats().errors).toBe(1)
+    const keys = ids.map((id) => `${ground.prefix}Author:${id}`)
+    await expect.poll(() => client.exists(keys), { timeout: 20_000 }).toBe(0)
+    await expect
+      .poll(
+        async () => {
+          const { hits } = authors.stats()
+          await authors.getMany(ids)
+          return authors.stats().hits - hits
+        },
+        { timeout: 20_000 },
+      )
+      .toBe(many)
+  })
+})
