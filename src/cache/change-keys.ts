@@ -38,9 +38,9 @@ export class WatchedChanges implements ExpiringKeys {
     this.#watch(entity).shapes.set(properties.join(), properties)
   }
 
-  begin(changeSets: readonly ChangeSet<object>[]): void {
+  begin(changeSets: readonly ChangeSet<object>[], em: EntityManager): void {
+    this.#before.begin(em, changeSets)
     for (const changeSet of changeSets) {
-      this.#before.forget(changeSet)
       // MikroORM forgets them during the flush.
       const original = isDelete(changeSet) ? helper(changeSet.entity).__originalEntityData : undefined
       if (original !== undefined) this.#deleted.set(changeSet.entity, original as Values)
@@ -147,7 +147,7 @@ export class WatchedChanges implements ExpiringKeys {
   #ofRow(changeSet: ChangeSet<object>, watched: Watched, em: EntityManager): readonly string[] | undefined {
     const { entity, type, meta, originalEntity } = changeSet
     const names = this.#shapeNames(meta.root)
-    const before = this.#before.of(changeSet)
+    const before = this.#before.of(em, changeSet)
     if (type !== 'create' && names.length > 0 && before === undefined) return undefined
     // The database makes these itself, and MikroORM does not ask for them.
     if ([...names, ...watched.uniques].some((name) => propertyOf(meta, name)?.generated !== undefined)) return undefined

@@ -16,7 +16,7 @@ export interface ExpiringKeys {
   /** Runs after a write without change sets. */
   ofBulk(write: BulkWrite): readonly string[]
   /** Runs before the flush's SQL. */
-  begin(changeSets: readonly ChangeSet<object>[]): void
+  begin(changeSets: readonly ChangeSet<object>[], em: EntityManager): void
   /** Runs right before a step of the flush updates or deletes rows, in the transaction if it is in one: what they have now is known only there. */
   before(em: EntityManager, changeSets: readonly ChangeSet<object>[], transaction: Transaction | undefined): Promise<void>
   /** A few keys that expire everything: for when there are too many to remember. */

@@ -79,7 +79,7 @@ export class Invalidation implements CommitParticipant, BulkWriteObserver, Flush
     const { keys, store, scopeOf } = this.#parts
     if (store === emptyStore) return
     const changeSets = changesOf(uow)
-    keys.begin(changeSets)
+    keys.begin(changeSets, em)
     const attempted = keys.ofAttempt(changeSets, uow.getCollectionUpdates(), em)
     this.#attempts.begin(em, scopeOf(em), attempted)
   }

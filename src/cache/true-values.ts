@@ -8,6 +8,9 @@ const mostRows = 500
 
 type Change = ChangeSet<object>
 
+/** What rows had before a flush: null if there was none; `undefined` if it was not asked for. */
+type OldValues = WeakMap<object, Values | null | undefined>
+
 /** The parts of MikroORM's SQL driver that a read of our own needs. */
 interface SqlDriver {
   getTableName(meta: EntityMetadata, options: object, quote: boolean): string
@@ -25,16 +28,18 @@ interface Asked {
  * another commit may have changed them since. On PostgreSQL the rows are locked as their change would lock them, so that none comes in between.
  */
 export class TrueValues {
-  readonly #before = new WeakMap<object, Values | null | undefined>()
+  readonly #before = new WeakMap<EntityManager, OldValues>()
 
-  /** A flush begins that changes this row: what it had before an earlier one counts no more. */
-  forget({ entity }: Change): void {
-    this.#before.delete(entity)
+  /** A flush begins: what rows had before an earlier one counts no more, also of those that join it later. A new row had nothing. */
+  begin(em: EntityManager, changes: readonly Change[]): void {
+    const before: OldValues = new WeakMap()
+    for (const { type, entity } of changes) if (type === 'create') before.set(entity, undefined)
+    this.#before.set(em, before)
   }
 
-  /** What the row had before the flush; null if there was none; `undefined` if it was not asked for. */
-  of({ entity }: Change): Values | null | undefined {
-    return this.#before.get(entity)
+  /** What the row had before the flush of this entity manager; null if there was none; `undefined` if it was not asked for. */
+  of(em: EntityManager, { entity }: Change): Values | null | undefined {
+    return this.#before.get(em)?.get(entity)
   }
 
   /** One statement for each entity among the rows that the flush writes next. A row that it has written already is its own by now. */
@@ -44,12 +49,14 @@ export class TrueValues {
     namesOf: (root: EntityMetadata) => readonly string[],
     transaction: Transaction | undefined,
   ): Promise<void> {
-    const first = changes.filter(({ entity }) => !this.#before.has(entity))
-    for (const { entity } of first) this.#before.set(entity, undefined)
+    const before = this.#before.get(em) ?? new WeakMap()
+    this.#before.set(em, before)
+    const first = changes.filter(({ entity }) => !before.has(entity))
+    for (const { entity } of first) before.set(entity, undefined)
     // Without a transaction nothing holds a row as it was read.
     if (transaction === undefined) return
     for (const [root, group] of Map.groupBy(first, ({ meta }) => meta.root))
-      await this.#readGroup(em, group, namesOf(root), transaction)
+      for (const [entity, values] of await this.#readGroup(em, group, namesOf(root), transaction)) before.set(entity, values)
   }
 
   async #readGroup(
@@ -57,14 +64,14 @@ export class TrueValues {
     group: readonly Change[],
     names: readonly string[],
     transaction: Transaction,
-  ): Promise<void> {
+  ): Promise<(readonly [entity: object, values: Values | null])[]> {
     const [{ meta, schema }] = group as [Change]
     const { root } = meta
     const columns = columnsOf(root, names)
     // One row in several tables cannot be locked by one statement.
-    if (columns === undefined || root.inheritanceType === 'tpt' || group.length > mostRows) return
+    if (columns === undefined || root.inheritanceType === 'tpt' || group.length > mostRows) return []
     const asked = group.flatMap((change) => askedFor(change, em))
-    if (asked.length === 0) return
+    if (asked.length === 0) return []
     const dialect = dialectOf(em)
     const quote = (name: string) => em.getPlatform().quoteIdentifier(name)
     const keys = root.getPrimaryProps().map(({ fieldNames }) => fieldNames[0] as string)
@@ -86,11 +93,13 @@ export class TrueValues {
     )
     const idText = (id: readonly unknown[]) => spelledId(root, dialect, id)
     const byId = new Map(found.map((row) => [idText(keys.map((key) => row[key])), row]))
-    for (const { change, id } of asked) {
+    return asked.map(({ change, id }) => {
       const row = byId.get(idText(id))
-      const before = row && Object.fromEntries(columns.map(({ name, column }) => [name, row[column]]))
-      this.#before.set(change.entity, before ?? null)
-    }
+      return [
+        change.entity,
+        row === undefined ? null : Object.fromEntries(columns.map(({ name, column }) => [name, row[column]])),
+      ]
+    })
   }
 }
 

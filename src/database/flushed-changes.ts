@@ -18,3 +18,16 @@ export function changesOf(uow: FlushEventArgs['uow']): readonly ChangeSet<object
   const putOff = [...uow.getExtraUpdates()].flatMap(([, , , changeSet]) => changeSet ?? [])
   return [...new Set<ChangeSet<object>>([...uow.getChangeSets(), ...putOff])]
 }
+
+const puttingOff = new WeakSet<EntityManager>()
+
+/** Notes, as a flush begins, whether it puts values off: MikroORM takes them out of their entities until it has written the rest. */
+export function notePutOff(em: EntityManager, uow: FlushEventArgs['uow']): void {
+  if (uow.getExtraUpdates().size > 0) puttingOff.add(em)
+  else puttingOff.delete(em)
+}
+
+/** Whether the last flush of this entity manager put values off. */
+export function hasPutOff(em: EntityManager): boolean {
+  return puttingOff.has(em)
+}

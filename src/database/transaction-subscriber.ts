@@ -3,7 +3,7 @@ import { DataAccessError } from '../errors.ts'
 import { CommitScope, type ScopeLayer } from '../kernel/commit-scope.ts'
 import { createdBy, createdEntities } from './created-entities.ts'
 import { refuseDetached } from './detached.ts'
-import { changesOf, type FlushedChanges } from './flushed-changes.ts'
+import { changesOf, type FlushedChanges, notePutOff } from './flushed-changes.ts'
 import { outerWrite, writeBeside, writes } from './refused-writes.ts'
 
 /** A part that takes part in every root commit: the outbox writes its events, the cache its invalidations. */
@@ -150,6 +150,7 @@ export class TransactionSubscriber implements EventSubscriber {
   onFlush({ em, uow }: FlushEventArgs): void {
     const transaction = em.getTransactionContext() as object | undefined
     const layer = transaction === undefined ? undefined : this.#layers.get(transaction)
+    notePutOff(em, uow)
     try {
       refuseDetached(uow.getChangeSets())
       if (this.#joined.has(em) && writes(uow)) throw writeBeside()

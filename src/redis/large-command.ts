@@ -45,6 +45,8 @@ export async function runSized<T>(
     if (used !== undefined) redis.abandon(used)
   }
   const send = (client: RedisClient) => {
+    // It may have come while the connection was awaited.
+    signal.throwIfAborted()
     used = client
     return command(client)
   }

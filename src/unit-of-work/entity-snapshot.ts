@@ -1,9 +1,6 @@
-import { Collection, type EntityManager, type EntityProperty, FlushMode, helper, ScalarReference, Utils } from '@mikro-orm/core'
+import { Collection, type EntityManager, type EntityProperty, helper, ScalarReference } from '@mikro-orm/core'
 import { type CreatedEntity, forget, makeNew } from '../database/created-entities.ts'
 import { hydrateConstructed, keepApart, readable } from './row-data.ts'
-
-/** How many rows one query reads again: a statement has room for some ten thousand parameters. */
-const portion = 1000
 
 /** One managed entity as it stood when a savepoint was opened. */
 interface EntityState {
@@ -70,7 +67,7 @@ export class EntitySnapshot {
       return !known.has(entity) && initialized && data !== undefined
     })
     for (const entity of loaded) unloadCollections(entity as Record<string, unknown>)
-    await this.#reload(loaded)
+    for (const entity of loaded) await this.#reload(entity)
   }
 
   #putBackRow({ entity, initialized, data, made, absent }: EntityState): void {
@@ -88,31 +85,13 @@ export class EntitySnapshot {
     for (const name of absent) unload(entity, name)
   }
 
-  async #reload(entities: readonly object[]): Promise<void> {
-    // One query for all that have a table in common, and not one for each: a relation may have brought hundreds.
-    const tables = Map.groupBy(entities, (entity) => `${helper(entity).__schema ?? ''}.${helper(entity).__meta.uniqueName}`)
-    for (const each of tables.values()) {
-      for (let start = 0; start < each.length; start += portion) await this.#reloadPortion(each.slice(start, start + portion))
+  async #reload(entity: object): Promise<void> {
+    try {
+      await this.#em.refresh(entity)
+    } catch {
+      // The transaction is lost, and the caller is about to hear why.
+      this.#em.getUnitOfWork(false).unsetIdentity(entity)
     }
-  }
-
-  async #reloadPortion(entities: readonly object[]): Promise<void> {
-    const [first] = entities
-    if (first === undefined) return
-    const { __meta: meta, __schema: schema } = helper<object>(first)
-    const where = {
-      [Utils.getPrimaryKeyHash(meta.primaryKeys)]: { $in: entities.map((entity) => helper(entity).getPrimaryKey()) },
-    }
-    const options = {
-      refresh: true,
-      populate: false,
-      flushMode: FlushMode.COMMIT,
-      cache: false,
-      ...(schema && { schema }),
-    } as const
-    // If it fails the transaction is lost, and the caller is about to hear why.
-    const found = new Set(await this.#em.find(meta.class, where as never, options as never).catch(() => []))
-    for (const entity of entities) if (!found.has(entity)) this.#em.getUnitOfWork(false).unsetIdentity(entity)
   }
 }
 
@@ -127,7 +106,8 @@ function stateOf(entity: Record<string, unknown>, initialized: boolean, data: ob
       const collection = value as Collection<object> | undefined
       collections.set(name, collection?.isInitialized() === true ? collection.getItems(false) : undefined)
     } else if (primary !== true && isAbsent(value)) absent.push(name)
-    else if (embedded === undefined && (prop.version === true || prop.generated !== undefined)) made.set(name, value)
+    else if (embedded === undefined && getter !== true && (prop.version === true || prop.generated !== undefined))
+      made.set(name, value)
   }
   return { entity, initialized, data: data === undefined ? undefined : { ...data }, made, absent, collections }
 }

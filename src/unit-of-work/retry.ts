@@ -1,4 +1,5 @@
 import { type EntityManager, helper, OptimisticLockError } from '@mikro-orm/core'
+import { hasErrorCode } from '../errors.ts'
 import { checkOptions, wholeFrom } from '../kernel/options.ts'
 
 /** How often a unit of work is run again after a conflict with another transaction. */
@@ -31,7 +32,9 @@ export class VersionConflict {
   }
 
   /** `undefined` for any other error, and for that of another ORM than the one with this driver. */
-  static of(error: unknown, driver: object): VersionConflict | undefined {
+  static of(thrown: unknown, driver: object): VersionConflict | undefined {
+    // Caught by the work, it has ended the transaction all the same.
+    const error = hasErrorCode(thrown, 'TRANSACTION_ABORTED') ? (thrown as Error).cause : thrown
     // MikroORM has one class for both kinds, and tells them apart by its words alone.
     if (!(error instanceof OptimisticLockError) || !/^The optimistic lock on entity .* failed$/.test(error.message))
       return undefined

@@ -1,5 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { type EntityManager, type MikroORM, TransactionPropagation } from '@mikro-orm/core'
+import { type EntityManager, type MikroORM, OptimisticLockError, TransactionPropagation } from '@mikro-orm/core'
+import { hasPutOff } from '../database/flushed-changes.ts'
 import { overrideManagers } from '../database/override-managers.ts'
 import type { TransactionSubscriber } from '../database/transaction-subscriber.ts'
 import type { CommitScope } from '../kernel/commit-scope.ts'
@@ -38,6 +39,12 @@ function isFlushing(em: EntityManager, innermost: Flush | undefined): boolean {
   return false
 }
 
+/** A flush that fails forgets them. Edits stay in their entities, so that who catches a conflict may read anew and write again. */
+function hasStacked(em: EntityManager): boolean {
+  const uow = em.getUnitOfWork(false)
+  return uow.getPersistStack().size + uow.getRemoveStack().size + uow.getOrphanRemoveStack().size > 0
+}
+
 /** Opens a unit's transaction, or its savepoint in an entity manager that has nothing to flush. */
 export function openTransaction<Result>(
   em: EntityManager,
@@ -65,10 +72,13 @@ export function watchTransactions(orm: MikroORM, subscriber: TransactionSubscrib
       const em = this.getContext(false)
       const transaction = em.getTransactionContext() as object | undefined
       const flush = { em, around: flushes.getStore(), over: false }
+      const stacked = hasStacked(em)
       try {
         await flushes.run(flush, () => own.flush.call(this))
       } catch (error) {
-        if (transaction !== undefined && !isFlushing(em, flush.around)) subscriber.fail(transaction, lostFlush(error, em))
+        const kept = error instanceof OptimisticLockError && !stacked && !hasPutOff(em)
+        if (transaction !== undefined && !kept && !isFlushing(em, flush.around))
+          subscriber.fail(transaction, lostFlush(error, em))
         throw error
       } finally {
         flush.over = true

@@ -1,3 +1,4 @@
+import type { EventSubscriber, FlushEventArgs } from '@mikro-orm/core'
 import { afterEach, describe, expect, test } from 'vitest'
 import type { CacheStore } from '../../src/cache/cache-store.ts'
 import { cachedQuery, dep } from '../../src/cache/cached-query.ts'
@@ -61,6 +62,30 @@ describe.each(cacheCombinations)(
       await em.flush()
       expect(await cached.get({ name: 'moved' })).toEqual([])
       expect(await cached.get({ name: 'new' })).toEqual(ids.toSorted().map((id) => `${id}@x.dev`))
+    })
+
+    test('expire what depends on their values also where another subscriber adds them to the flush', async () => {
+      ground = await open(dialect, store)
+      const [author, other] = [await ground.author({ name: 'old' }), await ground.author({ name: 'other' })]
+      const cached = ground.cache.cached(named)
+      const em = ground.fork()
+      const touched = await em.findOneOrFail(Author, author.id)
+      touched.name = 'first'
+      await em.flush()
+      await ground.fork().nativeUpdate(Author, author.id, { name: 'moved' })
+      expect(await cached.get({ name: 'moved' })).toHaveLength(1)
+      // It hears of flushes behind the cache.
+      em.getEventManager().registerSubscriber({
+        onFlush: ({ em: flushing, uow }: FlushEventArgs) => {
+          if (flushing !== em) return
+          touched.name = 'last'
+          uow.computeChangeSet(touched)
+        },
+      } as EventSubscriber)
+      ;(await em.findOneOrFail(Author, other.id)).rating = 7
+      await em.flush()
+      expect((await ground.fork().findOneOrFail(Author, author.id)).name).toBe('last')
+      expect(await cached.get({ name: 'moved' })).toEqual([])
     })
 
     test('expire the rows on the inverse side of a one-to-one relation, of each that moves', async () => {

@@ -2,7 +2,6 @@ import type { EntityManager } from '@mikro-orm/core'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { AIRScore, assessment, User } from '../../src/assessment/index.ts'
 import { createDataAccess, type DataAccess } from '../../src/data-access.ts'
-import { withQueries } from '../../src/database/query-scope.ts'
 import { createScore, createUser } from '../support/assessment-orm.ts'
 import { dialects, openTestDatabase, type TestDatabase } from '../support/databases.ts'
 
@@ -90,27 +89,6 @@ describe.each(dialects)('entities after a nested unit was rolled back, on %s', (
       expect(score?.airScore).toBe(60)
     })
     expect(await read()).toEqual(unchanged)
-  })
-
-  it('items that were loaded inside are read anew by one query', async () => {
-    await data.unitOfWork(async ({ em }) => {
-      const user = await em.findOneOrFail(User, userId)
-      for (const score of [70, 80, 90]) createScore(em, user, score)
-    })
-    await data.unitOfWork(async ({ em }) => {
-      const user = await em.findOneOrFail(User, userId)
-      const items: AIRScore[] = []
-      const selects = await withQueries(async (queries) => {
-        await rolledBack(async () => {
-          items.push(...(await user.scores.loadItems()))
-          for (const item of items) item.airScore = 1
-        })
-        return queries.queries.filter(({ sql }) => sql.startsWith('select'))
-      })
-      expect(items.map(({ airScore }) => airScore).sort()).toEqual([60, 70, 80, 90])
-      // One inside, and one after it.
-      expect(selects).toHaveLength(2)
-    })
   })
 
   it('a new item is in no relation, loaded or not', async () => {

@@ -70,6 +70,38 @@ describe.each(dialects)('a unit of work that changes a versioned entity on %s', 
     expect(await stock()).toBe(100)
   })
 
+  test('lets the work catch a conflict, read the row anew and write again', async () => {
+    const attempts: number[] = []
+    await data.unitOfWork(async ({ em, attempt }) => {
+      attempts.push(attempt)
+      const item = await em.findOneOrFail(Stock, 1)
+      await runSql(em, somebodyElse)
+      item.onHand -= 10
+      await em.flush().catch(async (error: unknown) => {
+        expect(error).toBeInstanceOf(OptimisticLockError)
+        await em.refresh(item)
+        item.onHand -= 10
+      })
+    })
+    expect(attempts).toEqual([1])
+    expect(await stock()).toBe(89)
+  })
+
+  test('runs again when the work caught a conflict, with which MikroORM has forgotten a new row', async () => {
+    const attempts: number[] = []
+    await data.unitOfWork(async ({ em, attempt }) => {
+      attempts.push(attempt)
+      const item = await em.findOneOrFail(Stock, 1)
+      if (attempt === 1) await runSql(em, somebodyElse)
+      item.onHand -= 10
+      em.create(Stock, { id: 2, onHand: attempt })
+      await em.flush().catch(() => em.refresh(item))
+    })
+    expect(attempts).toEqual([1, 2])
+    expect(await data.fork().findOneOrFail(Stock, 2)).toMatchObject({ onHand: 2 })
+    expect(await stock()).toBe(90)
+  })
+
   test('is not run again for a version that the work asked for', async () => {
     let tries = 0
     const asking = data.unitOfWork(async ({ em }) => {

@@ -245,10 +245,7 @@ export class EventReader {
   }
 }
 
-/**
- * The first event that may be published and has not failed: one that a publisher takes for an outage, or that fills the way of all others,
- * would be its own probe for ever.
- */
+/** The first event that may be published and has not failed: one that fills the way of all others would be its own probe for ever. */
 function probeOf(hands: readonly EventInHand[]): EventInHand {
   const behind = new Set<string>()
   for (const hand of hands) {

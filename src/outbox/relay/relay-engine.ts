@@ -130,10 +130,12 @@ export class RelayEngine {
    */
   async step(deadline: AbortSignal): Promise<Step> {
     if (this.outage.open) return { kind: 'paused', waitMs: this.outage.waitMs, error: this.outage.error }
+    let { undoings } = this.#marks
     const ahead = await this.#reader.ahead()
     if (ahead === undefined || ahead.hands.length === 0) {
       const counts = await this.marked()
       if (counts.published > 0) return { kind: 'busy', counts }
+      undoings = this.#marks.undoings
     }
     // What is not marked yet would be read again; nothing read ahead is no sign that nothing is due: there may be more buckets since.
     const reading = ahead !== undefined && ahead.hands.length > 0 ? ahead : await this.#reader.next()
@@ -150,8 +152,8 @@ export class RelayEngine {
       // on it. One that kills is found by the first try after the restart, which is no probe.
       const { known } = this.#marks
       const note = this.outage.probing ? await this.#note([]) : ((whole ? reading.note : undefined) ?? (await this.#note(batch)))
-      if (this.#reader.outdated(note, known)) return { kind: 'busy', counts: await this.marked() }
-      return await this.#publish(batch, more && whole, deadline)
+      if (this.#reader.outdated(note, known) || undoings !== this.#marks.undoings) return await this.#forget()
+      return await this.#publish(batch, more && whole, undoings, deadline)
     } finally {
       this.#hold([])
     }
@@ -173,11 +175,18 @@ export class RelayEngine {
 
   #idle(): Step {
     // Another relay may have published what this one waited with: no probe would tell.
-    this.outage.nothingWaits()
+    if (this.#reader.buckets.length > 0) this.outage.nothingWaits()
     return { kind: 'idle', dueInMs: this.#reader.dueInMs }
   }
 
-  async #publish(batch: readonly EventInHand[], readAhead: boolean, deadline: AbortSignal): Promise<Step> {
+  /** What was read waits for what comes before it. */
+  async #forget(counts?: RelayCounts): Promise<Step> {
+    this.#reader.reset()
+    return { kind: 'busy', counts: counts ?? (await this.marked()) }
+  }
+
+  /** @param undoings how often marks had been found undone when the batch was read. */
+  async #publish(batch: readonly EventInHand[], readAhead: boolean, undoings: number, deadline: AbortSignal): Promise<Step> {
     const admission = this.outage.admit()
     if (readAhead) this.#reader.readAhead([...this.#marker.hands, ...batch])
     const { tried, untried } = await publishInWaves(
@@ -196,6 +205,8 @@ export class RelayEngine {
     const well = untried.length === 0 && settled.every(({ settlement: { kind } }) => kind === 'published')
     // Were this batch marked and the one before not, an event would come again after its successor.
     let counts = await this.marked()
+    // What lost its mark meanwhile comes again, and this batch behind it: were it marked, the other would be the last to come.
+    if (undoings !== this.#marks.undoings) return await this.#forget(counts)
     this.#marker.begin(settled, deadline)
     this.#hold([])
     if (!(well && readAhead)) counts = sumOf(counts, await this.marked())

@@ -13,8 +13,8 @@ import type { Wake } from './wake.ts'
 /** How often a drain finds the publisher away before it gives up. */
 const drainOutages = 3
 
-/** How often a drain tries to mark a batch: some seconds. Whoever waits for it cannot wait for ever, as a relay does. */
-export const drainMarkTries = 6
+/** How often a drain tries to mark a batch: 7 s on average. Whoever waits for it cannot wait for ever, as a relay does. */
+export const drainMarkTries = 12
 
 /** By what the longest wait between two polls is divided while a wake channel is not sure. */
 const unsureShare = 8

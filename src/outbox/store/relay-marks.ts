@@ -14,6 +14,7 @@ export class RelayMarks {
   /** The id of the relay. */
   readonly relay: string
   #known = 0
+  #undoings = 0
 
   constructor(relay: string) {
     this.relay = relay
@@ -21,6 +22,11 @@ export class RelayMarks {
 
   get known(): number {
     return this.#known
+  }
+
+  /** How often marks were found undone. What was read before the last time comes behind what lost its mark, and waits for it. */
+  get undoings(): number {
+    return this.#undoings
   }
 
   /**
@@ -31,6 +37,7 @@ export class RelayMarks {
   learn(marks: number | undefined, before: number): boolean {
     if (marks === undefined) return false
     const undone = marks < before
+    if (undone) this.#undoings++
     this.#known = undone ? marks : Math.max(this.#known, marks)
     return undone
   }

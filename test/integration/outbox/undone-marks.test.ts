@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import type { OutboxEvent } from '../../../src/outbox/publishing/publisher.ts'
 import { LeaseStore } from '../../../src/outbox/store/lease-store.ts'
 import { OutboxStore } from '../../../src/outbox/store/outbox-store.ts'
@@ -119,6 +119,39 @@ describe('marks that were undone on PostgreSQL', () => {
     // Of 3 the first mark was refused, and is counted nowhere.
     expect(relay.status().published).toBe(7)
     expect(lost).toEqual([])
+    expect((await bench.rows()).every(({ status, attempts }) => status === 'published' && attempts === 0)).toBe(true)
+  })
+
+  test('are found by a mark that is tried again, and let no mark pass of a batch that is on its way meanwhile', async () => {
+    const { bench } = ground
+    await bench.record('a', [1, 2, 3, 4, 5])
+    const seen: unknown[] = []
+    const third = Promise.withResolvers<void>()
+    const mark = ProgressStore.prototype.markPublished
+    let marks = 0
+    const failing = vi.spyOn(ProgressStore.prototype, 'markPublished').mockImplementation(async function (
+      this: ProgressStore,
+      ...args
+    ) {
+      if (++marks !== 2) return mark.apply(this, args)
+      await third.promise
+      throw new Error('the connection was lost')
+    })
+    const relay = bench.outbox.relay({
+      batchSize: 1,
+      ...timing,
+      publisher: async ({ payload }) => {
+        seen.push(payload)
+        if (payload !== 3 || marks > 2) return
+        await undo([1])
+        third.resolve()
+      },
+    })
+    await relay.start()
+    await expect.poll(() => relay.status().published, { timeout: 10_000 }).toBe(6)
+    await relay.stop()
+    failing.mockRestore()
+    expect(seen).toEqual([1, 2, 3, 1, 2, 3, 4, 5])
     expect((await bench.rows()).every(({ status, attempts }) => status === 'published' && attempts === 0)).toBe(true)
   })
 
