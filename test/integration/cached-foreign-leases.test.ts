@@ -1,21 +1,15 @@
 import { Redis } from 'ioredis'
-import { afterEach, describe, expect, inject, test } from 'vitest'
+import { describe, expect, inject, test } from 'vitest'
 import type { CacheStore } from '../../src/cache/cache-store.ts'
 import { Author, Book, booksOf } from '../support/cache-entities.ts'
 import { type CacheGround, cacheCombinations, openCacheGround } from '../support/cache-ground.ts'
 import { dialects } from '../support/databases.ts'
+import { closesOpened } from '../support/opened.ts'
 import { parkNextLoad } from '../support/parked-load.ts'
 import { openProxyTo } from '../support/tcp-proxy.ts'
 
 const many = 200
-const opened: { close(): Promise<unknown> }[] = []
-afterEach(async () => {
-  for (const each of opened.splice(0).reverse()) await each.close()
-})
-const track = <T extends { close(): Promise<unknown> }>(each: T): T => {
-  opened.push(each)
-  return each
-}
+const track = closesOpened()
 
 /** Commits many authors and gives their ids. */
 async function addAuthors(ground: CacheGround): Promise<string[]> {

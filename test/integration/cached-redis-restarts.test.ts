@@ -1,50 +1,28 @@
-import { Redis } from 'ioredis'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { beforeEach, describe, expect, test } from 'vitest'
 import { Author } from '../support/cache-entities.ts'
 import { type CacheGround, type CacheGroundOptions, openCacheGround } from '../support/cache-ground.ts'
 import { dialects } from '../support/databases.ts'
+import { closesOpened } from '../support/opened.ts'
 import { parkNextLoad } from '../support/parked-load.ts'
+import { cachedName, isServed, type QuietClientOptions, quietClient, rename } from '../support/served-authors.ts'
 import { openRedisServer, type RestartableServer } from '../support/servers/restartable-servers.ts'
 
 const patience = { timeout: 20_000, interval: 20 }
 
 // As Redis is installed: now and then it writes a snapshot, and a crash takes it back to the last one.
 describe.each(dialects)('cached reads on %s when Redis crashes and comes back with its last snapshot', (dialect) => {
-  const opened: { close(): Promise<unknown> }[] = []
+  const track = closesOpened()
   let redis: RestartableServer
   beforeEach(async () => {
     redis = track(await openRedisServer({ appendonly: 'no', save: '3600 1 300 100 60 10000' }))
   })
-  afterEach(async () => {
-    for (const each of opened.splice(0).reverse()) await each.close()
-  })
-  const track = <T extends { close(): Promise<unknown> }>(each: T): T => {
-    opened.push(each)
-    return each
-  }
-  const connect = (options: { username?: string; password?: string; enableReadyCheck?: boolean } = {}) => {
-    const client = new Redis(redis.url, options)
-    client.on('error', () => undefined)
-    track({ close: async () => client.disconnect() })
-    return client
-  }
+  const connect = (options: QuietClientOptions = {}) => track(quietClient(redis.url, options))
   const openGround = async (options: CacheGroundOptions = {}) =>
     track(await openCacheGround(dialect, 'redis', { redisUrl: redis.url, timeoutMs: 1000, ...options }))
-  const rename = async (ground: CacheGround, id: string, name: string) => {
-    const em = ground.fork()
-    ;(await em.findOneOrFail(Author, id)).name = name
-    await em.flush()
+  const acknowledged = async (ground: CacheGround, id: string) => {
+    await rename(ground, id, 'new')
     expect(ground.cache.stats().invalidations.unacknowledged).toBe(0)
   }
-  const nameOf = async (ground: CacheGround, id: string) => (await ground.cache.cached(Author).get(id))?.name
-  const inService = (ground: CacheGround, id: string) =>
-    expect
-      .poll(async () => {
-        const { hits } = ground.cache.cached(Author).stats()
-        await ground.cache.cached(Author).get(id)
-        return ground.cache.cached(Author).stats().hits - hits
-      }, patience)
-      .toBe(1)
   /** Ends it as a power cut does, some time after a snapshot. */
   const crash = async () => {
     await redis.crash()
@@ -61,18 +39,18 @@ describe.each(dialects)('cached reads on %s when Redis crashes and comes back wi
     const ground = await openGround(options())
     const other = await ground.openOther()
     const author = await ground.author({ name: 'old' })
-    await inService(ground, author.id)
-    await inService(other, author.id)
+    await isServed(ground, author.id)
+    await isServed(other, author.id)
     const admin = connect()
     await admin.save()
-    await rename(ground, author.id, 'new')
+    await acknowledged(ground, author.id)
     await crash()
     await expect.poll(() => admin.get(`${ground.prefix}Author:${author.id}`).catch(() => ''), patience).toContain('old')
     for (const each of [ground, other]) {
       await expect.poll(() => each.cache.ping().catch(() => 0), patience).toBeGreaterThan(0)
-      expect(await nameOf(each, author.id)).toBe('new')
-      await inService(each, author.id)
-      expect(await nameOf(each, author.id)).toBe('new')
+      expect(await cachedName(each, author.id)).toBe('new')
+      await isServed(each, author.id)
+      expect(await cachedName(each, author.id)).toBe('new')
     }
   })
 
@@ -86,18 +64,18 @@ describe.each(dialects)('cached reads on %s when Redis crashes and comes back wi
     await load.parked
     const admin = connect()
     await admin.save()
-    await rename(other, author.id, 'new')
+    await acknowledged(other, author.id)
     await crash()
     const key = `${ground.prefix}Author:${author.id}`
     await expect.poll(() => admin.get(key).catch(() => ''), patience).toMatch(/^L/)
     await expect.poll(() => ground.cache.ping().catch(() => 0), patience).toBeGreaterThan(0)
-    expect(await nameOf(ground, author.id)).toBe('new')
+    expect(await cachedName(ground, author.id)).toBe('new')
     load.resume()
     expect((await slow)?.name).toBe('old') // it began before the commit
-    await expect.poll(() => nameOf(other, author.id), patience).toBe('new')
-    await inService(other, author.id)
-    expect(await nameOf(other, author.id)).toBe('new')
-    expect(await nameOf(ground, author.id)).toBe('new')
+    await expect.poll(() => cachedName(other, author.id), patience).toBe('new')
+    await isServed(other, author.id)
+    expect(await cachedName(other, author.id)).toBe('new')
+    expect(await cachedName(ground, author.id)).toBe('new')
   })
 
   test('a user who may not ask who Redis is has hits all the same', async () => {
@@ -105,8 +83,8 @@ describe.each(dialects)('cached reads on %s when Redis crashes and comes back wi
     const redisClient = connect({ username: 'guest', password: 'secret', enableReadyCheck: false })
     const ground = await openGround({ redisClient })
     const author = await ground.author({ name: 'old' })
-    await inService(ground, author.id)
-    await rename(ground, author.id, 'new')
-    expect(await nameOf(ground, author.id)).toBe('new')
+    await isServed(ground, author.id)
+    await acknowledged(ground, author.id)
+    expect(await cachedName(ground, author.id)).toBe('new')
   })
 })

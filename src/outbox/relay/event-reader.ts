@@ -1,8 +1,6 @@
-import { DataAccessError } from '../../errors.ts'
 import type { Clock } from '../../kernel/clock.ts'
 import type { Logger } from '../../kernel/logger.ts'
 import type { EventDefinitions } from '../event/event-definitions.ts'
-import { permanent } from '../publishing/publisher.ts'
 import type { EventStore } from '../store/event-store.ts'
 import type { ProgressStore } from '../store/progress-store.ts'
 import type { RelayMarks, RelayNote } from '../store/relay-marks.ts'
@@ -19,9 +17,6 @@ import { laneOf } from './waves.ts'
 
 /** How often the keys held by dead letters, and the watermark, are brought up to date, in ms. */
 const syncEveryMs = 1000
-
-/** After so many crashes with this event alone in hand it is a dead letter. */
-const crashLimit = 3
 
 /** What an {@link EventReader} works with. */
 export interface EventReaderParts {
@@ -107,25 +102,6 @@ export class EventReader {
       return { hands: [], more: this.#parts.clock.now() >= this.#syncAt && (await this.#sync()) }
     }
     return { hands: all, more: more || heads.length > 0, note }
-  }
-
-  /**
-   * Narrows a reading to what may be published together: a single event while the publisher is being probed, if there is one that has
-   * not failed, and a single one that was in hand when a relay crashed, so that the one that kills is found.
-   */
-  async choose(hands: readonly EventInHand[], probing: boolean): Promise<readonly EventInHand[]> {
-    const suspect = hands.find(({ row }) => row.suspect)
-    if (suspect === undefined) return probing ? [probeOf(hands)] : hands
-    const first = hands.find((hand) => laneOf(hand) === laneOf(suspect)) as EventInHand
-    if (!first.row.suspect || first.row.attempts === 0) return [first]
-    const crashes = await this.#parts.settlements.crashesOf(first.id)
-    if (crashes < crashLimit) return [first]
-    const fault = new DataAccessError(
-      'RELAY_CRASHED',
-      `Event ${first.id} of type "${first.row.type}" was alone in hand when ${crashes} relays crashed, so it is published no more. Find out why the publisher ends the process, then redrive it`,
-      { context: { event: first.id, crashes } },
-    )
-    return [{ ...first, event: undefined, fault: permanent(fault) }]
   }
 
   /**
@@ -243,15 +219,4 @@ export class EventReader {
   #stillOurs(hands: readonly EventInHand[]): EventInHand[] {
     return hands.filter(({ row, epoch }) => this.#epochs.get(row.bucket) === epoch)
   }
-}
-
-/** The first event that may be published and has not failed: one that fills the way of all others would be its own probe for ever. */
-function probeOf(hands: readonly EventInHand[]): EventInHand {
-  const behind = new Set<string>()
-  for (const hand of hands) {
-    const lane = laneOf(hand)
-    if (!behind.has(lane) && hand.row.attempts === 0) return hand
-    behind.add(lane)
-  }
-  return hands[0] as EventInHand
 }

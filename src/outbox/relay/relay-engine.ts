@@ -10,6 +10,7 @@ import { ProgressStore } from '../store/progress-store.ts'
 import { RelayMarks, type RelayNote } from '../store/relay-marks.ts'
 import { SettlementStore } from '../store/settlement-store.ts'
 import type { SignOfLife } from '../store/sign-of-life.ts'
+import { chooseBatch } from './batch-choice.ts'
 import { BatchMarker } from './batch-marker.ts'
 import { BatchSettler, type RelayCounts, sumOf } from './batch-settler.ts'
 import { BucketLeases } from './bucket-leases.ts'
@@ -57,6 +58,7 @@ export class RelayEngine {
   readonly database: DatabaseOutage
   readonly #parts: RelayEngineParts
   readonly #progress: ProgressStore
+  readonly #settlements: SettlementStore
   readonly #reader: EventReader
   readonly #publisher: WavePublisher
   readonly #settler: BatchSettler
@@ -68,6 +70,7 @@ export class RelayEngine {
   constructor(parts: RelayEngineParts) {
     const { store, settings, definitions, listeners, signOfLife, awaited, clock, logger } = parts
     const settlements = new SettlementStore(store)
+    this.#settlements = settlements
     this.events = new EventStore(store)
     this.#progress = new ProgressStore(store, this.#marks)
     this.#parts = parts
@@ -141,7 +144,7 @@ export class RelayEngine {
     const reading = ahead !== undefined && ahead.hands.length > 0 ? ahead : await this.#reader.next()
     const { hands, more } = reading
     if (hands.length === 0) return more ? { kind: 'busy', counts: nothing } : this.#idle()
-    const batch = await this.#reader.choose(hands, this.outage.probing)
+    const batch = await chooseBatch(hands, this.outage.probing, this.#settlements)
     if (batch.length < hands.length) this.#reader.reset()
     // What one that kills is tried behind would come again with each crash.
     if (batch.length < hands.length || batch.some(({ row }) => row.suspect)) await this.#marker.ended()

@@ -3,13 +3,11 @@ import { Bell } from '../../kernel/bell.ts'
 import type { Clock } from '../../kernel/clock.ts'
 import type { Logger } from '../../kernel/logger.ts'
 import { checkOptions, numberFrom } from '../../kernel/options.ts'
-import { Service, type ServiceState, type StopSignals } from '../../kernel/service.ts'
+import { Service, type StopSignals } from '../../kernel/service.ts'
 import { toError } from '../../kernel/thrown-error.ts'
 import type { EventDefinitions } from '../event/event-definitions.ts'
 import { OutboxStore } from '../store/outbox-store.ts'
-import type { RelayRates } from '../store/relay-rates.ts'
 import { pruneInBackground } from '../store/retention.ts'
-import type { RelayPause } from '../store/sign-of-life.ts'
 import type { RelayCounts } from './batch-settler.ts'
 import { openEngine, startStopped } from './open-engine.ts'
 import { requireNoTransaction } from './outside-transaction.ts'
@@ -19,6 +17,7 @@ import { type RelayEventName, type RelayEvents, type RelayListeners, relayListen
 import { logFailures, logPauses, warnOfRules } from './relay-log.ts'
 import { drainMarkTries, drainStopped, keepPublishing, publishAllDue, whileHolding } from './relay-loop.ts'
 import { type RelayOptions, type RelaySettings, toRelaySettings } from './relay-options.ts'
+import type { RelayStatus } from './relay-status.ts'
 import { RelayTally } from './relay-tally.ts'
 import type { Wake } from './wake.ts'
 
@@ -36,20 +35,6 @@ export interface RelayParts {
    * @param finish ends it for `data.close()`: beside a stop it waits, as no second call of it.
    */
   readonly enter: (relay: Relay, finish: (deadlineMs: number) => Promise<void>) => () => void
-}
-
-/** What {@link Relay.status} tells. */
-export interface RelayStatus extends RelayCounts {
-  readonly state: ServiceState
-  readonly name: string
-  readonly publisher: string
-  /** The buckets it holds now. */
-  readonly buckets: readonly number[]
-  /** Events fetched and not yet marked. */
-  readonly inHand: number
-  readonly rates: RelayRates
-  /** What it waits for, when publisher or database are away; of both, what went last. */
-  readonly paused: RelayPause | undefined
 }
 
 /**
