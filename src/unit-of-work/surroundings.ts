@@ -2,6 +2,7 @@ import { type EntityManager, type MikroORM, TransactionContext } from '@mikro-or
 import type { TransactionSubscriber } from '../database/transaction-subscriber.ts'
 import { DataAccessError } from '../errors.ts'
 import type { ActiveUnit } from './active-unit.ts'
+import { isBeside } from './watched-transactions.ts'
 
 /** Where the transactions of one ORM are seen. */
 export interface TransactionWatch {
@@ -35,6 +36,8 @@ function notGlobal(em: EntityManager): EntityManager | undefined {
 function around(watch: TransactionWatch, unit: ActiveUnit | undefined): EntityManager | undefined {
   if (unit?.active === false && unit.lost) throw lostAround()
   if (unit?.active === false && !unit.over) throw endingAround()
+  const ambient = TransactionContext.currentTransactionContext()?.em
+  if (ambient?.getDriver() === watch.orm.driver && isBeside(ambient)) return undefined
   const innermost = innermostManager(watch)
   const scope = innermost && watch.subscriber.scopeOf(innermost)
   if (innermost === undefined || scope?.over === true) return unit?.active === true ? unit.em : undefined
@@ -64,12 +67,6 @@ function refuseOuter(em: EntityManager | undefined, innermost: ActiveUnit | unde
       throw new DataAccessError(
         'TRANSACTION_FORK',
         'unitOfWork was given the `em` of an outer unit while one inside it is open; use the `em` of the innermost unit',
-      )
-    }
-    if (unit.em === em && !em.isInTransaction()) {
-      throw new DataAccessError(
-        'TRANSACTION_FORK',
-        'unitOfWork was to join the `em` of a unit whose transaction is suspended, by `propagation: REQUIRES_NEW` or `NOT_SUPPORTED`; use the `em` of the transaction inside, or none',
       )
     }
   }

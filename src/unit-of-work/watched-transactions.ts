@@ -1,5 +1,12 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { type EntityManager, type MikroORM, OptimisticLockError, TransactionPropagation } from '@mikro-orm/core'
+import {
+  type EntityManager,
+  type MikroORM,
+  OptimisticLockError,
+  TransactionContext,
+  TransactionManager,
+  TransactionPropagation,
+} from '@mikro-orm/core'
 import { hasPutOff } from '../database/flushed-changes.ts'
 import { overrideManagers } from '../database/override-managers.ts'
 import type { TransactionSubscriber } from '../database/transaction-subscriber.ts'
@@ -13,6 +20,9 @@ export const turns = new Turns()
 
 /** Those in which a unit is about to open a transaction or savepoint: it has its turn, and has flushed. */
 const ready = new WeakSet<EntityManager>()
+
+/** Those of `NOT_SUPPORTED`: they stand in a transaction and are not in it. */
+const besides = new WeakSet<EntityManager>()
 
 /** Where transactions are watched already: an ORM may be given to one data access after another. */
 const watched = new WeakSet<TransactionSubscriber>()
@@ -43,6 +53,11 @@ function isFlushing(em: EntityManager, innermost: Flush | undefined): boolean {
 function hasStacked(em: EntityManager): boolean {
   const uow = em.getUnitOfWork(false)
   return uow.getPersistStack().size + uow.getRemoveStack().size + uow.getOrphanRemoveStack().size > 0
+}
+
+/** Whether an entity manager was made by `NOT_SUPPORTED`, to work beside the transaction around it. */
+export function isBeside(em: EntityManager): boolean {
+  return besides.has(em)
 }
 
 /** Opens a unit's transaction, or its savepoint in an entity manager that has nothing to flush. */
@@ -87,9 +102,13 @@ export function watchTransactions(orm: MikroORM, subscriber: TransactionSubscrib
     define('transactional', async function (...args: Parameters<Transactional>): Promise<unknown> {
       const em = this.getContext(false)
       const scope = subscriber.scopeOf(em)
-      const run = () => runWatched(subscriber, scope, args, (...watching) => own.transactional.apply(this, watching))
       // An application asks for a transaction that is new, or for none, in order to write beside the unit.
       const { propagation = TransactionPropagation.NESTED } = args[1] ?? {}
+      const besideOwn = em.isInTransaction() && isAside(propagation)
+      const transactional = besideOwn ? aside(em, propagation) : own.transactional.bind(this)
+      const run = () => runWatched(subscriber, scope, args, transactional)
+      // Its fork takes along what is pending, which belongs to the unit and its events.
+      if (besideOwn && scope?.hasUnit === true && !insideFlush()) await em.flush()
       if (ready.has(em) || scope?.hasUnit !== true || propagation !== TransactionPropagation.NESTED) return run()
       // Whose turn it is may wait for the very flush in whose hook the caller stands; what is pending is being written already.
       if (insideFlush()) return run()
@@ -100,6 +119,27 @@ export function watchTransactions(orm: MikroORM, subscriber: TransactionSubscrib
       })
     })
   })
+}
+
+function isAside(propagation: TransactionPropagation): boolean {
+  return propagation === TransactionPropagation.REQUIRES_NEW || propagation === TransactionPropagation.NOT_SUPPORTED
+}
+
+/**
+ * `transactional()` beside the transaction that this entity manager is in, and stays in. MikroORM takes it out meanwhile, although it
+ * works with a fork: what other branches of the work wrote until then would commit by itself.
+ */
+function aside(em: EntityManager, propagation: TransactionPropagation): Transactional {
+  const manager = Object.assign(new TransactionManager(em), { suspendTransaction: () => undefined })
+  if (propagation === TransactionPropagation.REQUIRES_NEW) return (work, options) => manager.handle(work, options)
+  return (work, options) => {
+    const beside: typeof work = (fork) => {
+      besides.add(fork)
+      // Else the ORM's own `em` would lead to the one that is in the transaction.
+      return TransactionContext.create(fork, () => work(fork))
+    }
+    return manager.handle(beside, options)
+  }
 }
 
 /** @param around the root transaction in which this one is opened. */

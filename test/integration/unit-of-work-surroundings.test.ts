@@ -70,16 +70,58 @@ describe('the transaction that a unit of work joins', () => {
     expect(await storedNotes(data)).toEqual({ rows: [], events: ['outer'] })
   })
 
-  it.each([TransactionPropagation.REQUIRES_NEW, TransactionPropagation.NOT_SUPPORTED])(
-    'on postgresql: not that of a unit which is suspended by %s',
-    async (propagation) => {
+  it('on postgresql: none in what runs without one, by NOT_SUPPORTED', async () => {
+    const data = await openNotes('postgresql')
+    const outer = data.unitOfWork(async ({ em, record }) => {
+      record(NoteTagged, em.create(Note, { id: 'a', title: 'rolled back' }), 'rolled back')
+      await em.transactional(
+        async (beside) => {
+          beside.create(Note, { id: 'b', title: 'beside' })
+          await beside.flush()
+          expect(await data.orm.em.count(Note)).toBe(1)
+          await data.unitOfWork(async (inner) => {
+            inner.record(NoteTagged, inner.em.create(Note, { id: 'c', title: 'its own' }), 'its own')
+          })
+        },
+        { propagation: TransactionPropagation.NOT_SUPPORTED },
+      )
+      throw new Error('no')
+    })
+    await expect(outer).rejects.toThrow('no')
+    expect(await storedNotes(data)).toEqual({ rows: ['beside', 'its own'], events: ['its own'] })
+  })
+
+  describe.each([TransactionPropagation.REQUIRES_NEW, TransactionPropagation.NOT_SUPPORTED])('beside %s', (propagation) => {
+    it.each(['commits', 'is rolled back'] as const)('on postgresql: its own, which %s as a whole', async (end) => {
       const data = await openNotes('postgresql')
-      await data.unitOfWork(async ({ em }) => {
-        const beside = em.transactional(() => data.unitOfWork(async () => {}, { em }), { propagation })
-        await expect(beside).rejects.toMatchObject({ code: 'TRANSACTION_FORK' })
+      const outer = data.unitOfWork(async ({ em, record }) => {
+        const [begun, written] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+        const aside = em.transactional(
+          async (own) => {
+            own.create(Note, { id: 'a', title: 'aside' })
+            begun.resolve()
+            await written.promise
+          },
+          { propagation },
+        )
+        await begun.promise
+        record(NoteTagged, em.create(Note, { id: 'b', title: 'flushed' }), 'flushed')
+        await em.flush()
+        await em.insert(Note, { id: 'c', title: 'inserted' })
+        await data.unitOfWork(
+          async (inner) => inner.record(NoteTagged, inner.em.create(Note, { id: 'd', title: 'nested' }), 'nested'),
+          { em },
+        )
+        written.resolve()
+        await aside
+        if (end === 'is rolled back') throw new Error('no')
       })
-    },
-  )
+      if (end === 'commits') await outer
+      else await expect(outer).rejects.toThrow('no')
+      const kept = { rows: ['aside', 'flushed', 'inserted', 'nested'], events: ['flushed', 'nested'] }
+      expect(await storedNotes(data)).toEqual(end === 'commits' ? kept : { rows: ['aside'], events: [] })
+    })
+  })
 
   it.each(dialects)('on %s: a savepoint of the application in a unit, whose entities it shares', async (dialect) => {
     const data = await openNotes(dialect)
