@@ -16,6 +16,10 @@ type Query = string | { readonly sql: string } | { toRaw(): { readonly sql: stri
 /** The part of Kysely that is needed here: the ORM's SQL part need not be there. */
 interface Kysely {
   withPlugin(plugin: object): Kysely
+  withoutPlugins(): Kysely
+  withSchema(name: string): Kysely
+  withTables(): Kysely
+  getExecutor(): { stream(...args: unknown[]): AsyncGenerator<unknown> }
 }
 
 /** What Kysely makes of a statement: SQL of the application's own is a `RawNode`. */
@@ -66,14 +70,15 @@ export function watchStatements(orm: MikroORM, subscriber: TransactionSubscriber
       const transaction = this.getTransactionContext() as object | undefined
       const scope = transaction && subscriber.scopeIn(transaction)
       if (transaction === undefined || scope === undefined) return kysely
-      return kysely.withPlugin({
+      const plugin = {
         transformQuery: ({ node }: { node: KyselyNode }) => {
           if (scope.over) throw transactionOver()
           check(transaction, () => textOfNode(node))
           return node
         },
         transformResult: async ({ result }: { result: unknown }) => result,
-      })
+      }
+      return watchKysely(kysely.withPlugin(plugin), plugin, (rows) => note(transaction, rows))
     })
   })
 }
@@ -86,6 +91,25 @@ export async function endStreams(em: EntityManager): Promise<void> {
   // What the connection says of it now, it says of the commit as well.
   for (const rows of begun) await rows.return(undefined).catch(() => undefined)
   begun.clear()
+}
+
+/** Tells of each stream of a Kysely that was made for this, and of those that are made from it, in which the plugin stays. */
+function watchKysely(kysely: Kysely, plugin: object, begun: (rows: AsyncGenerator<unknown>) => void): Kysely {
+  const executor = kysely.getExecutor()
+  const stream = executor.stream.bind(executor)
+  executor.stream = (...args) => {
+    const rows = stream(...args)
+    begun(rows)
+    return rows
+  }
+  const own: Kysely = Object.getPrototypeOf(kysely)
+  const watched = (made: Kysely) => watchKysely(made, plugin, begun)
+  return Object.assign(kysely, {
+    withPlugin: (added) => watched(own.withPlugin.call(kysely, added)),
+    withSchema: (name) => watched(own.withSchema.call(kysely, name)),
+    withTables: () => watched(own.withTables.call(kysely)),
+    withoutPlugins: () => watched(own.withoutPlugins.call(kysely).withPlugin(plugin)),
+  } satisfies Partial<Kysely>)
 }
 
 function note(transaction: object, rows: AsyncGenerator<unknown>): void {

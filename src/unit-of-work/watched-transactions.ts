@@ -121,7 +121,7 @@ export function watchTransactions(orm: MikroORM, subscriber: TransactionSubscrib
   })
 }
 
-function isAside(propagation: TransactionPropagation): boolean {
+function isAside(propagation: `${TransactionPropagation}`): boolean {
   return propagation === TransactionPropagation.REQUIRES_NEW || propagation === TransactionPropagation.NOT_SUPPORTED
 }
 
@@ -129,8 +129,9 @@ function isAside(propagation: TransactionPropagation): boolean {
  * `transactional()` beside the transaction that this entity manager is in, and stays in. MikroORM takes it out meanwhile, although it
  * works with a fork: what other branches of the work wrote until then would commit by itself.
  */
-function aside(em: EntityManager, propagation: TransactionPropagation): Transactional {
-  const manager = Object.assign(new TransactionManager(em), { suspendTransaction: () => undefined })
+function aside(em: EntityManager, propagation: `${TransactionPropagation}`): Transactional {
+  const manager = new TransactionManager(em)
+  Object.assign(manager, { suspendTransaction: () => undefined })
   if (propagation === TransactionPropagation.REQUIRES_NEW) return (work, options) => manager.handle(work, options)
   return (work, options) => {
     const beside: typeof work = (fork) => {

@@ -63,7 +63,11 @@ describe.each(dialects)('a nested em that outlives its root transaction on %s', 
     )
     const over = { code: 'TRANSACTION_ENDED' }
     await expect(leaked.kysely.insertInto('notes').values({ id: 'k', title: 'k' }).execute()).rejects.toMatchObject(over)
+    await expect(
+      leaked.kysely.withoutPlugins().insertInto('notes').values({ id: 'k', title: 'k' }).execute(),
+    ).rejects.toMatchObject(over)
     await expect(first(leaked.em)).rejects.toMatchObject(over)
+    await expect(firstOfKysely(leaked.em)).rejects.toMatchObject(over)
     expect((await storedNotes(data)).rows).toEqual([])
   })
 })
@@ -77,9 +81,12 @@ describe.each(dialects)('a stream in a unit of work on %s', (dialect) => {
     return data
   }
 
-  it.each(['the unit', 'a nested unit', 'a savepoint of the application'])('ends with %s that left it open', async (where) => {
+  const places = ['the unit', 'a nested unit', 'a savepoint of the application']
+  const kinds = { 'em.stream()': first, Kysely: firstOfKysely, 'Kysely without its plugins': firstOfBareKysely }
+  const left = places.flatMap((where) => Object.entries(kinds).map(([kind, begin]) => [where, kind, begin] as const))
+  it.each(left)('ends with %s that left it open: %s', async (where, _kind, begin) => {
     const data = await opened()
-    const leave = async (em: EntityManager) => void (await first(em))
+    const leave = async (em: EntityManager) => expect((await begin(em)).value).toMatchObject({ title: expect.any(String) })
     await data.unitOfWork(async ({ em, record }) => {
       if (where === 'the unit') await leave(em)
       else if (where === 'a nested unit') await data.unitOfWork((unit) => leave(unit.em))
@@ -105,6 +112,16 @@ function first(em: EntityManager) {
   return em.stream(Note, {})[Symbol.asyncIterator]().next()
 }
 
+function firstOfKysely(em: EntityManager) {
+  return kyselyOf(em).selectFrom('notes').selectAll().stream()[Symbol.asyncIterator]().next()
+}
+
+function firstOfBareKysely(em: EntityManager) {
+  // A schema is a plugin too, put in front of the others.
+  const schema = em.getPlatform().getDefaultSchemaName() ?? 'main'
+  return kyselyOf(em).withoutPlugins().withSchema(schema).selectFrom('notes').selectAll().stream(1)[Symbol.asyncIterator]().next()
+}
+
 /** The parts of Kysely that these tests use. */
 interface Sql {
   execute(kysely: Kysely): Promise<unknown>
@@ -115,6 +132,9 @@ interface SqlTag {
   table(name: string): Sql
 }
 interface Kysely {
+  withoutPlugins(): Kysely
+  withSchema(name: string): Kysely
+  selectFrom(table: string): { selectAll(): { stream(chunk?: number): AsyncIterable<unknown> } }
   insertInto(table: string): { values(row: object): { execute(): Promise<unknown> } }
 }
 
