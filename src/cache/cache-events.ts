@@ -1,6 +1,6 @@
 /**
- * Why a read went past the cache by rule: it is in a `transaction`, its entity manager has changes that are `unflushed`, its entity
- * manager has a `view` of its own (a filter, a session or a schema), a `filter` that is on for all may show each caller other rows,
+ * Why a read went past the cache by rule: it is in a `transaction`, its entity manager has changes that are `unflushed` (for an entity:
+ * rows to insert or delete), its entity manager has a `view` of its own (a filter, a session or a schema), a `filter` that is on for all may show each caller other rows,
  * the database may know the value by another `spelling`, or what was read is `not-cacheable`.
  */
 export type BypassReason = 'transaction' | 'unflushed' | 'view' | 'filter' | 'spelling' | 'not-cacheable'

@@ -27,13 +27,20 @@ export type OtherRows = (em: EntityManager) => BypassReason | undefined
 /**
  * Finds out how to read for a caller. In a transaction, the caller's own or the one around it, and with unflushed changes,
  * the caller must see its own writes, which nobody else may.
+ *
+ * @param unflushed tells whether an entity manager has changes that concern the read.
  */
-export function cachedContext(orm: MikroORM, otherRows: OtherRows, given: EntityManager | undefined): CachedContext {
+export function cachedContext(
+  orm: MikroORM,
+  otherRows: OtherRows,
+  given: EntityManager | undefined,
+  unflushed: (em: EntityManager) => boolean,
+): CachedContext {
   const em = ownContext(given ?? orm.em)
   // What a fork of it held would not be what the caller flushes.
   if (given !== undefined && em !== given.getContext(false)) throw foreignContext()
   const bypass = em.isInTransaction() ? 'transaction' : otherRows(em)
-  if (given !== undefined) return { em, owner: em, bypass: bypass ?? (hasUnflushedChanges(em) ? 'unflushed' : undefined) }
+  if (given !== undefined) return { em, owner: em, bypass: bypass ?? (unflushed(em) ? 'unflushed' : undefined) }
   if (bypass !== undefined) return { em: em.fork({ ...detachedFork, keepTransactionContext: true }), owner: undefined, bypass }
   // Forked only when it is needed, which a hit does not.
   return {
@@ -101,9 +108,19 @@ function unlessFiltered(
   }
 }
 
-function hasUnflushedChanges(em: EntityManager): boolean {
+/**
+ * Whether rows are to be inserted or deleted, before which a find would flush. Edits concern no read of an entity: it does not find by
+ * them, and leaves them as they are.
+ */
+export function hasPendingRows(em: EntityManager): boolean {
   const uow = em.getUnitOfWork(false)
-  if (uow.getPersistStack().size > 0 || uow.getRemoveStack().size > 0) return true
+  return uow.getPersistStack().size + uow.getRemoveStack().size + uow.getOrphanRemoveStack().size > 0
+}
+
+/** Whether a flush would write anything, which takes a look at each entity: the run of a query may flush. */
+export function hasUnflushedChanges(em: EntityManager): boolean {
+  if (hasPendingRows(em)) return true
+  const uow = em.getUnitOfWork(false)
   for (const entity of uow.getIdentityMap()) {
     const original = uow.getOriginalEntityData(entity)
     if (original !== undefined && isChanged(em, entity, original)) return true

@@ -3,7 +3,7 @@ import type { CacheEventName, CacheEvents } from '../cache/cache-events.ts'
 import type { CacheFigures } from '../cache/figures.ts'
 import type { Invalidation } from '../cache/invalidation.ts'
 import { ownContext } from '../database/row-views.ts'
-import { cachedContext } from './cached-context.ts'
+import { cachedContext, hasUnflushedChanges } from './cached-context.ts'
 import type { CachedQuerySource } from './cached-query-source.ts'
 import { type CachedReadOptions, readAs } from './cached-read-options.ts'
 
@@ -30,7 +30,7 @@ export class CachedQueryReads<Params, Result> {
   async get(params: Params, options?: CachedReadOptions): Promise<Result> {
     return readAs('a cached query', options, async (fresh) => {
       this.#source.life.refuseWhenClosed()
-      const context = cachedContext(this.#orm, this.#source.otherRows, this.#em)
+      const context = cachedContext(this.#orm, this.#source.otherRows, this.#em, hasUnflushedChanges)
       if (context.bypass === undefined) return this.#source.read(context, params, fresh)
       this.#source.figures.bypassed(1, context.bypass)
       return this.#source.query.run(context.em, params)

@@ -138,14 +138,37 @@ describe.each(cacheCombinations)('cached reads on $dialect with the $store store
     expect(await authors.get(id)).toMatchObject({ name: 'Committed' })
   })
 
-  test('with unflushed changes the database is read, and nothing is kept', async () => {
-    const { id } = await ground.author({ name: 'Old' })
+  test('with rows to insert or delete the database is read, and nothing is kept', async () => {
+    const { id, email } = await ground.author({ email: `${crypto.randomUUID()}@pending.dev` })
+    const [inserting, deleting] = [ground.fork(), ground.fork()]
+    const added = inserting.create(Author, { email: `${crypto.randomUUID()}@new.dev`, name: 'New' } as never)
+    const { bypasses } = ground.cache.cached(Author).stats()
+    // As a find does, it flushes first.
+    expect(await ground.cache.cached(Author, { em: inserting }).get(added.id)).toBe(added)
+    deleting.remove(await deleting.findOneOrFail(Author, id))
+    expect(await ground.cache.cached(authorPolicy, { em: deleting }).byEmail(email)).toBeNull()
+    expect(ground.cache.cached(Author).stats().bypasses).toBe(bypasses + 2)
+  })
+
+  test('edits stay as they are in what the cache gives, and reach nobody else', async () => {
+    const { id, email } = await ground.author({ name: 'Old', email: `${crypto.randomUUID()}@edited.dev` })
+    const authors = ground.cache.cached(authorPolicy)
+    await authors.byEmail(email)
+    await authors.byEmail(email)
     const em = ground.fork()
     const managed = await em.findOneOrFail(Author, id)
-    managed.name = 'New, not flushed'
-    const found = await ground.cache.cached(Author, { em }).get(id)
-    expect(found).toBe(managed)
-    expect(await ground.cache.cached(Author).get(id)).toMatchObject({ name: 'Old' })
+    Object.assign(managed, { name: 'New, not flushed', email: `${crypto.randomUUID()}@unflushed.dev` })
+    const own = ground.cache.cached(authorPolicy, { em })
+    const queries = await queriesOf(async () => {
+      expect(await own.get(id)).toBe(managed)
+      // Asked by what is stored, as a find asks.
+      expect(await own.byEmail(email)).toBe(managed)
+    })
+    expect(queries).toBe(0)
+    expect(managed.name).toBe('New, not flushed')
+    expect(await authors.get(id)).toMatchObject({ name: 'Old' })
+    await em.flush()
+    expect(await authors.get(id)).toMatchObject({ name: 'New, not flushed', email: managed.email })
   })
 
   test('a unique property leads to the row, and its old and new value expire', async () => {
