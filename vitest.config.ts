@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os'
 import { defineConfig } from 'vitest/config'
 import { FiguresReporter } from './test/support/figures-reporter.ts'
 
@@ -24,6 +25,8 @@ export default defineConfig({
     environment: 'node',
     // The tests open sockets and child processes, and load native drivers: threads would share what processes keep apart.
     pool: 'forks',
+    // They wait for servers, timers and each other most of the time, so a machine with two processors runs two files as well.
+    maxWorkers: Math.max(2, availableParallelism() - 1),
     passWithNoTests: false,
     reporters: ['default', new FiguresReporter()],
     projects: [
