@@ -1,7 +1,7 @@
 import type { Connection } from '@mikro-orm/core'
 import { refuseAbortedCommit } from './aborted-commit.ts'
-import { limitAnswers } from './answer-limit.ts'
 import { saveRoundTrips } from './round-trips.ts'
+import { limitAnswers } from './short-statements.ts'
 
 /** The parts of `pg`'s pool and clients that are needed here. */
 interface PgPool {

@@ -1,7 +1,7 @@
 import { type EntityManager, IsolationLevel, type MikroORM } from '@mikro-orm/core'
-import { withAnswersWithin } from '../../database/answer-limit.ts'
 import { classifyFailure } from '../../database/failure.ts'
 import { ownMigrationMissing } from '../../database/migration-missing.ts'
+import { withShortStatements } from '../../database/short-statements.ts'
 import { type Dialect, dialectOf, runSql } from '../../database/sql.ts'
 import { fullJitter } from '../../kernel/backoff.ts'
 import { monotonicClock } from '../../kernel/clock.ts'
@@ -45,7 +45,7 @@ export class OutboxStore {
   }
 
   #answered<Result>(statements: () => Promise<Result>): Promise<Result> {
-    return translated(this.#answerMs === undefined ? statements() : withAnswersWithin(this.#answerMs, statements))
+    return translated(withShortStatements(this.#answerMs, statements))
   }
 
   #fork(): EntityManager {

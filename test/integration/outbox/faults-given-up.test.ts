@@ -1,8 +1,9 @@
 import pg from 'pg'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { createDataAccess } from '../../../src/data-access.ts'
-import { withAnswersWithin } from '../../../src/database/answer-limit.ts'
+import { withShortStatements } from '../../../src/database/short-statements.ts'
 import { runSql } from '../../../src/database/sql.ts'
+import { OutboxStore } from '../../../src/outbox/store/outbox-store.ts'
 import { openTestDatabase, type TestDatabase } from '../../support/databases.ts'
 import { type OutboxUnderTest, openOutbox } from '../../support/outbox-bench.ts'
 import { openProxyTo, type UrlProxy } from '../../support/tcp-proxy.ts'
@@ -106,11 +107,27 @@ describe('an answer within a limit', () => {
     })
     const read = async (em = data.fork()) => (await runSql<{ ms: string }>(em, timeout))[0]?.ms
     expect(await read()).toBe(left)
-    expect(await withAnswersWithin(5000, read)).toBe(asked)
+    expect(await withShortStatements(5000, read)).toBe(asked)
     expect(await read()).toBe(left)
-    const both = withAnswersWithin(5000, () => data.fork().transactional(async (em) => [await read(em), await read(em)]))
+    const both = withShortStatements(5000, () => data.fork().transactional(async (em) => [await read(em), await read(em)]))
     expect(await both).toEqual([asked, asked])
     expect(await read()).toBe(left)
+    await data.close()
+    await database.close()
+  })
+
+  test('are planned without the just-in-time compiler, also where no limit is asked for, and nothing stays behind', async () => {
+    const database = await openTestDatabase('postgresql')
+    const data = await createDataAccess({ database: { url: database.url, pool: { max: 1 } } })
+    const jit = "select current_setting('jit') as jit"
+    const own = async () => (await runSql<{ jit: string }>(data.fork(), jit))[0]?.jit
+    await runSql(data.fork(), 'set jit = on')
+    for (const answerMs of [undefined, 5000]) {
+      const store = new OutboxStore(data.orm, answerMs)
+      expect(await store.run(jit)).toEqual([{ jit: 'off' }])
+      expect(await store.transaction((em) => runSql(em, jit))).toEqual([{ jit: 'off' }])
+      expect(await own()).toBe('on')
+    }
     await data.close()
     await database.close()
   })

@@ -20,16 +20,19 @@ const bounded = /^\s*(select|with|insert|update|delete)\b/i
 /** What `setTimeout` takes. */
 const longestTimerMs = 2_147_483_647
 
-const limits = new AsyncLocalStorage<number>()
+const limits = new AsyncLocalStorage<{ readonly ms: number | undefined }>()
 
 /**
- * Runs work each of whose statements PostgreSQL must answer within so many milliseconds. The server ends a statement a little
+ * Runs work whose statements PostgreSQL plans without its just-in-time compiler: what reads few of many rows by an index it takes for
+ * long, by its estimates, and compiles for half a second each time what runs for some milliseconds.
+ *
+ * Each must be answered within so many milliseconds, if that is given. The server ends a statement a little
  * earlier, with the SQLSTATE 57014, so that none that was given up goes on there. A connection on which no answer came is
  * destroyed: behind a network that swallows packets it would be waited for until the system gives it up, after a quarter of an
  * hour. The statement rejects with the code `ETIMEDOUT`, and may have been carried out. SQLite answers at once.
  */
-export function withAnswersWithin<Result>(ms: number, work: () => Promise<Result>): Promise<Result> {
-  return limits.run(ms, work)
+export function withShortStatements<Result>(ms: number | undefined, work: () => Promise<Result>): Promise<Result> {
+  return limits.run({ ms }, work)
 }
 
 /**
@@ -41,8 +44,11 @@ export function limitAnswers(client: PgClient): void {
   const ownMs = client.connectionParameters?.statement_timeout || Number.POSITIVE_INFINITY
   client.query = (...args) => {
     const limit = limits.getStore()
-    const ms = limit ?? ownMs + graceMs
-    const answer = limit === undefined ? query(...args) : askWithin(Math.min(ownMs, Math.floor(limit * serverShare)), query, args)
+    const ms = limit?.ms ?? ownMs + graceMs
+    const answer =
+      limit === undefined
+        ? query(...args)
+        : askShortly(limit.ms && Math.min(ownMs, Math.floor(limit.ms * serverShare)), query, args)
     if (!(answer instanceof Promise) || ms > longestTimerMs) return answer
     const expiry = setTimeout(() => {
       const message = `PostgreSQL did not answer within ${ms} ms, so the connection was given up; see that it and the network are up`
@@ -53,13 +59,14 @@ export function limitAnswers(client: PgClient): void {
 }
 
 /**
- * Asks with a timeout for the statement's own transaction, in one message with it: a setting of the session would stay with
+ * Asks with settings for the statement's own transaction, in one message with it: those of the session would stay with
  * whoever a transaction pooler gives the connection next.
  */
-function askWithin(ms: number, query: PgClient['query'], args: readonly unknown[]): unknown {
+function askShortly(ms: number | undefined, query: PgClient['query'], args: readonly unknown[]): unknown {
   const [text, parameters, ...rest] = args
   const plain = typeof text === 'string' && Array.isArray(parameters) && parameters.length === 0 && rest.length === 0
   if (!plain || !bounded.test(text)) return query(...args)
-  const answer = query(`set local statement_timeout = ${ms};\n${text}`, [])
+  const timeout = ms === undefined ? '' : `set local statement_timeout = ${ms};\n`
+  const answer = query(`set local jit = off;\n${timeout}${text}`, [])
   return answer instanceof Promise ? answer.then((results: unknown[]) => results.at(-1)) : answer
 }
