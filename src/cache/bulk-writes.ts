@@ -1,5 +1,6 @@
 import { type EntityManager, type EntityMetadata, EventType, type MikroORM, type Transaction, Utils } from '@mikro-orm/core'
 import { overrideManagers } from '../database/override-managers.ts'
+import { namesInBuilder, namesInCall, type WrittenNames } from './written-names.ts'
 
 /** A write that passed an entity manager without change sets. */
 export interface BulkWrite {
@@ -7,8 +8,7 @@ export interface BulkWrite {
   readonly em: EntityManager
   readonly meta: EntityMetadata
   readonly deletes: boolean
-  /** Whether ids may have changed, by which other rows refer to these. */
-  readonly renames: boolean
+  readonly names: WrittenNames
 }
 
 /** Who hears of bulk writes. */
@@ -38,7 +38,7 @@ type Method = (...args: readonly unknown[]) => unknown
 /** What is needed of a query builder: the ORM's SQL part need not be there. */
 interface QueryBuilder {
   readonly type: unknown
-  readonly state: { readonly data?: unknown }
+  readonly state: { readonly data?: unknown; readonly onConflict?: readonly { readonly fields: unknown }[] }
   readonly mainAlias: { readonly meta: EntityMetadata }
   /** The transaction in which it runs. */
   context: Transaction | undefined
@@ -78,8 +78,7 @@ function watch(orm: MikroORM, manager: EntityManager, observer: BulkWriteObserve
         const options = optionsAt === undefined ? undefined : (args[optionsAt] as { readonly ctx?: Transaction } | undefined)
         const em = within(this.getContext(false), options?.ctx)
         const inside = (ctx: Transaction) => run(withItem(args, optionsAt as number, { ...options, ctx }))
-        const renames = method === 'nativeUpdate' && namesId(meta, args[2])
-        const write = { em, meta, deletes: method === 'nativeDelete', renames }
+        const write = { em, meta, deletes: method === 'nativeDelete', names: namesInCall(em, method, meta, args) }
         return tellOf(
           write,
           observer,
@@ -106,7 +105,7 @@ function watched(builder: QueryBuilder, em: EntityManager, observer: BulkWriteOb
       em: within(em, context),
       meta,
       deletes: type === 'DELETE' || type === 'TRUNCATE',
-      renames: type === 'UPDATE' && namesId(meta, state.data),
+      names: namesInBuilder(em, type, state.data, state.onConflict),
     }
   }
   builder.execute = (...args) => {
@@ -170,10 +169,6 @@ function within(em: EntityManager, transaction: Transaction | undefined): Entity
   const inside = em.fork({ clear: true, disableContextResolution: true })
   inside.setTransactionContext(transaction)
   return inside
-}
-
-function namesId({ root }: EntityMetadata, data: unknown): boolean {
-  return typeof data === 'object' && data !== null && root.primaryKeys.some((name) => name in data)
 }
 
 /** What a hook writes through the entity manager that it is given would wait for our transaction, which waits for the hook. */

@@ -14,10 +14,11 @@ export interface Showing {
 export class Cascades {
   readonly #below = new Map<string, readonly string[]>()
   readonly #showing = new Map<string, readonly Showing[]>()
+  readonly #keys = new Map<string, ReadonlySet<string>>()
 
   /**
-   * Those whose rows the database may delete or change by itself when a row of this entity goes, or when its id changes, and those that
-   * show such rows.
+   * Those whose rows the database may delete or change by itself when a row of this entity goes, or when one of its keys changes, and those
+   * that show such rows.
    */
   below(em: EntityManager, root: EntityMetadata, cascade: Cascade): readonly string[] {
     const key = `${cascade} ${root.className}`
@@ -39,6 +40,24 @@ export class Cascades {
     visit(root)
     this.#below.set(key, [...found])
     return [...found]
+  }
+
+  /** The properties by which rows of others refer to one of this entity: its id, and what a relation names as its `targetKey`. */
+  keys(em: EntityManager, root: EntityMetadata): ReadonlySet<string> {
+    const known = this.#keys.get(root.className)
+    if (known !== undefined) return known
+    const referring = classesOf(em, root).flatMap(({ referencingProperties }) => referencingProperties)
+    const keys = new Set<string>([...root.primaryKeys, ...referring.flatMap(({ prop }) => prop.targetKey ?? [])])
+    this.#keys.set(root.className, keys)
+    return keys
+  }
+
+  /** Whether a write to this property, or column, may change a key. */
+  mayChangeKey(em: EntityManager, root: EntityMetadata, name: string): boolean {
+    const plain = name.slice(name.lastIndexOf('.') + 1)
+    const properties = classesOf(em, root).flatMap(({ props }) => props as EntityProperty[])
+    const named = properties.filter((property) => property.name === plain || property.fieldNames?.includes(plain))
+    return named.length === 0 || named.some((property) => this.keys(em, root).has(property.name))
   }
 
   /** Those whose rows show which row of this entity belongs to them. */

@@ -60,13 +60,10 @@ export class WatchedChanges implements ExpiringKeys {
   }
 
   ofCollection({ property, owner }: Collection<object>, em: EntityManager): readonly string[] {
-    const { targetMeta, polymorphTargets, orphanRemoval = false, pivotEntity } = property
-    const targets = (polymorphTargets ?? [targetMeta]).filter((meta) => meta !== undefined)
+    const { orphanRemoval = false } = property
+    if (property.kind !== '1:m') return this.#ofPivot(em, helper(owner).__meta.root, property)
     // What is written past the change sets is that of a collection which was not loaded.
-    if (property.kind === '1:m') return targets.flatMap((meta) => this.#ofAny(em, meta.root, { deletes: orphanRemoval }))
-    const pivot = em.getMetadata().find(pivotEntity as never)
-    const ends = [helper(owner).__meta.root, ...targets.map(({ root }) => root)].flatMap((root) => this.#ofRelated(root))
-    return pivot === undefined ? ends : [...ends, ...this.#ofAny(em, pivot.root, { deletes: true })]
+    return targetsOf(property).flatMap((meta) => this.#ofAny(em, meta.root, { deletes: orphanRemoval }))
   }
 
   ofAttempt(
@@ -78,7 +75,7 @@ export class WatchedChanges implements ExpiringKeys {
     const known = new Set<string>()
     for (const changeSet of changeSets) {
       const { root } = changeSet.meta
-      const how = { deletes: isDelete(changeSet), renames: changesId(changeSet) }
+      const how = { deletes: isDelete(changeSet), renames: this.#renames(changeSet, em) }
       const kind = `${root.className} ${how.deletes} ${how.renames}`
       if (known.has(kind)) continue
       known.add(kind)
@@ -88,8 +85,13 @@ export class WatchedChanges implements ExpiringKeys {
     return [...keys]
   }
 
-  ofBulk({ em, meta: { root }, deletes, renames }: BulkWrite): readonly string[] {
-    return this.#ofAny(em, root, { deletes, renames })
+  ofBulk({ em, meta, deletes, names: { all, changing } }: BulkWrite): readonly string[] {
+    const renames = changing.some((name) => this.#cascades.mayChangeKey(em, meta.root, name))
+    const pivots = all.flatMap((name) => {
+      const property = propertyOf(meta, name)
+      return property?.kind === 'm:n' ? this.#ofPivot(em, meta.root, property) : []
+    })
+    return [...this.#ofAny(em, meta.root, { deletes, renames }), ...pivots]
   }
 
   all(): readonly string[] {
@@ -115,6 +117,13 @@ export class WatchedChanges implements ExpiringKeys {
     return this.#whole([root.className, ...this.#cascades.showing(em, root).map(({ entity }) => entity), ...below])
   }
 
+  /** What changes when relations of many to many do. */
+  #ofPivot(em: EntityManager, root: EntityMetadata, property: EntityProperty): readonly string[] {
+    const pivot = em.getMetadata().find(property.pivotEntity as never)
+    const ends = [root, ...targetsOf(property).map((meta) => meta.root)].flatMap((end) => this.#ofRelated(end))
+    return pivot === undefined ? ends : [...ends, ...this.#ofAny(em, pivot.root, { deletes: true })]
+  }
+
   /** A row to which another one is related, or no more, stays as it is; what is found by the relation does not. */
   #ofRelated({ className }: EntityMetadata): readonly string[] {
     const shapes = this.#watched.get(className)?.shapes
@@ -131,15 +140,17 @@ export class WatchedChanges implements ExpiringKeys {
       if (this.#watched.get(other)?.rows !== true) continue
       const property = propertyOf(meta, by)
       const value = type === 'create' ? (em.getComparator().prepareEntity(entity) as Values)[by] : undefined
-      const id = property && value != null ? spellingOf(property, value, dialectOf(em)) : undefined
+      // What a relation has by its `targetKey` is not the id.
+      const isId = property !== undefined && property.targetKey === undefined
+      const id = isId && value != null ? spellingOf(property, value, dialectOf(em)) : undefined
       if (type === 'create' && value == null) continue
       if (id !== undefined) keys.push(rowKey(other, id))
       // By the believed old value it could be the wrong one.
-      else if (type === 'create' || isDelete(changeSet) || by in written || changesId(changeSet))
+      else if (type === 'create' || isDelete(changeSet) || by in written || this.#renames(changeSet, em))
         keys.push(wholeEntityStamp(other))
     }
     if (isDelete(changeSet)) keys.push(...this.#whole(this.#cascades.below(em, meta.root, 'deleteRule')))
-    if (changesId(changeSet)) keys.push(...this.#whole(this.#cascades.below(em, meta.root, 'updateRule')))
+    if (this.#renames(changeSet, em)) keys.push(...this.#whole(this.#cascades.below(em, meta.root, 'updateRule')))
     return keys
   }
 
@@ -148,7 +159,8 @@ export class WatchedChanges implements ExpiringKeys {
     const { entity, type, meta, originalEntity } = changeSet
     const names = this.#shapeNames(meta.root)
     const before = this.#before.of(em, changeSet)
-    if (type !== 'create' && names.length > 0 && before === undefined) return undefined
+    // One that was not there when it was looked for may have come since, if it is written after all.
+    if (type !== 'create' && names.length > 0 && before == null) return undefined
     // The database makes these itself, and MikroORM does not ask for them.
     if ([...names, ...watched.uniques].some((name) => propertyOf(meta, name)?.generated !== undefined)) return undefined
     const believed = (isDelete(changeSet) ? this.#deleted.get(entity) : originalEntity) as Values | undefined
@@ -161,16 +173,21 @@ export class WatchedChanges implements ExpiringKeys {
     return keysOf(meta, watched, states, appearsOrGoes, dialectOf(em))
   }
 
+  /** Whether a key by which others refer to the row changes. An update of several rows at once gives their ids back, as they were. */
+  #renames({ type, meta, payload, originalEntity }: ChangeSet<object>, em: EntityManager): boolean {
+    if (!type.startsWith('update')) return false
+    const [written, before] = [payload as Values, originalEntity as Values | undefined]
+    const keys = this.#cascades.keys(em, meta.root)
+    return Object.keys(written).some((name) => keys.has(name) && String(written[name]) !== String(before?.[name]))
+  }
+
   #whole(entities: readonly string[]): readonly string[] {
     return [...new Set(entities)].filter((name) => this.#watched.has(name)).map(wholeEntityStamp)
   }
 }
 
-/** An update of several rows at once gives their ids back, as they were. */
-function changesId({ type, meta, payload, originalEntity }: ChangeSet<object>): boolean {
-  const [written, before] = [payload as Values, originalEntity as Values | undefined]
-  const changes = (name: string) => name in written && String(written[name]) !== String(before?.[name])
-  return type.startsWith('update') && meta.root.primaryKeys.some(changes)
+function targetsOf({ targetMeta, polymorphTargets }: EntityProperty): readonly EntityMetadata[] {
+  return (polymorphTargets ?? [targetMeta]).filter((meta) => meta !== undefined)
 }
 
 function lacksValues(state: Values | undefined, names: readonly string[]): boolean {

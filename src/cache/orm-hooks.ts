@@ -1,4 +1,5 @@
 import type { ChangeSet, EntityManager, EventSubscriber, FlushEventArgs, MikroORM, Transaction } from '@mikro-orm/core'
+import { watchFlushModes } from '../database/flush-mode.ts'
 import { watchViews } from '../database/row-views.ts'
 import { type BulkWriteObserver, watchBulkWrites } from './bulk-writes.ts'
 
@@ -26,7 +27,12 @@ export function listenTo(orm: MikroORM, listener: OrmListener): void {
   listening.set(orm, listener)
   watchViews(orm)
   prepareToListen(orm)
-  if (first) orm.em.getEventManager().registerSubscriber(subscriberOf(() => listening.get(orm) as OrmListener))
+  if (!first) return
+  watchFlushModes(orm)
+  const subscriber = subscriberOf(() => listening.get(orm) as OrmListener)
+  orm.em.getEventManager().registerSubscriber(subscriber)
+  // For forks with a `freshEventManager`.
+  orm.config.set('subscribers', [...orm.config.get('subscribers'), subscriber])
 }
 
 /** Hooks an ORM before its first entity manager is made: those that were forked earlier would not tell of their bulk writes. */

@@ -8,6 +8,7 @@ import {
   Utils,
 } from '@mikro-orm/core'
 import type { BypassReason } from '../cache/cache-events.ts'
+import { flushesAlways } from '../database/flush-mode.ts'
 import { concerns, hasOwnSession, hasOwnView, ownContext } from '../database/row-views.ts'
 import { DataAccessError } from '../errors.ts'
 import { detachedFork } from './detached-entities.ts'
@@ -108,11 +109,12 @@ function unlessFiltered(
   }
 }
 
-/**
- * Whether rows are to be inserted or deleted, before which a find would flush. Edits concern no read of an entity: it does not find by
- * them, and leaves them as they are.
- */
-export function hasPendingRows(em: EntityManager): boolean {
+/** Whether there is something that a find of an entity would flush first: rows to insert or delete. Edits it leaves as they are, by default. */
+export function hasChangesToFind(em: EntityManager): boolean {
+  return flushesAlways(em) ? hasUnflushedChanges(em) : hasPendingRows(em)
+}
+
+function hasPendingRows(em: EntityManager): boolean {
   const uow = em.getUnitOfWork(false)
   return uow.getPersistStack().size + uow.getRemoveStack().size + uow.getOrphanRemoveStack().size > 0
 }
@@ -132,12 +134,18 @@ export function hasUnflushedChanges(em: EntityManager): boolean {
 function isChanged(em: EntityManager, entity: object, original: object): boolean {
   const comparator = em.getComparator()
   const { __meta: meta, __initialized: initialized } = helper(entity)
+  if (meta.relations.some(({ name, kind }) => kind === ReferenceKind.MANY_TO_MANY && isDirty(Reflect.get(entity, name))))
+    return true
   const state = comparator.prepareEntity(entity) as Record<string, unknown>
   if (initialized) return Object.keys(comparator.diffEntities(meta.class, original, state)).length > 0
   // Of a reference all is written that it has beside its key, unless it came with it. The class is no value of its own.
   if (meta.root.discriminatorColumn !== undefined) delete state[meta.root.discriminatorColumn]
   if (Utils.equals(state, original)) return false
   return Object.keys(state).some((name) => !meta.primaryKeys.includes(name as never))
+}
+
+function isDirty(collection: unknown): boolean {
+  return Utils.isCollection(collection) && collection.isDirty()
 }
 
 /** Those whose filters a find has for these: it joins the targets of relations to one, and theirs where it loads them too. */

@@ -5,7 +5,7 @@ import type { Invalidation } from '../cache/invalidation.ts'
 import { wholeEntityStamp } from '../cache/key.ts'
 import { ownContext } from '../database/row-views.ts'
 import { DataAccessError } from '../errors.ts'
-import { type CachedContext, cachedContext, hasPendingRows, mayReadCache } from './cached-context.ts'
+import { type CachedContext, cachedContext, hasChangesToFind, mayReadCache } from './cached-context.ts'
 import { type CachedReadOptions, readAs } from './cached-read-options.ts'
 import type { CachedRows, Row } from './cached-rows.ts'
 import { requireIds } from './data-repository.ts'
@@ -131,7 +131,7 @@ export class CachedReads<Entity extends object> {
   /** @throws DataAccessError `CLOSED`. */
   #context(): CachedContext {
     this.#rows.life.refuseWhenClosed()
-    return cachedContext(this.#orm, this.#rows.otherRows, this.#em, hasPendingRows)
+    return cachedContext(this.#orm, this.#rows.otherRows, this.#em, hasChangesToFind)
   }
 
   #hydrate({ owner }: CachedContext, row: Row | undefined): Entity | null {

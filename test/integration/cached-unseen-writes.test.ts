@@ -45,6 +45,14 @@ describe.each(dialects)('transactions that nobody saw begin, on %s with the redi
       },
     ],
     [
+      'a flush of one with event listeners of its own',
+      (trx, id, name) => {
+        const em = ground.orm.em.fork({ freshEventManager: true })
+        em.setTransactionContext(trx)
+        return rename(em, id, name)
+      },
+    ],
+    [
       'em.transactional() with its context',
       (trx, id, name) => ground.fork().transactional((em) => rename(em, id, name), { ctx: trx }),
     ],

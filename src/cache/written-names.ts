@@ -1,0 +1,50 @@
+import { type EntityManager, type EntityMetadata, Utils } from '@mikro-orm/core'
+
+/** What a bulk write puts into rows, by names of properties or of columns, as its caller wrote them. */
+export interface WrittenNames {
+  readonly all: readonly string[]
+  /** Those of rows that are there already and may change by it; none of a plain insert. */
+  readonly changing: readonly string[]
+}
+
+/** Of the arguments of an entity manager's method. Before it runs: the driver takes names of relations to many out of what it is given. */
+export function namesInCall(em: EntityManager, method: string, meta: EntityMetadata, args: readonly unknown[]): WrittenNames {
+  const at = method === 'nativeUpdate' ? 2 : 1
+  const first: unknown = Array.isArray(args[0]) ? args[0][0] : args[0]
+  const all = namesOf(em, Utils.isEntity(first) ? args[0] : args[at])
+  if (method === 'nativeUpdate') return { all, changing: all }
+  if (!method.startsWith('upsert')) return { all, changing: [] }
+  const { onConflictFields } = (args[2] ?? {}) as { readonly onConflictFields?: unknown }
+  const found = Array.isArray(onConflictFields) ? onConflictFields : onConflictFields === undefined ? idIn(meta, all) : []
+  return { all, changing: all.filter((name) => !found.includes(name)) }
+}
+
+/** Of what a query builder has been told. */
+export function namesInBuilder(
+  em: EntityManager,
+  type: unknown,
+  data: unknown,
+  conflicts: readonly { readonly fields: unknown }[] = [],
+): WrittenNames {
+  const all = namesOf(em, data)
+  if (type === 'UPDATE') return { all, changing: all }
+  const [conflict, ...others] = conflicts
+  if (conflict === undefined) return { all, changing: [] }
+  const found: readonly unknown[] = Array.isArray(conflict.fields) && others.length === 0 ? conflict.fields : []
+  return { all, changing: all.filter((name) => !found.includes(name)) }
+}
+
+/** By its id an upsert finds a row, if it has one. */
+function idIn({ primaryKeys }: EntityMetadata, names: readonly string[]): readonly string[] {
+  return primaryKeys.every((name) => names.includes(name)) ? primaryKeys : []
+}
+
+/** @param rows one or several, as plain data or as entities. */
+function namesOf(em: EntityManager, rows: unknown): readonly string[] {
+  const names = new Set<string>()
+  for (const row of Array.isArray(rows) ? rows : [rows]) {
+    if (typeof row !== 'object' || row === null) continue
+    for (const name of Object.keys(Utils.isEntity(row) ? em.getComparator().prepareEntity(row) : row)) names.add(name)
+  }
+  return [...names]
+}
