@@ -11,7 +11,7 @@ import {
   type PublishFunction,
 } from './publisher.ts'
 
-/** How many events a destination is remembered to have, while another one has not: a largest batch, and as many before it. */
+/** How many events a destination is remembered to have, while another one has not: a largest batch, and as many before it. Told in the guide. */
 const rememberedEvents = 20_000
 
 /**
@@ -23,8 +23,9 @@ const worstFirst = ['unavailable', 'retryable', 'permanent', 'published'] as con
 /**
  * Makes one publisher of several: each event goes to all of them, side by side, and is published once all have acknowledged it; until
  * then its outcome is the worst of theirs. So an outage of one pauses all, and a dead letter may have reached some. **Atomic?** No.
- * **Ordered?** As each of them is. **Idempotent?** What one has acknowledged it does not get again because of another, unless a relay
- * with other memory tries next: in another process, or after a restart.
+ * **Ordered?** As each of them is. **Idempotent?** What one has acknowledged it does not get again because of another, as far as 20,000
+ * events are remembered, unless an earlier one of its key comes again, or a relay with other memory tries next: in another process, or
+ * after a restart.
  *
  * @param name permanent, and so not made of theirs: it stays when a destination is added.
  * @throws DataAccessError `OPTION_INVALID`.
@@ -39,10 +40,18 @@ export function publishToAll(name: string, publishers: readonly (Publisher | Pub
   )
 }
 
-/** A publisher with the ids of the events that it has acknowledged and another one has not. */
+/** An event that a destination was given, and that not all have acknowledged. */
+interface Given {
+  readonly orderingKey: string | null
+  readonly sequence: bigint
+  /** The destination has acknowledged it, and was given nothing since that comes before it. */
+  had: boolean
+}
+
+/** A publisher with what it was given, by the events' ids, the oldest first. */
 interface Destination {
   readonly publisher: Publisher
-  readonly had: Set<string>
+  readonly given: Map<string, Given>
 }
 
 class PublisherToAll implements Publisher {
@@ -51,7 +60,7 @@ class PublisherToAll implements Publisher {
 
   constructor(name: string, publishers: readonly (Publisher | PublishFunction)[]) {
     this.name = name
-    this.#destinations = publishers.map((given) => ({ publisher: toPublisher(given), had: new Set() }))
+    this.#destinations = publishers.map((publisher) => ({ publisher: toPublisher(publisher), given: new Map() }))
   }
 
   async prepare(surroundings?: { readonly logger: Logger }): Promise<void> {
@@ -60,11 +69,13 @@ class PublisherToAll implements Publisher {
 
   async publish(events: readonly OutboxEvent[], context: PublishContext): Promise<Outcome[]> {
     const answers = await Promise.all(
-      this.#destinations.map(async ({ publisher, had }) => {
-        const open = events.filter(({ id }) => !had.has(id))
+      this.#destinations.map(async ({ publisher, given }) => {
+        const open = events.filter(({ id }) => given.get(id)?.had !== true)
+        forgetLater(given, open)
+        const places = open.map((event) => place(given, event))
         const outcomes = open.length === 0 ? [] : await askPublisher(publisher, open, context)
         // At once: another one may never answer, and the relay then speaks for all.
-        for (const [index, { id }] of open.entries()) if (outcomes[index]?.status === 'published') remember(had, id)
+        for (const [index, { id }] of open.entries()) settle(given, id, places[index] as Given, outcomes[index])
         return new Map(open.map(({ id }, index) => [id, outcomes[index] as Outcome]))
       }),
     )
@@ -72,7 +83,7 @@ class PublisherToAll implements Publisher {
       const outcome = worstOf(answers.map((answer) => answer.get(id) ?? { status: 'published' }))
       // So does what the relay waits for no longer, whatever it has come to: another try may be under way.
       const comesAgain = outcome.status === 'unavailable' || outcome.status === 'retryable' || context.signal.aborted
-      if (!comesAgain) for (const { had } of this.#destinations) had.delete(id)
+      if (!comesAgain) for (const { given } of this.#destinations) given.delete(id)
       return outcome
     })
   }
@@ -89,8 +100,28 @@ function worstOf(outcomes: readonly Outcome[]): Outcome {
   return outcomes.reduce((worst, outcome) => (rank(outcome) < rank(worst) ? outcome : worst))
 }
 
-function remember(had: Set<string>, id: string): void {
-  had.add(id)
-  const [oldest] = had
-  if (had.size > rememberedEvents && oldest !== undefined) had.delete(oldest)
+/** What comes behind an event in its key is due again once that is: a mark was lost, and the destination must not end on the old value. */
+function forgetLater(given: Map<string, Given>, events: readonly OutboxEvent[]): void {
+  if (given.size === 0) return
+  const places = new Map(events.map(({ orderingKey, sequence }) => [orderingKey, sequence]))
+  for (const [id, { orderingKey, sequence }] of given) {
+    const earlier = orderingKey === null ? undefined : places.get(orderingKey)
+    if (earlier !== undefined && earlier < sequence) given.delete(id)
+  }
+}
+
+function place(given: Map<string, Given>, { id, orderingKey, sequence }: OutboxEvent): Given {
+  const known = given.get(id)
+  if (known !== undefined) return known
+  const place = { orderingKey, sequence, had: false }
+  given.set(id, place)
+  const [oldest] = given.keys()
+  if (given.size > rememberedEvents && oldest !== undefined) given.delete(oldest)
+  return place
+}
+
+/** Keeps what was acknowledged. An answer that comes after its event was forgotten keeps nothing: its place is no longer among the given. */
+function settle(given: Map<string, Given>, id: string, place: Given, outcome: Outcome | undefined): void {
+  if (outcome?.status === 'published') place.had = true
+  else if (!place.had && given.get(id) === place) given.delete(id)
 }

@@ -81,6 +81,11 @@ export class BucketLeases {
     return leaseMs - longestSince(lease.since, clock) >= publishTimeoutMs
   }
 
+  /** Whether a publish may begin in any bucket. */
+  get usable(): boolean {
+    return [...this.#leases.keys()].some((bucket) => this.safe(bucket))
+  }
+
   /** Declares whose events are in hand from now on: those buckets are not handed over meanwhile. */
   hold(buckets: Iterable<number>): void {
     this.#inHand = new Set(buckets)

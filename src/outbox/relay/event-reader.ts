@@ -1,4 +1,4 @@
-import type { Clock } from '../../kernel/clock.ts'
+import { type Clock, momentOf } from '../../kernel/clock.ts'
 import type { Logger } from '../../kernel/logger.ts'
 import type { EventDefinitions } from '../event/event-definitions.ts'
 import type { EventStore } from '../store/event-store.ts'
@@ -64,7 +64,7 @@ export class EventReader {
 
   /** Milliseconds until the next parked event is due; `Infinity` when none is known. */
   get dueInMs(): number {
-    return Math.max(0, this.#plan.parked.nextDue() - this.#parts.clock.now())
+    return this.#plan.parked.dueInMs(momentOf(this.#parts.clock))
   }
 
   /** The buckets that the last reading looked at. */
@@ -117,9 +117,9 @@ export class EventReader {
 
   /** Learns what became of a batch: parks the keys that must wait, and lets go on those that waited for it. */
   settled(settled: readonly SettledEvent[], untried: readonly EventInHand[]): void {
-    const now = this.#parts.clock.now()
+    const now = momentOf(this.#parts.clock)
     for (const { hand, settlement } of settled) {
-      if (settlement.kind === 'retry') this.#plan.parkHead(hand.row, now + settlement.delayMs)
+      if (settlement.kind === 'retry') this.#plan.parkHead(hand.row, settlement.delayMs, now)
       else if (settlement.kind === 'dead-letter' && settlement.blocksKey) this.#plan.block(hand.row)
       else if (settlement.kind !== 'pause') this.#plan.free(laneOf(hand), hand.row.sequence)
     }
@@ -171,20 +171,20 @@ export class EventReader {
   /** Finds what comes before heads which wait, redriven or forgotten: it would not be read before the head's time. */
   async #meetEarlier(): Promise<void> {
     const earlier = await this.#parts.events.fetchEarlier(this.#plan.parked.places())
-    this.#plan.meet(earlier, this.#parts.clock.now())
+    this.#plan.meet(earlier, momentOf(this.#parts.clock))
     this.#meetsEarlier = false
   }
 
   async #dueHeads(): Promise<EventInHand[]> {
     const { events, clock, settings } = this.#parts
-    const due = this.#plan.parked.due(clock.now(), settings.batchSize)
+    const due = this.#plan.parked.due(momentOf(clock), settings.batchSize)
     if (due.length === 0) return []
     const rows = new Map((await events.fetchByIds(due.map(({ id }) => id))).map((row) => [row.id, row]))
     const heads: StoredEvent[] = []
     for (const { lane, id, sequence } of due) {
       const row = rows.get(id)
       if (row === undefined) this.#plan.free(lane, sequence)
-      else if (row.waitMs > 0) this.#plan.parkHead(row, clock.now() + row.waitMs)
+      else if (row.waitMs > 0) this.#plan.parkHead(row, row.waitMs, momentOf(clock))
       else heads.push(row)
     }
     return this.#toHands(heads)
@@ -200,8 +200,8 @@ export class EventReader {
     const { rows, note } = noting
       ? await events.fetchNoting(request, marks.relay)
       : { rows: await events.fetch(request), note: undefined }
-    const now = clock.now()
-    const { ready, more } = this.#plan.take(rows, request, now, watermark, now - before)
+    const now = momentOf(clock)
+    const { ready, more } = this.#plan.take(rows, request, now, watermark, now.now - before)
     const hands = this.#toHands(ready)
     return { hands, more, note: hands.length === rows.length ? note : undefined }
   }

@@ -1,3 +1,4 @@
+import type { Moment } from '../../kernel/clock.ts'
 import type { FetchRequest } from '../store/event-store.ts'
 import type { StoredEvent } from '../store/stored-event.ts'
 import { ParkedLanes } from './parked-lanes.ts'
@@ -90,7 +91,7 @@ export class FetchPlan {
   take(
     rows: readonly StoredEvent[],
     { shares, quota, limit }: FetchRequest,
-    now: number,
+    now: Moment,
     watermark: bigint,
     tookMs = 0,
   ): { ready: StoredEvent[]; more: boolean } {
@@ -114,7 +115,7 @@ export class FetchPlan {
       } else {
         dropped++
         if (row.sequence > watermark) comesAgain++
-        if (!parked) this.parkHead(row, now + row.waitMs)
+        if (!parked) this.parkHead(row, row.waitMs, now)
       }
     }
     this.#droppedSinceRescan += dropped
@@ -135,8 +136,10 @@ export class FetchPlan {
     return { ready, more }
   }
 
-  /** Parks the lane of an event until a moment. */
-  parkHead(event: StoredEvent, due: number): void {
+  /** Parks the lane of an event for so many milliseconds. */
+  parkHead(event: StoredEvent, waitMs: number, { now, wall }: Moment): void {
+    // The wall clock tells whole milliseconds, and would be up to one early.
+    const due = { now: now + waitMs, wall: wall + waitMs + 1 }
     this.parked.park(laneOf(event), { id: event.id, bucket: event.bucket, sequence: event.sequence, due })
   }
 
@@ -146,8 +149,8 @@ export class FetchPlan {
   }
 
   /** Takes what is pending before the heads that it knows, in sequence order: the first of each key is its head from now on. */
-  meet(earlier: readonly StoredEvent[], now: number): void {
-    for (const row of earlier.toReversed()) this.parkHead(row, now + row.waitMs)
+  meet(earlier: readonly StoredEvent[], now: Moment): void {
+    for (const row of earlier.toReversed()) this.parkHead(row, row.waitMs, now)
   }
 
   /** Lets a lane go on behind an event, unless it waits for a later one: what was passed over is read again. */

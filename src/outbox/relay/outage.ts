@@ -85,22 +85,30 @@ export class Outage {
   }
 }
 
-/** An outage of the database, told once: it may fail a relay's steps, the mark behind them, or both. */
+/** What a database that is away fails: a relay's steps, the mark behind them, or the renewal of leases until none of them holds. */
+type DatabaseWork = 'step' | 'mark' | 'lease'
+
+/** An outage of the database, told once, whatever it fails. */
 export class DatabaseOutage {
   readonly #listeners: RelayListeners
-  readonly #failing = new Set<'step' | 'mark'>()
+  readonly #failing = new Map<DatabaseWork, unknown>()
 
   constructor(listeners: RelayListeners) {
     this.#listeners = listeners
   }
 
-  began(what: 'step' | 'mark', error: unknown): void {
+  /** The last error of what fails now; `undefined` while it does not. */
+  errorOf(what: DatabaseWork): unknown {
+    return this.#failing.get(what)
+  }
+
+  began(what: DatabaseWork, error: unknown): void {
     const first = this.#failing.size === 0
-    this.#failing.add(what)
+    this.#failing.set(what, error)
     if (first) this.#listeners.tell('paused', { cause: 'database', error: toError(error) })
   }
 
-  ended(what: 'step' | 'mark'): void {
+  ended(what: DatabaseWork): void {
     if (this.#failing.delete(what) && this.#failing.size === 0) this.#listeners.tell('resumed', { cause: 'database' })
   }
 }

@@ -1,3 +1,4 @@
+import type { Moment } from '../../kernel/clock.ts'
 import type { HeadPlace } from '../store/event-store.ts'
 import { keyOfLane, laneOf } from './waves.ts'
 
@@ -7,9 +8,14 @@ export interface ParkedHead {
   readonly id: string | undefined
   readonly bucket: number
   readonly sequence: bigint
-  /** When to look at it again, on the relay's clock, in ms; `Infinity`: when somebody redrives or discards the letter. */
-  readonly due: number
+  /**
+   * When to look at it again, by whichever of the two clocks gets there first: the one may stand still while the machine is
+   * suspended, the other be set back. {@link never}: when somebody redrives or discards the letter.
+   */
+  readonly due: Moment
 }
+
+const never: Moment = { now: Number.POSITIVE_INFINITY, wall: Number.POSITIVE_INFINITY }
 
 /**
  * The lanes that must wait: their head has its next try, or its time, still to come, or became a dead letter that blocks its
@@ -33,12 +39,14 @@ export class ParkedLanes {
   }
 
   park(lane: string, head: ParkedHead): void {
+    // Behind all others: those that fail again and again must not keep the ones that wait their turn from it.
+    this.#heads.delete(lane)
     this.#heads.set(lane, head)
   }
 
   /** Parks a lane behind a dead letter. From the first number on: letters from before it may be redriven meanwhile. */
   hold(lane: string, bucket: number): void {
-    this.park(lane, { id: undefined, bucket, sequence: 0n, due: Number.POSITIVE_INFINITY })
+    this.park(lane, { id: undefined, bucket, sequence: 0n, due: never })
   }
 
   /** Lets a lane go on behind an event, unless it waits for a later one; gives back the head it waited for. */
@@ -60,11 +68,11 @@ export class ParkedLanes {
     return keys
   }
 
-  /** Up to `limit` heads whose time has come, with their lanes. */
-  due(now: number, limit: number): { readonly lane: string; readonly id: string; readonly sequence: bigint }[] {
+  /** Up to `limit` heads whose time has come, with their lanes: first those that were parked first. */
+  due(now: Moment, limit: number): { readonly lane: string; readonly id: string; readonly sequence: bigint }[] {
     const found: { lane: string; id: string; sequence: bigint }[] = []
     for (const [lane, { id, sequence, due }] of this.#heads) {
-      if (due <= now && id !== undefined) found.push({ lane, id, sequence })
+      if (id !== undefined && untilMs(due, now) <= 0) found.push({ lane, id, sequence })
       if (found.length === limit) break
     }
     return found
@@ -78,11 +86,11 @@ export class ParkedLanes {
     })
   }
 
-  /** When the next head is due; `Infinity` when none ever is. */
-  nextDue(): number {
+  /** Milliseconds until the next head is due; `Infinity` when none ever is. */
+  dueInMs(now: Moment): number {
     let next = Number.POSITIVE_INFINITY
-    for (const { due } of this.#heads.values()) next = Math.min(next, due)
-    return next
+    for (const { due } of this.#heads.values()) next = Math.min(next, untilMs(due, now))
+    return Math.max(0, next)
   }
 
   /** Brings the keys held by dead letters up to date; resolves to the heads of those that are held no longer. */
@@ -102,4 +110,8 @@ export class ParkedLanes {
   keepOnly(buckets: ReadonlySet<number>): void {
     for (const [lane, head] of this.#heads) if (!buckets.has(head.bucket)) this.#heads.delete(lane)
   }
+}
+
+function untilMs(due: Moment, now: Moment): number {
+  return Math.min(due.now - now.now, due.wall - now.wall)
 }

@@ -98,20 +98,24 @@ export async function publishAllDue(
     sum.retried += counts.retried
     sum.deadLettered += counts.deadLettered
   }
+  const giveUp = async (error: unknown): Promise<never> => {
+    // Its buckets go back then, and would go before it is marked.
+    await engine.marked().catch(() => {})
+    throw error
+  }
   let outages = 0
   for (;;) {
     if (stopping.aborted) {
       add(await engine.marked())
       throw drainStopped(sum)
     }
-    const step = await engine.step(deadline).catch(async (error: unknown) => {
-      // Its buckets go back then, and would go before it is marked.
-      await engine.marked().catch(() => {})
-      throw error
-    })
+    const step = await engine.step(deadline).catch(giveUp)
     if (step.kind === 'busy') {
       add(step.counts)
-      if (step.counts.published > 0) outages = 0
+      if (step.counts.published > 0) {
+        outages = 0
+        continue
+      }
     } else if (step.kind === 'paused') {
       if (++outages >= drainOutages) throw away(settings.publisher.name, step.error)
       await clock.wait(step.waitMs, stopping).catch(() => {})
@@ -120,6 +124,9 @@ export async function publishAllDue(
     } else {
       return sum
     }
+    // It came to nothing, and so will the next: without a lease nothing is published.
+    const unkept = engine.database.errorOf('lease')
+    if (unkept !== undefined) await giveUp(unkept)
   }
 }
 
@@ -153,7 +160,8 @@ export async function whileHolding<Result>(
 }
 
 /**
- * Renews and balances the leases of a relay until the signal aborts. While the database is away it tries on, and logs so once.
+ * Renews and balances the leases of a relay until the signal aborts. While the database is away it tries on, and logs so once; the
+ * relay is paused as soon as no lease is good for a publish any more.
  *
  * @throws DataAccessError `RELAY_PUBLISHER_MISMATCH` when an older relay turns out to have another publisher.
  */
@@ -165,11 +173,13 @@ async function keepLeases({ engine, bell, clock, logger }: HoldingParts, signal:
     try {
       const before = engine.leases.buckets.length
       await engine.leases.keep()
+      engine.database.ended('lease')
       if (failing) logger.info('The relay can renew its leases again')
       failing = false
       if (engine.leases.buckets.length > before) bell.ring()
     } catch (error) {
       if (hasErrorCode(error, 'RELAY_PUBLISHER_MISMATCH')) throw error
+      if (!signal.aborted && !engine.leases.usable) engine.database.began('lease', error)
       if (failing) continue
       failing = true
       logger.warn(

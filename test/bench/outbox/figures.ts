@@ -1,5 +1,6 @@
 import pg from 'pg'
 import { createDataAccess } from '../../../src/data-access.ts'
+import { momentOf, monotonicClock } from '../../../src/kernel/clock.ts'
 import { FetchPlan } from '../../../src/outbox/relay/fetch-plan.ts'
 import { EventStore } from '../../../src/outbox/store/event-store.ts'
 import { OutboxStore } from '../../../src/outbox/store/outbox-store.ts'
@@ -25,7 +26,11 @@ const measures: Readonly<Record<string, () => Promise<Record<string, number>>>> 
     plan.own(epochs)
     const shares = [{ bucket: 1, after: 0n }]
     const rows = await store.fetch({ shares, quota: 2000, limit: 2000, exceptKeys: [], exceptSequences: [] })
-    plan.parkHead(rows.find(({ orderingKey }) => orderingKey === 'Thing:blocked') ?? fail(), Number.POSITIVE_INFINITY)
+    plan.parkHead(
+      rows.find(({ orderingKey }) => orderingKey === 'Thing:blocked') ?? fail(),
+      Number.POSITIVE_INFINITY,
+      momentOf(monotonicClock),
+    )
     return { ms: await medianMs(fetchBy(plan)) }
   },
   stats: async () => ({ ms: await medianMs(async () => void (await data.outbox.stats())) }),
@@ -41,7 +46,7 @@ function fetchBy(plan: FetchPlan): () => Promise<void> {
   plan.own(epochs)
   return async () => {
     const request = plan.request([], performance.now())
-    const { ready } = plan.take(await store.fetch(request), request, performance.now(), 1n << 60n)
+    const { ready } = plan.take(await store.fetch(request), request, momentOf(monotonicClock), 1n << 60n)
     if (ready.length < 400) throw new Error(`a fetch brought ${ready.length} events`)
   }
 }

@@ -31,20 +31,22 @@ function openPlan(): FetchPlan {
   return plan
 }
 const afterOf = (plan: FetchPlan, now = 1) => plan.request([], now).shares[0]?.after
+/** A moment of a machine whose clocks tell the same. */
+const at = (now: number) => ({ now, wall: now })
 const sequences = (rows: readonly StoredEvent[]) => rows.map(({ sequence }) => Number(sequence))
 
 describe('fetch plan', () => {
   test('a delayed head parks its key, and only its key', () => {
     const plan = openPlan()
     const rows = [row(1, 'a', 1, 50), row(2, 'a'), row(3, 'b'), row(4, null, 1, 50), row(5, null)]
-    expect(sequences(plan.take(rows, plan.request([], 1), 1, far).ready)).toEqual([3, 5])
-    expect(plan.parked.due(50, 10)).toEqual([])
-    expect(plan.parked.due(51, 10).map(({ id }) => id)).toEqual(['id-1', 'id-4'])
+    expect(sequences(plan.take(rows, plan.request([], 1), at(1), far).ready)).toEqual([3, 5])
+    expect(plan.parked.due(at(50), 10)).toEqual([])
+    expect(plan.parked.due(at(51), 10).map(({ id }) => id)).toEqual(['id-1', 'id-4'])
   })
 
   test('a bucket is read on from where it was, but never past the watermark', () => {
     const plan = openPlan()
-    const take = (rows: StoredEvent[], watermark: bigint) => plan.take(rows, plan.request([], 1), 1, watermark)
+    const take = (rows: StoredEvent[], watermark: bigint) => plan.take(rows, plan.request([], 1), at(1), watermark)
     take([row(1, 'a', 1, 50), row(9, 'b')], 5n)
     expect(afterOf(plan)).toBe(5n)
     // A full reading may have left something out behind its last row.
@@ -63,7 +65,7 @@ describe('fetch plan', () => {
     const plan = openPlan()
     const read = (now: number, tookMs: number) => {
       const request = plan.request([], now)
-      plan.take([], request, now, far, tookMs)
+      plan.take([], request, at(now), far, tookMs)
       return request.shares[0]?.after
     }
     expect(read(1, 1)).toBe(0n)
@@ -77,27 +79,27 @@ describe('fetch plan', () => {
 
   test('a redriven letter before a head that waits is the head of its key', () => {
     const plan = openPlan()
-    plan.take([row(5, 'a', 1, 5000), row(7, 'b', 1, 5000)], plan.request([], 1), 1, far)
+    plan.take([row(5, 'a', 1, 5000), row(7, 'b', 1, 5000)], plan.request([], 1), at(1), far)
     expect(plan.parked.places()).toEqual([
       { key: 'a', bucket: 1, head: 5n },
       { key: 'b', bucket: 1, head: 7n },
     ])
-    plan.meet([row(2, 'a'), row(3, 'a')], 1)
-    expect(plan.parked.due(1, 10)).toEqual([{ lane: 'key a', id: 'id-2', sequence: 2n }])
+    plan.meet([row(2, 'a'), row(3, 'a')], at(1))
+    expect(plan.parked.due(at(1), 10)).toEqual([{ lane: 'key a', id: 'id-2', sequence: 2n }])
     plan.free('key a', 2n)
     expect(afterOf(plan)).toBe(1n)
   })
 
   test('a key that goes on is read from its head again', () => {
     const plan = openPlan()
-    plan.take([row(3, 'a', 1, 50), row(9, 'b')], plan.request([], 1), 1, far)
+    plan.take([row(3, 'a', 1, 50), row(9, 'b')], plan.request([], 1), at(1), far)
     plan.free('key a', 3n)
     expect(afterOf(plan)).toBe(2n)
   })
 
   test('a key that waits for a later event goes on waiting', () => {
     const plan = openPlan()
-    plan.take([row(3, 'a', 1, 50), row(9, 'b')], plan.request([], 1), 1, far)
+    plan.take([row(3, 'a', 1, 50), row(9, 'b')], plan.request([], 1), at(1), far)
     plan.free('key a', 2n)
     expect(plan.parked.has('key a')).toBe(true)
     expect(afterOf(plan)).toBe(far)
@@ -105,13 +107,13 @@ describe('fetch plan', () => {
 
   test('what is in hand is left out', () => {
     const plan = openPlan()
-    plan.take([row(3, 'a'), row(9, 'b')], plan.request([], 1), 1, 0n)
+    plan.take([row(3, 'a'), row(9, 'b')], plan.request([], 1), at(1), 0n)
     expect(plan.request([3n], 1)).toMatchObject({ shares: [{ bucket: 1, after: 0n }], exceptSequences: [3n] })
   })
 
   test('a bucket that was another relay’s meanwhile is known no longer', () => {
     const plan = openPlan()
-    plan.take([row(3, 'a', 1, 50), row(9, 'b')], plan.request([], 1), 1, far)
+    plan.take([row(3, 'a', 1, 50), row(9, 'b')], plan.request([], 1), at(1), far)
     expect(plan.own(new Map([[1, 1]]))).toBe(false)
     expect(afterOf(plan)).toBe(far)
     expect(plan.own(new Map([[1, 3]]))).toBe(true)
@@ -125,7 +127,7 @@ describe('fetch plan', () => {
       { orderingKey: 'a', bucket: 1 },
       { orderingKey: 'elsewhere', bucket: 2 },
     ])
-    const { ready } = plan.take([row(3, 'a'), row(4, 'b')], plan.request([], 1), 1, far)
+    const { ready } = plan.take([row(3, 'a'), row(4, 'b')], plan.request([], 1), at(1), far)
     expect(sequences(ready)).toEqual([4])
     expect(plan.request([], 1).exceptKeys).toEqual(['a'])
     plan.syncBlocked([])
@@ -136,7 +138,7 @@ describe('fetch plan', () => {
   test('what was read in vain makes the next reading larger, so that no key starves behind it', () => {
     const plan = openPlan()
     const before = plan.request([], 1)
-    plan.take([row(1, 'a', 1, 50), ...Array.from({ length: 40 }, (_, n) => row(2 + n, 'a'))], before, 1, 0n)
+    plan.take([row(1, 'a', 1, 50), ...Array.from({ length: 40 }, (_, n) => row(2 + n, 'a'))], before, at(1), 0n)
     const after = plan.request([], 1)
     expect(after.quota).toBe(before.quota + 41)
     expect(after.limit).toBe(before.limit + 41)
@@ -151,11 +153,11 @@ describe('fetch plan', () => {
       ]),
     )
     const waiting = Array.from({ length: 10 }, (_, n) => row(1 + n, `w${n}`, 1, 5000))
-    expect(plan.take(waiting, plan.request([], 1), 1, far)).toEqual({ ready: [], more: true })
+    expect(plan.take(waiting, plan.request([], 1), at(1), far)).toEqual({ ready: [], more: true })
     const request = plan.request([], 1)
     expect(request.limit).toBe(20)
     const rows = Array.from({ length: 20 }, (_, n) => row(11 + n, `k${n}`, n < 5 ? 1 : 2))
-    const { ready, more } = plan.take(rows, request, 1, far)
+    const { ready, more } = plan.take(rows, request, at(1), far)
     expect(sequences(ready)).toEqual([11, 12, 13, 14, 15, 16, 17, 18, 19, 20])
     expect(more).toBe(true)
     expect(plan.request([], 1).shares).toEqual([
@@ -171,7 +173,7 @@ describe('fetch plan', () => {
       const request = plan.request([], 1)
       const first = Number(request.shares[0]?.after) + 1
       const rows = Array.from({ length: request.limit }, (_, n) => row(first + n, `w${first + n}`, 1, 5000))
-      plan.take(rows, request, 1, watermark)
+      plan.take(rows, request, at(1), watermark)
       return request.limit
     })
   }
@@ -181,7 +183,7 @@ describe('fetch plan', () => {
     const limits = limitsInVain(plan, 12, far)
     expect(limits.slice(0, 5)).toEqual([10, 20, 40, 80, 160])
     expect(limits.at(-1)).toBe(10_010)
-    plan.take([], plan.request([], 1), 1, far)
+    plan.take([], plan.request([], 1), at(1), far)
     expect(plan.request([], 1).limit).toBe(10)
   })
 
@@ -194,9 +196,9 @@ describe('fetch plan', () => {
   test('what must wait behind the last event of a batch is not passed over', () => {
     const plan = new FetchPlan(2)
     plan.own(new Map([[1, 1]]))
-    plan.take([row(1, 'w', 1, 5000), row(2, 'v', 1, 5000)], plan.request([], 1), 1, far)
+    plan.take([row(1, 'w', 1, 5000), row(2, 'v', 1, 5000)], plan.request([], 1), at(1), far)
     const rows = [row(3, 'a'), row(4, 'x', 1, 5000), row(5, 'b'), row(6, 'c')]
-    const { ready } = plan.take(rows, plan.request([], 1), 1, far)
+    const { ready } = plan.take(rows, plan.request([], 1), at(1), far)
     expect(sequences(ready)).toEqual([3, 5])
     expect(plan.parked.has('key x')).toBe(true)
     expect(afterOf(plan)).toBe(5n)
@@ -210,7 +212,7 @@ describe('fetch plan', () => {
     const { more } = plan.take(
       Array.from({ length: 10 }, (_, n) => row(n, `k${n}`)),
       request,
-      1,
+      at(1),
       far,
     )
     expect(more).toBe(true)

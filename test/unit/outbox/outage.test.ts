@@ -60,7 +60,7 @@ test('its end is told where nothing waits for the broker, and the next event is 
   expect(outage.waitMs).toBe(1000)
 })
 
-test('an outage of the database is told once, and its end when neither steps nor marks fail any more', () => {
+test('an outage of the database is told once, and its end when neither steps nor marks nor leases fail any more', () => {
   const told: string[] = []
   const listeners = relayListeners(new MemoryLogger())
   listeners.on('paused', ({ error }) => told.push(error.message))
@@ -73,7 +73,11 @@ test('an outage of the database is told once, and its end when neither steps nor
   database.began('mark', new Error('no right'))
   database.ended('step')
   expect(told).toEqual(['no right'])
+  database.began('lease', new Error('no lease'))
   database.ended('mark')
   database.ended('mark')
+  expect(told).toEqual(['no right'])
+  expect([database.errorOf('mark'), database.errorOf('lease')]).toEqual([undefined, new Error('no lease')])
+  database.ended('lease')
   expect(told).toEqual(['no right', 'resumed database'])
 })

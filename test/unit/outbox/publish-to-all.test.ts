@@ -102,6 +102,57 @@ describe('publishing to all of several', () => {
     expect(gates).toHaveLength(2)
   })
 
+  test('events of a key that come again from an earlier one on come again to all, so that none ends on an old value', async () => {
+    let fault: unknown = unavailable(new Error('away'))
+    const [a1, a2, a3] = [contractEvent('a', 1), contractEvent('a', 2), contractEvent('a', 3)]
+    const [b1, free] = [contractEvent('b', 1), contractEvent(null, 1)]
+    const well = new MemoryPublisher()
+    const publisher = publishToAll('all', [well, new MemoryPublisher(() => fault)])
+    for (const event of [b1, free, a2, a3]) await publisher.publish([event], context)
+    // The marks of what came before are undone, and the other destination is back.
+    fault = undefined
+    for (const event of [a1, a2, a3, b1, free]) await publisher.publish([event], context)
+    expect(ids(well)).toEqual([b1, free, a2, a3, a1, a2, a3].map(({ id }) => id))
+  })
+
+  test('an answer that comes after its event has come again from an earlier one on is no reason to leave it out', async () => {
+    const [a1, a2] = [contractEvent('a', 1), contractEvent('a', 2)]
+    const seen: string[] = []
+    const gate = Promise.withResolvers<void>()
+    const late: Publisher = {
+      name: 'late',
+      publish: async (events) => {
+        seen.push(...events.map(({ id }) => id))
+        if (seen.length === 1) await gate.promise
+        return events.map(() => ({ status: 'published' }))
+      },
+    }
+    const publisher = publishToAll('all', [late, () => {}])
+    const abort = new AbortController()
+    const first = publisher.publish([a2], abort)
+    abort.abort()
+    await publisher.publish([a1], context)
+    gate.resolve()
+    await first
+    await publisher.publish([a2], context)
+    expect(seen).toEqual([a2.id, a1.id, a2.id])
+  })
+
+  test('an event whose key went on without it comes behind what followed only to those that miss it', async () => {
+    let fault: unknown = new Error('not now')
+    const [a1, a2] = [contractEvent('a', 1), contractEvent('a', 2)]
+    const well = new MemoryPublisher()
+    const ill = new MemoryPublisher(({ id }) => (id === a1.id ? fault : undefined))
+    const publisher = publishToAll('all', [well, ill])
+    for (const event of [a1, a2]) await publisher.publish([event], context)
+    fault = undefined
+    await publisher.publish([a1], context)
+    expect([ids(well), ids(ill)]).toEqual([
+      [a1.id, a2.id],
+      [a2.id, a1.id],
+    ])
+  })
+
   test('an event that is redriven after one has refused it goes to all of them', async () => {
     let fault: unknown = permanent(new Error('no'))
     const well = new MemoryPublisher()
