@@ -1,6 +1,6 @@
 import { type EntityManager, type EntityMetadata, EventType, type MikroORM, type Transaction, Utils } from '@mikro-orm/core'
 import { overrideManagers } from '../database/override-managers.ts'
-import { namesInBuilder, namesInCall, type WrittenNames } from './written-names.ts'
+import { type BuiltConflict, namesInBuilder, namesInCall, type WrittenNames } from './written-names.ts'
 
 /** A write that passed an entity manager without change sets. */
 export interface BulkWrite {
@@ -38,7 +38,7 @@ type Method = (...args: readonly unknown[]) => unknown
 /** What is needed of a query builder: the ORM's SQL part need not be there. */
 interface QueryBuilder {
   readonly type: unknown
-  readonly state: { readonly data?: unknown; readonly onConflict?: readonly { readonly fields: unknown }[] }
+  readonly state: { readonly data?: unknown; readonly onConflict?: readonly BuiltConflict[] }
   readonly mainAlias: { readonly meta: EntityMetadata }
   /** The transaction in which it runs. */
   context: Transaction | undefined
@@ -120,13 +120,24 @@ function watched(builder: QueryBuilder, em: EntityManager, observer: BulkWriteOb
     }
     return tellOf(write, observer, run, inside)
   }
-  // Of a statement that returns what it has written: it runs while its rows are read.
+  // Of a statement that returns what it has written. Its stream may be left open: in a transaction the commit ends it, elsewhere it has
+  // written all with the first row.
   builder.stream = async function* (...args) {
     const write = writeOf()
+    if (write === undefined) return yield* stream.apply(builder, args as never)
+    if (write.em.isInTransaction()) {
+      await observer.wrote(write)
+      return yield* stream.apply(builder, args as never)
+    }
+    let begun = false
     try {
-      yield* stream.apply(builder, args as never)
+      for await (const row of stream.apply(builder, args as never)) {
+        if (!begun) await observer.wrote(write)
+        begun = true
+        yield row
+      }
     } finally {
-      if (write !== undefined) await observer.wrote(write)
+      await observer.wrote(write)
     }
   }
   return builder

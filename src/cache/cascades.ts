@@ -57,7 +57,10 @@ export class Cascades {
     const plain = name.slice(name.lastIndexOf('.') + 1)
     const properties = classesOf(em, root).flatMap(({ props }) => props as EntityProperty[])
     const named = properties.filter((property) => property.name === plain || property.fieldNames?.includes(plain))
-    return named.length === 0 || named.some((property) => this.keys(em, root).has(property.name))
+    const keys = this.keys(em, root)
+    // The database makes a generated one of others.
+    const follows = properties.some(({ name, generated }) => generated !== undefined && keys.has(name))
+    return follows || named.length === 0 || named.some((property) => keys.has(property.name))
   }
 
   /** Those whose rows show which row of this entity belongs to them. */

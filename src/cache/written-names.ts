@@ -19,19 +19,34 @@ export function namesInCall(em: EntityManager, method: string, meta: EntityMetad
   return { all, changing: all.filter((name) => !found.includes(name)) }
 }
 
+/** What a query builder has been told to do where a row of an insert is there already. */
+export interface BuiltConflict {
+  readonly fields: unknown
+  /** What it then writes: of the insert's own values those of these names, or other ones; without it, all of them. */
+  readonly merge?: unknown
+}
+
+/** A name that no property has. */
+const unknown = '*'
+
 /** Of what a query builder has been told. */
 export function namesInBuilder(
   em: EntityManager,
   type: unknown,
   data: unknown,
-  conflicts: readonly { readonly fields: unknown }[] = [],
+  conflicts: readonly BuiltConflict[] = [],
 ): WrittenNames {
-  const all = namesOf(em, data)
+  // What comes from another query, by `insertFrom()`, is not told here.
+  const all = data === undefined && conflicts.length > 0 ? [unknown] : namesOf(em, data)
   if (type === 'UPDATE') return { all, changing: all }
-  const [conflict, ...others] = conflicts
-  if (conflict === undefined) return { all, changing: [] }
-  const found: readonly unknown[] = Array.isArray(conflict.fields) && others.length === 0 ? conflict.fields : []
-  return { all, changing: all.filter((name) => !found.includes(name)) }
+  return { all, changing: conflicts.flatMap((conflict) => mergedNames(conflict, all)) }
+}
+
+function mergedNames({ fields, merge }: BuiltConflict, all: readonly string[]): readonly string[] {
+  if (Array.isArray(merge)) return merge.map(String)
+  if (typeof merge === 'object' && merge !== null) return Object.keys(merge)
+  const found: readonly unknown[] = Array.isArray(fields) ? fields : []
+  return all.filter((name) => !found.includes(name))
 }
 
 /** By its id an upsert finds a row, if it has one. */

@@ -1,4 +1,4 @@
-import { defineEntity, FlushMode, p } from '@mikro-orm/core'
+import { defineEntity, FlushMode, p, raw } from '@mikro-orm/core'
 import type { SqlEntityManager } from '@mikro-orm/sql'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { cachedQuery, dep } from '../../src/cache/cached-query.ts'
@@ -130,6 +130,27 @@ describe.each(cacheCombinations)('keys that others refer to, on $dialect with th
     ['an upsert by the code', renamed, (em) => em.upsert(Owner, data, { onConflictFields: ['code'] })],
     ['upserts by the code', renamed, (em) => em.upsertMany(Owner, [data], { onConflictFields: ['code'] })],
     ['a merging insert', renamed, (em) => em.qb(Owner).insert(data).onConflict('code').merge().execute()],
+    [
+      'a merging insert of another id',
+      renamed,
+      (em) => em.qb(Owner).insert({ id: 3, code: 'one', name: 'first' }).onConflict('code').merge({ id: 2 }).execute(),
+    ],
+    [
+      'a merging insert from a query',
+      renamed,
+      (em) => {
+        const rows = em
+          .qb(Owner)
+          .select([raw('2 as owner_key'), 'code', 'name'])
+          .where({ id: 1 })
+        return em
+          .qb(Owner)
+          .insertFrom(rows, { columns: ['id', 'code', 'name'] })
+          .onConflict('code')
+          .merge(['id'])
+          .execute()
+      },
+    ],
     ['an update of the code', recoded, (em) => em.nativeUpdate(Owner, { id: 1 }, { code: 'two' })],
     ['a query builder with the code', recoded, (em) => em.qb(Owner).update({ code: 'two' }).where({ id: 1 }).execute()],
     ['an upsert by the id', recoded, (em) => em.upsert(Owner, { ...data, id: 1, code: 'two' })],
