@@ -1,20 +1,19 @@
-import { Collection, type EntityManager, type EntityProperty, helper, ScalarReference } from '@mikro-orm/core'
+import { type EntityManager, FlushMode, helper, Reference, Utils } from '@mikro-orm/core'
 import { type CreatedEntity, forget, makeNew } from '../database/created-entities.ts'
+import { type EntityState, forgetOneToOne, putBackInverse, putBackItems, stateOf, unload } from './entity-state.ts'
 import { hydrateConstructed, keepApart, readable } from './row-data.ts'
 
-/** One managed entity as it stood when a savepoint was opened. */
-interface EntityState {
-  readonly entity: Record<string, unknown>
-  /** False for a reference, of which only the key is known. */
-  readonly initialized: boolean
-  /** The row as last written or read, in the driver's form. */
-  readonly data: object | undefined
-  /** The values of the properties that MikroORM leaves out of what it has written: the version, and what the database generates. */
-  readonly made: ReadonlyMap<string, unknown>
-  /** The properties that were not loaded. */
-  readonly absent: readonly string[]
-  /** Items of each to-many relation; undefined where they were not loaded. */
-  readonly collections: ReadonlyMap<string, readonly object[] | undefined>
+/** How many rows are read anew with one query. */
+const batch = 500
+
+/** What was rolled back. */
+export interface RolledBack {
+  /** The entity manager of the savepoint. */
+  readonly em: EntityManager
+  /** What the savepoint was to insert. */
+  readonly created: readonly CreatedEntity[]
+  /** That of the savepoint, and those around it. */
+  readonly managers: readonly EntityManager[]
 }
 
 /**
@@ -35,39 +34,46 @@ export class EntitySnapshot {
     this.#em = em
     this.#states = [...em.getUnitOfWork(false).getIdentityMap()].flatMap((entity: object) => {
       const { __originalEntityData: data, __initialized: initialized } = helper(entity)
-      return data === undefined && initialized ? [] : [stateOf(entity as Record<string, unknown>, initialized, data)]
+      return data === undefined && initialized ? [] : [stateOf(entity as Record<string, unknown>)]
     })
   }
 
   /**
-   * Puts every entity and its loaded collections back; for use after the savepoint was rolled back.
+   * Puts every entity and its loaded relations back, takes over what the savepoint had loaded, as it does when it is kept, and
+   * reads that anew; for use after the savepoint was rolled back.
    *
-   * @param created what the savepoint was to insert.
-   * @param managers those around it.
+   * @param rolledBack undefined if the work had not begun.
    */
-  async restore(created: readonly CreatedEntity[], managers: readonly EntityManager[]): Promise<void> {
+  async restore(rolledBack: RolledBack | undefined): Promise<void> {
     const unitOfWork = this.#em.getUnitOfWork(false)
     const known = new Set<object>(this.#states.map(({ entity }) => entity))
-    forget(created, managers)
-    makeNew(created)
+    forget(rolledBack?.created ?? [], rolledBack?.managers ?? [])
+    makeNew(rolledBack?.created ?? [])
     for (const { entity } of this.#states) {
       // A delete took it out, although the row is still there.
       if (unitOfWork.getIdentityMap().getByEntity?.(entity) === undefined) unitOfWork.getIdentityMap().store(entity)
     }
-    // Before the rows: MikroORM tells the items of a relation to many who their owner is, which their own rows know better.
-    for (const { entity, collections } of this.#states) {
-      for (const [name, items] of collections) putBack(entity, name, items)
-    }
-    for (const state of this.#states) this.#putBackRow(state)
+    this.#putBack(this.#states)
     unitOfWork.getOrphanRemoveStack().clear()
-    // A lazy relation loads through its owner's entity manager, this one, even when it is followed inside the savepoint.
-    const loaded = [...unitOfWork.getIdentityMap()].filter((entity: object) => {
-      const { __initialized: initialized, __originalEntityData: data } = helper(entity)
-      // Without data it is one that the outer unit is about to insert.
-      return !known.has(entity) && initialized && data !== undefined
-    })
-    for (const entity of loaded) unloadCollections(entity as Record<string, unknown>)
-    for (const entity of loaded) await this.#reload(entity)
+    // Whoever keeps one may go on to change it, which must be written; and what the savepoint changed in it must not.
+    const loaded = [this.#em, rolledBack?.em ?? this.#em].flatMap((em) => loadedIn(em, known))
+    await this.#readAnew([...new Set(loaded)])
+  }
+
+  #putBack(states: readonly EntityState[]): void {
+    // Before the rows: MikroORM tells the items of a relation to many who their owner is, which their own rows know better.
+    const relations = states.flatMap(({ entity, collections }) =>
+      [...collections].map(([name, items]) => ({ entity, name, items })),
+    )
+    // Those that were not loaded first: they too know the owners of the items of loaded ones.
+    const [unloaded, loaded] = [relations.filter(({ items }) => !items), relations.filter(({ items }) => items)]
+    for (const { entity, name, items } of [...unloaded, ...loaded]) putBackItems(entity, name, items)
+    // MikroORM takes a one-to-one relation from the owner that it finds on the other side, whose row may have given it back already.
+    for (const { entity } of states) forgetOneToOne(entity)
+    for (const state of states) this.#putBackRow(state)
+    for (const { entity, inverse } of states) {
+      for (const [name, value] of inverse) putBackInverse(entity, name, value)
+    }
   }
 
   #putBackRow({ entity, initialized, data, made, absent }: EntityState): void {
@@ -77,7 +83,7 @@ export class EntitySnapshot {
       const { __meta: meta } = wrapped
       const row = readable(this.#em, meta, data)
       const options = { refresh: true, convertCustomTypes: true, cascade: false } as const
-      this.#em.merge(meta.class, row as never, options)
+      this.#em.merge(meta.class, row as never, { ...options, ...schemaOf(entity) })
       hydrateConstructed(this.#em, entity, row)
       keepApart(entity)
       for (const [name, value] of made) Object.assign(name in wrapped.__data ? wrapped.__data : entity, { [name]: value })
@@ -85,66 +91,70 @@ export class EntitySnapshot {
     for (const name of absent) unload(entity, name)
   }
 
-  async #reload(entity: object): Promise<void> {
+  async #readAnew(entities: readonly object[]): Promise<void> {
+    const unitOfWork = this.#em.getUnitOfWork(false)
+    const fresh = await this.#read(entities)
+    const states: EntityState[] = []
+    for (const entity of entities) {
+      const read = fresh.getUnitOfWork(false).getIdentityMap().getByEntity?.(entity)
+      const there = unitOfWork.getIdentityMap().getByEntity?.(entity)
+      if (read === undefined && there === entity) unitOfWork.unsetIdentity(entity)
+      // Another branch of the outer work may have loaded the same row.
+      if (read === undefined || (there !== undefined && there !== entity)) continue
+      unitOfWork.getIdentityMap().store(entity)
+      const state = stateOf(read as Record<string, unknown>)
+      states.push({ ...state, entity: entity as Record<string, unknown>, inverse: this.#own(state) })
+    }
+    this.#putBack(states)
+  }
+
+  /** Reads the rows of entities with an entity manager of its own, which holds what there is of them. */
+  async #read(entities: readonly object[]): Promise<EntityManager> {
+    const fork = this.#em.fork({ keepTransactionContext: true })
+    const alike = Map.groupBy(entities, (entity) => `${helper(entity).__meta.uniqueName} ${helper(entity).__schema ?? ''}`)
     try {
-      await this.#em.refresh(entity)
+      for (const [first, ...rest] of alike.values()) {
+        if (first === undefined) continue
+        const { __meta: meta } = helper(first)
+        const keys = [first, ...rest].map((entity) => Utils.getPrimaryKeyValues(entity, meta, true))
+        for (let from = 0; from < keys.length; from += batch) {
+          const where = { [Utils.getPrimaryKeyHash(meta.primaryKeys)]: { $in: keys.slice(from, from + batch) } }
+          // Each was already seen: a filter that hides it now hides an edit that must be put back.
+          const options = { flushMode: FlushMode.COMMIT, filters: false, ...schemaOf(first) } as const
+          await fork.find(meta.class, where as never, options)
+        }
+      }
     } catch {
       // The transaction is lost, and the caller is about to hear why.
-      this.#em.getUnitOfWork(false).unsetIdentity(entity)
+      fork.clear()
     }
+    return fork
+  }
+
+  /** The other sides of what was read by another entity manager, as entities of this one. */
+  #own({ entity, inverse }: EntityState): ReadonlyMap<string, unknown> {
+    const { properties } = helper<object>(entity).__meta as { properties: Record<string, { ref?: boolean }> }
+    return new Map(
+      [...inverse].map(([name, value]) => {
+        const other = Reference.unwrapReference(value as object)
+        if (!Utils.isEntity(other, true)) return [name, value]
+        const { __meta: meta } = helper(other)
+        const wrapped = properties[name]?.ref === true
+        return [name, this.#em.getReference(meta.class, helper(other).getPrimaryKey() as never, { wrapped } as never)]
+      }),
+    )
   }
 }
 
-function stateOf(entity: Record<string, unknown>, initialized: boolean, data: object | undefined): EntityState {
-  const absent: string[] = []
-  const made = new Map<string, unknown>()
-  const collections = new Map<string, readonly object[] | undefined>()
-  for (const prop of Object.values<EntityProperty>(helper(entity).__meta.properties)) {
-    const { name, kind, primary, embedded, getter } = prop
-    const value = embedded === undefined && getter !== true ? entity[name] : null
-    if (kind === '1:m' || kind === 'm:n') {
-      const collection = value as Collection<object> | undefined
-      collections.set(name, collection?.isInitialized() === true ? collection.getItems(false) : undefined)
-    } else if (primary !== true && isAbsent(value)) absent.push(name)
-    else if (embedded === undefined && getter !== true && (prop.version === true || prop.generated !== undefined))
-      made.set(name, value)
-  }
-  return { entity, initialized, data: data === undefined ? undefined : { ...data }, made, absent, collections }
+/** Without data it is one that is about to be inserted. */
+function loadedIn(em: EntityManager, known: ReadonlySet<object>): object[] {
+  return [...em.getUnitOfWork(false).getIdentityMap()].filter((entity: object) => {
+    const { __initialized: initialized, __originalEntityData: data } = helper(entity)
+    return !known.has(entity) && initialized && data !== undefined
+  })
 }
 
-function isAbsent(value: unknown): boolean {
-  return value === undefined || (ScalarReference.isScalarReference(value) && !value.isInitialized())
-}
-
-/** What a savepoint loaded it may have changed as well: it is read anew when it is asked for. */
-function unload(entity: Record<string, unknown>, name: string): void {
-  const wrapped = helper(entity)
-  if (ScalarReference.isScalarReference(entity[name])) {
-    // A reference of its own: one that knows its value cannot forget it.
-    const unloaded = new ScalarReference<unknown>(undefined, false)
-    unloaded.bind(entity, name as never)
-    entity[name] = unloaded
-  } else {
-    if (entity[name] !== undefined) entity[name] = undefined
-    delete wrapped.__data[name]
-  }
-  wrapped.__loadedProperties.delete(name)
-}
-
-/** A row that is read anew leaves the relations to many as they are, with what was added and removed. */
-function unloadCollections(entity: Record<string, unknown>): void {
-  for (const { name, kind } of helper<object>(entity).__meta.relations) {
-    if (kind === '1:m' || kind === 'm:n') putBack(entity, name, undefined)
-  }
-}
-
-function putBack(entity: Record<string, unknown>, name: string, items: readonly object[] | undefined): void {
-  const collection = entity[name] as Collection<object> | undefined
-  if (items !== undefined) collection?.hydrate([...items], true)
-  else if (
-    collection !== undefined &&
-    (collection.isInitialized() || collection.isDirty() || collection.getItems(false).length > 0)
-  ) {
-    Collection.create(entity as object, name as never, undefined, false)
-  }
+function schemaOf(entity: object): { readonly schema?: string } {
+  const { __schema: schema } = helper(entity)
+  return schema === undefined ? {} : { schema }
 }

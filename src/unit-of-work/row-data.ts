@@ -1,15 +1,19 @@
 import { type EntityData, type EntityManager, type EntityMetadata, helper, Utils } from '@mikro-orm/core'
+import { isInverse } from './entity-state.ts'
 
 /**
  * A row as a driver reads it, from one as MikroORM keeps it: with JSON as the text that it writes, which it would take for
- * parsed where the driver parses JSON itself.
+ * parsed where the driver parses JSON itself, and without what is told by the column of another row.
  */
 export function readable(em: EntityManager, { props }: EntityMetadata, data: object): EntityData<object> {
   const platform = em.getPlatform()
   const row: Record<string, unknown> = { ...data }
-  for (const { name, columnTypes } of props) {
+  for (const prop of props) {
+    const { name, columnTypes } = prop
     const value = row[name]
-    if (typeof value === 'string' && platform.convertsJsonAutomatically() && /^jsonb?$/i.test(columnTypes?.[0] ?? '')) {
+    // It is no column, and to set it would change the row that has one.
+    if (isInverse(prop)) delete row[name]
+    else if (typeof value === 'string' && platform.convertsJsonAutomatically() && /^jsonb?$/i.test(columnTypes?.[0] ?? '')) {
       row[name] = platform.convertJsonToJSValue(value)
     }
   }

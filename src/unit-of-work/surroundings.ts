@@ -2,7 +2,7 @@ import { type EntityManager, type MikroORM, TransactionContext } from '@mikro-or
 import type { TransactionSubscriber } from '../database/transaction-subscriber.ts'
 import { DataAccessError } from '../errors.ts'
 import type { ActiveUnit } from './active-unit.ts'
-import { isBeside } from './watched-transactions.ts'
+import { standsBeside } from './asides.ts'
 
 /** Where the transactions of one ORM are seen. */
 export interface TransactionWatch {
@@ -36,9 +36,8 @@ function notGlobal(em: EntityManager): EntityManager | undefined {
 function around(watch: TransactionWatch, unit: ActiveUnit | undefined): EntityManager | undefined {
   if (unit?.active === false && unit.lost) throw lostAround()
   if (unit?.active === false && !unit.over) throw endingAround()
-  const ambient = TransactionContext.currentTransactionContext()?.em
-  if (ambient?.getDriver() === watch.orm.driver && isBeside(ambient)) return undefined
   const innermost = innermostManager(watch)
+  if (standsBeside(TransactionContext.currentTransactionContext()?.em) || standsBeside(innermost)) return undefined
   const scope = innermost && watch.subscriber.scopeOf(innermost)
   if (innermost === undefined || scope?.over === true) return unit?.active === true ? unit.em : undefined
   if (scope !== undefined && scope.phase !== 'open') throw endingAround()
@@ -62,8 +61,12 @@ function isOpen(transaction: unknown): boolean {
 
 /** What is done in an outer entity manager while an inner one is open would go beside the inner one's transaction. */
 function refuseOuter(em: EntityManager | undefined, innermost: ActiveUnit | undefined): void {
+  const transaction = em?.getTransactionContext()
+  // A fork may have been made in the transaction of its origin.
+  const same = (other: EntityManager) =>
+    other === em || (transaction !== undefined && other.getTransactionContext() === transaction)
   for (let unit = innermost; unit?.active === true; unit = unit.parent) {
-    if (em !== undefined && unit.suspends.includes(em)) {
+    if (unit.suspends.some(same)) {
       throw new DataAccessError(
         'TRANSACTION_FORK',
         'unitOfWork was given the `em` of an outer unit while one inside it is open; use the `em` of the innermost unit',

@@ -62,6 +62,22 @@ export function endedInside(): DataAccessError {
   )
 }
 
+/** @param what was to end the transaction of a unit of work, which the unit does itself. */
+export function endedByHand(what: string): DataAccessError {
+  return new DataAccessError(
+    'TRANSACTION_ENDED',
+    `${what} was to end the transaction of a unit of work. To roll a unit back, throw; to commit a part of it, use a nested unit, or another one`,
+  )
+}
+
+/** For `begin()` in a unit, after which its entity manager would be in another transaction, and then in none. */
+export function begunInside(): DataAccessError {
+  return new DataAccessError(
+    'TRANSACTION_FORK',
+    'em.begin() in the transaction of a unit of work would take the `em` out of it; use a nested unit or em.transactional(), and for a transaction of its own data.fork()',
+  )
+}
+
 /** For a unit that met a conflict in its last try as well. */
 export function exhausted(attempts: number, cause: unknown): DataAccessError {
   return new DataAccessError(

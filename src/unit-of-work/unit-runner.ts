@@ -13,11 +13,13 @@ import { ActiveUnit } from './active-unit.ts'
 import { commitHooks } from './commit-hooks.ts'
 import { EntitySnapshot } from './entity-snapshot.ts'
 import { freshFork } from './fresh-fork.ts'
+import { lending } from './lent-entities.ts'
 import { allowedAttempts, VersionConflict } from './retry.ts'
 import { managerToJoin, type TransactionWatch } from './surroundings.ts'
 import { describeAborted, describeFailure, endedInside, exhausted, withoutSavepoints } from './unit-failure.ts'
 import { checkUnitOptions, type UnitOfWorkOptions, type Work } from './unit-of-work.ts'
-import { insideFlush, openTransaction, turns, watchTransactions } from './watched-transactions.ts'
+import { insideFlush } from './watched-flushes.ts'
+import { openTransaction, turns, watchTransactions } from './watched-transactions.ts'
 
 /** The waits between tries: short, since a conflict is over when the other transaction is. */
 const retryBackoff = { baseMs: 10, maxMs: 500 }
@@ -140,7 +142,13 @@ export class UnitRunner {
       performed?.(inner)
     }
     try {
-      await openTransaction(em, perform, isolation === undefined ? {} : { isolationLevel: isolation })
+      await lending(em, (lend) => {
+        const lendAndPerform = (inner: EntityManager) => {
+          lend(inner)
+          return perform(inner)
+        }
+        return openTransaction(em, lendAndPerform, isolation === undefined ? {} : { isolationLevel: isolation })
+      })
     } catch (error) {
       if (scope?.phase !== 'committed') {
         makeNew(scope?.read(createdEntities).flat() ?? [])
@@ -178,14 +186,17 @@ export class UnitRunner {
       let snapshot: EntitySnapshot | undefined
       try {
         snapshot = await EntitySnapshot.take(em)
-        return await openTransaction(em, (inner) => {
-          // No savepoint was opened: the unit would wait for its own turn.
-          if (inner === em) throw withoutSavepoints()
-          unit = new ActiveUnit(inner, this.#scopeOf(inner), surroundings)
-          return this.#perform(work, unit)
-        })
+        return await lending(em, (lend) =>
+          openTransaction(em, (inner) => {
+            // No savepoint was opened: the unit would wait for its own turn.
+            if (inner === em) throw withoutSavepoints()
+            lend(inner)
+            unit = new ActiveUnit(inner, this.#scopeOf(inner), surroundings)
+            return this.#perform(work, unit)
+          }),
+        )
       } catch (error) {
-        await snapshot?.restore(unit?.created ?? [], unit?.managers ?? [])
+        await snapshot?.restore(unit)
         throw describeAborted(error, em.getConnection('write'))
       }
     })

@@ -3,6 +3,8 @@ import { overrideManagers } from '../database/override-managers.ts'
 import type { TransactionSubscriber } from '../database/transaction-subscriber.ts'
 import { DataAccessError } from '../errors.ts'
 import { endsTransaction, writesRows } from './statement-kinds.ts'
+import { endedByHand } from './unit-failure.ts'
+import { type Kysely, watchedKysely } from './watched-kysely.ts'
 
 /** The part of MikroORM's SQL connection through which an application's own statements pass. */
 interface SqlConnection extends Connection {
@@ -12,23 +14,6 @@ interface SqlConnection extends Connection {
 
 /** SQL in one of the forms in which MikroORM takes it. */
 type Query = string | { readonly sql: string } | { toRaw(): { readonly sql: string } }
-
-/** The part of Kysely that is needed here: the ORM's SQL part need not be there. */
-interface Kysely {
-  withPlugin(plugin: object): Kysely
-  withoutPlugins(): Kysely
-  withSchema(name: string): Kysely
-  withTables(): Kysely
-  getExecutor(): { stream(...args: unknown[]): AsyncGenerator<unknown> }
-}
-
-/** What Kysely makes of a statement: SQL of the application's own is a `RawNode`. */
-interface KyselyNode {
-  readonly kind: string
-  readonly sqlFragments?: readonly string[]
-  /** What stands between the fragments: values, names, or SQL again. */
-  readonly parameters?: readonly KyselyNode[]
-}
 
 /** The streams that were begun in a transaction. */
 const streams = new WeakMap<object, Set<AsyncGenerator<unknown>>>()
@@ -45,7 +30,7 @@ export function watchStatements(orm: MikroORM, subscriber: TransactionSubscriber
     const scope = subscriber.scopeIn(transaction)
     if (scope?.hasUnit !== true) return
     const statement = text()
-    if (endsTransaction(statement)) throw endedByHand(statement)
+    if (endsTransaction(statement)) throw endedByHand(`SQL ("${statement.trim().slice(0, 40)}")`)
     if (scope.depth > 0 && writesRows(statement)) subscriber.refuseOuter(transaction)
   }
   connection.execute = (query, params, method, transaction, ...rest) => {
@@ -57,9 +42,11 @@ export function watchStatements(orm: MikroORM, subscriber: TransactionSubscriber
     return execute.call(connection, query, params, method, transaction, ...rest)
   }
   connection.stream = (query, params, transaction, ...rest) => {
-    if (transaction !== undefined && subscriber.scopeIn(transaction)?.over === true) throw transactionOver()
+    if (transaction === undefined) return stream.call(connection, query, params, transaction, ...rest)
+    if (subscriber.scopeIn(transaction)?.over === true) throw transactionOver()
+    check(transaction, () => textOf(query))
     const rows = stream.call(connection, query, params, transaction, ...rest)
-    if (transaction !== undefined) note(transaction, rows)
+    note(transaction, rows)
     return rows
   }
   overrideManagers(orm.em, ({ own, define }) => {
@@ -70,15 +57,16 @@ export function watchStatements(orm: MikroORM, subscriber: TransactionSubscriber
       const transaction = this.getTransactionContext() as object | undefined
       const scope = transaction && subscriber.scopeIn(transaction)
       if (transaction === undefined || scope === undefined) return kysely
-      const plugin = {
-        transformQuery: ({ node }: { node: KyselyNode }) => {
+      return watchedKysely(kysely, {
+        check: (statement) => {
           if (scope.over) throw transactionOver()
-          check(transaction, () => textOfNode(node))
-          return node
+          check(transaction, () => statement)
         },
-        transformResult: async ({ result }: { result: unknown }) => result,
-      }
-      return watchKysely(kysely.withPlugin(plugin), plugin, (rows) => note(transaction, rows))
+        streams: (rows) => note(transaction, rows),
+        refuseEnd: (end) => {
+          if (scope.hasUnit) throw endedByHand(`Kysely's ${end}()`)
+        },
+      })
     })
   })
 }
@@ -93,25 +81,6 @@ export async function endStreams(em: EntityManager): Promise<void> {
   begun.clear()
 }
 
-/** Tells of each stream of a Kysely that was made for this, and of those that are made from it, in which the plugin stays. */
-function watchKysely(kysely: Kysely, plugin: object, begun: (rows: AsyncGenerator<unknown>) => void): Kysely {
-  const executor = kysely.getExecutor()
-  const stream = executor.stream.bind(executor)
-  executor.stream = (...args) => {
-    const rows = stream(...args)
-    begun(rows)
-    return rows
-  }
-  const own: Kysely = Object.getPrototypeOf(kysely)
-  const watched = (made: Kysely) => watchKysely(made, plugin, begun)
-  return Object.assign(kysely, {
-    withPlugin: (added) => watched(own.withPlugin.call(kysely, added)),
-    withSchema: (name) => watched(own.withSchema.call(kysely, name)),
-    withTables: () => watched(own.withTables.call(kysely)),
-    withoutPlugins: () => watched(own.withoutPlugins.call(kysely).withPlugin(plugin)),
-  } satisfies Partial<Kysely>)
-}
-
 function note(transaction: object, rows: AsyncGenerator<unknown>): void {
   const begun = streams.get(transaction)
   if (begun === undefined) streams.set(transaction, new Set([rows]))
@@ -121,24 +90,6 @@ function note(transaction: object, rows: AsyncGenerator<unknown>): void {
 function textOf(query: Query): string {
   if (typeof query === 'string') return query
   return 'toRaw' in query ? query.toRaw().sql : query.sql
-}
-
-/** `InsertQueryNode` begins as the statement does. */
-function textOfNode({ kind, sqlFragments, parameters }: KyselyNode): string {
-  if (sqlFragments === undefined) return kind.replace('QueryNode', ' ')
-  // What stands between may be SQL as well, `sql.raw()`, and hold the first word.
-  return sqlFragments.map((fragment, index) => fragment + textBehind(parameters?.[index])).join('')
-}
-
-function textBehind(node: KyselyNode | undefined): string {
-  return node === undefined ? '' : textOfNode(node)
-}
-
-function endedByHand(statement: string): DataAccessError {
-  return new DataAccessError(
-    'TRANSACTION_ENDED',
-    `SQL in a unit of work was to end its transaction: "${statement.trim().slice(0, 40)}". To roll a unit back, throw; to commit a part of it, use a nested unit, or another one`,
-  )
 }
 
 function transactionOver(): DataAccessError {

@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
+import type { EntityManager } from '@mikro-orm/core'
 import { afterEach, describe, expect, it } from 'vitest'
 import type { DataAccess } from '../../src/data-access.ts'
 import { noteOrigin } from '../../src/database/failure.ts'
@@ -31,6 +32,63 @@ describe.each(dialects)('a unit of work in a transaction begun by hand, on %s', 
     expect((await storedNotes(data)).rows).toEqual(['a', 'b'])
     // To wait for its own transaction takes ten.
     expect(performance.now() - start).toBeLessThan(8000)
+  })
+})
+
+describe.each(dialects)('the em of a unit of work on %s', (dialect) => {
+  const places = ['the unit', 'a nested unit', 'a savepoint of the application'] as const
+  const begin: Record<string, (em: EntityManager) => Promise<unknown>> = {
+    'begin()': (em) => em.begin(),
+    'begin() inside its transaction': (em) => em.begin({ ctx: em.getTransactionContext() }),
+    'begin() of a fork inside its transaction': (em) => em.fork().begin({ ctx: em.getTransactionContext() }),
+  }
+  it.each(places.flatMap((where) => Object.keys(begin).map((how) => [how, where])))(
+    'stays in it: %s is refused in %s',
+    async (how, where) => {
+      const data = await openNotes(dialect)
+      const refuse = async (em: EntityManager) => {
+        await expect(begin[how as string]?.(em)).rejects.toMatchObject({ code: 'TRANSACTION_FORK' })
+        em.create(Note, { id: 'a', title: 'a' })
+        await em.flush()
+      }
+      const unit = data.unitOfWork(async ({ em, record }) => {
+        if (where === 'the unit') await refuse(em)
+        else if (where === 'a nested unit') await data.unitOfWork((nested) => refuse(nested.em))
+        else await em.transactional(refuse)
+        record(NoteTagged, 'a', 'a')
+        throw new Error('no')
+      })
+      await expect(unit).rejects.toThrow('no')
+      expect(await storedNotes(data)).toEqual({ rows: [], events: [] })
+    },
+  )
+
+  it.each(['commit', 'rollback'] as const)('stays in it: %s() is refused, also in a nested unit', async (end) => {
+    const data = await openNotes(dialect)
+    const unit = data.unitOfWork(async ({ em }) => {
+      await expect(em[end]()).rejects.toMatchObject({ code: 'TRANSACTION_ENDED' })
+      await data.unitOfWork(async (nested) => {
+        await expect(nested.em[end]()).rejects.toMatchObject({ code: 'TRANSACTION_ENDED' })
+        nested.em.create(Note, { id: 'a', title: 'a' })
+        await nested.em.flush()
+      })
+      em.create(Note, { id: 'b', title: 'b' })
+      await em.flush()
+      throw new Error('no')
+    })
+    await expect(unit).rejects.toThrow('no')
+    expect((await storedNotes(data)).rows).toEqual([])
+  })
+
+  it('may begin one by hand when the unit is over', async () => {
+    const data = await openNotes(dialect)
+    const em = await data.unitOfWork(async (unit) => unit.em)
+    await em.begin()
+    em.create(Note, { id: 'a', title: 'a' })
+    await em.flush()
+    expect(await em.count(Note)).toBe(1)
+    await em.rollback()
+    expect((await storedNotes(data)).rows).toEqual([])
   })
 })
 

@@ -2,7 +2,7 @@ import { defineEntity, type EntityManager, p } from '@mikro-orm/core'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { createDataAccess, type DataAccess } from '../../src/data-access.ts'
 import { dialects, openTestDatabase, type TestDatabase } from '../support/databases.ts'
-import { storedNotes } from '../support/notes-access.ts'
+import { closeNotes, openNotes, storedNotes } from '../support/notes-access.ts'
 import { Note, NoteTagged, notes } from '../support/notes-module.ts'
 
 /** Without a key MikroORM knows a new entity by its list of what to persist alone. */
@@ -110,5 +110,71 @@ describe.each(dialects)('a unit of work on %s in which a flush failed whose erro
     })
     expect(refused).toBe(1)
     expect(await stored()).toEqual({ rows: ['old'], events: ['added'], entries: ['taken', 'added'] })
+  })
+
+  const queued: Record<string, (em: EntityManager) => Promise<unknown>> = {
+    'a nested unit': () => data.unitOfWork(async () => {}),
+    'a savepoint of the application': (em) => em.transactional(async () => {}),
+    'a query': (em) => em.findAll(Note),
+    'a flush': (em) => em.flush(),
+  }
+  it.each(Object.keys(queued))('fails also %s that was to flush behind it, and waits for nothing', async (what) => {
+    let outcomes: PromiseSettledResult<unknown>[] = []
+    const unit = data.unitOfWork(async ({ em, record }) => {
+      em.create(Entry, { text: 'taken' })
+      em.create(Note, { id: 'm', title: 'new' })
+      record(NoteTagged, 'm', 'lost')
+      outcomes = await Promise.allSettled([em.flush(), queued[what]?.(em)])
+    })
+    await expect(unit).rejects.toMatchObject({ code: 'TRANSACTION_ABORTED' })
+    expect(outcomes.map(({ status }) => status)).toEqual(['rejected', 'rejected'])
+    expect(await stored()).toEqual(unchanged)
+  })
+})
+
+describe.each(dialects)('flushes of one em at once, on %s', (dialect) => {
+  afterEach(closeNotes)
+
+  it('all fail with the first, outside a unit too, and the em works again when it is cleared', async () => {
+    const data = await openNotes(dialect)
+    const em = data.fork()
+    em.create(Note, { id: 'a', title: 'a' })
+    await em.flush()
+    em.create(Note, { id: 'b', title: 'a' })
+    const first = em.flush()
+    em.create(Note, { id: 'c', title: 'c' })
+    const [one, two, three] = await Promise.allSettled([first, em.flush(), em.flush()])
+    expect(one).toMatchObject({ status: 'rejected' })
+    // MikroORM has forgotten what they were to write.
+    expect([two, three]).toEqual([one, one])
+    em.clear()
+    em.create(Note, { id: 'd', title: 'd' })
+    await Promise.all([em.flush(), em.flush()])
+    expect((await storedNotes(data)).rows).toEqual(['a', 'd'])
+  })
+
+  it('write what was made and removed while the first ran', async () => {
+    const data = await openNotes(dialect)
+    await data.unitOfWork(async ({ em }) => void em.create(Note, { id: 'a', title: 'a' }))
+    await data.unitOfWork(async ({ em }) => {
+      const removed = await em.findOneOrFail(Note, 'a')
+      const [inserting, go] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+      em.getEventManager().registerSubscriber({
+        afterCreate: ({ entity }) => {
+          if ((entity as Note).id !== 'b') return
+          inserting.resolve()
+          return go.promise
+        },
+      })
+      em.create(Note, { id: 'b', title: 'b' })
+      const first = em.flush()
+      await inserting.promise
+      em.create(Note, { id: 'c', title: 'c' })
+      em.remove(removed)
+      const second = em.flush()
+      go.resolve()
+      await Promise.all([first, second])
+    })
+    expect((await storedNotes(data)).rows).toEqual(['b', 'c'])
   })
 })

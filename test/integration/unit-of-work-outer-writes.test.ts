@@ -1,6 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { EntityManager } from '@mikro-orm/core'
+import type { SqlEntityManager } from '@mikro-orm/sql'
 import { afterEach, describe, expect, it } from 'vitest'
+import type { DataAccess } from '../../src/data-access.ts'
 import { runSql } from '../../src/database/sql.ts'
 import { dialects } from '../support/databases.ts'
 import { closeNotes, openNotes, storedNotes } from '../support/notes-access.ts'
@@ -10,9 +12,14 @@ const nothing = { rows: [], events: [] }
 
 /** The part of Kysely that these tests use. */
 interface Kysely {
-  insertInto(table: string): { values(row: object): { execute(): Promise<unknown> } }
+  with(name: string, statement: (kysely: Kysely) => unknown): Kysely
+  insertInto(table: string): {
+    values(row: object): { execute(): Promise<unknown>; compile(): object; returning(column: string): unknown }
+  }
+  executeQuery(query: object): Promise<unknown>
   selectFrom(table: string): { selectAll(): { execute(): Promise<unknown[]> } }
 }
+type Transactional = (em: EntityManager) => Promise<void>
 const kyselyOf = (em: EntityManager) => (em as unknown as { getKysely(): Kysely }).getKysely()
 
 afterEach(closeNotes)
@@ -26,6 +33,21 @@ describe.each(dialects)('an outer em while a nested unit is open, on %s', (diale
     'SQL that begins with a query': (em) =>
       runSql(em, "with one as (select 'a' as a) insert into notes (id, title) select a, a from one"),
     Kysely: (em) => kyselyOf(em).insertInto('notes').values({ id: 'a', title: 'a' }).execute(),
+    'a query of Kysely that was compiled before': (em) => {
+      const kysely = kyselyOf(em)
+      return kysely.executeQuery(kysely.insertInto('notes').values({ id: 'a', title: 'a' }).compile())
+    },
+    'a stream': (em) =>
+      (em as SqlEntityManager).qb(Note).insert({ id: 'a', title: 'a', count: 0 }).returning('id').stream().next(),
+    // SQLite has none that would write.
+    ...(dialect === 'postgresql' && {
+      'a `with` of Kysely': (em: EntityManager) =>
+        kyselyOf(em)
+          .with('made', (kysely) => kysely.insertInto('notes').values({ id: 'a', title: 'a' }).returning('id'))
+          .selectFrom('made')
+          .selectAll()
+          .execute(),
+    }),
   }
 
   it.each(Object.keys(writes))('may not write by %s, and its unit fails', async (how) => {
@@ -63,6 +85,8 @@ describe.each(dialects)('an outer em while a nested unit is open, on %s', (diale
       expect(await em.count(Note)).toBe(1)
       expect(await runSql(em, 'with n as (select * from notes) select * from n')).toHaveLength(1)
       expect(await kyselyOf(em).selectFrom('notes').selectAll().execute()).toHaveLength(1)
+      const named = kyselyOf(em).with('n', (kysely) => kysely.selectFrom('notes').selectAll())
+      expect(await named.selectFrom('n').selectAll().execute()).toHaveLength(1)
       end.resolve()
       await nested
     })
@@ -145,6 +169,50 @@ describe.each(dialects)('an outer em while a nested unit is open, on %s', (diale
       seen.filter((_, index) => index % 2 === 1),
     )
     expect((await storedNotes(data)).rows).toEqual(['a', 'd'])
+  })
+
+  const forks: Record<string, (em: EntityManager, data: DataAccess, work: Transactional) => Promise<unknown>> = {
+    'a unit given a fork that keeps the transaction': (em, data, work) =>
+      data.unitOfWork((unit) => work(unit.em), { em: em.fork({ keepTransactionContext: true }) }),
+    'a savepoint of a fork that keeps the transaction': (em, _, work) =>
+      em.fork({ keepTransactionContext: true }).transactional(work),
+    'a savepoint of a fork that is given the transaction': (em, data, work) =>
+      data.fork().transactional(work, { ctx: em.getTransactionContext() }),
+  }
+  it.each(Object.keys(forks))('lets take turns with a unit in the same transaction: %s', async (how) => {
+    const data = await openNotes(dialect)
+    const outcomes = await data.unitOfWork(async ({ em, record }) => {
+      const begun = Promise.withResolvers<void>()
+      const failing = data.unitOfWork(async (unit) => {
+        unit.record(NoteTagged, unit.em.create(Note, { id: 'a', title: 'lost' }), 'lost')
+        await unit.em.flush()
+        begun.resolve()
+        await delay(50)
+        throw new Error('nested')
+      })
+      await begun.promise
+      const beside = forks[how]?.(em, data, async (inner) => {
+        inner.create(Note, { id: 'b', title: 'kept' })
+        await inner.flush()
+        await delay(100)
+      })
+      const settled = await Promise.allSettled([failing, beside])
+      record(NoteTagged, 'b', 'kept')
+      return settled
+    })
+    expect(outcomes.map(({ status }) => status)).toEqual(['rejected', 'fulfilled'])
+    expect(await storedNotes(data)).toEqual({ rows: ['kept'], events: ['kept'] })
+  })
+
+  it('may not be a fork that keeps its transaction and is given to a unit inside the nested one', async () => {
+    const data = await openNotes(dialect)
+    await data.unitOfWork(async ({ em }) => {
+      const fork = em.fork({ keepTransactionContext: true })
+      await data.unitOfWork(async () => {
+        const inner = data.unitOfWork(async () => {}, { em: fork })
+        await expect(inner).rejects.toMatchObject({ code: 'TRANSACTION_FORK' })
+      })
+    })
   })
 
   it('lets a savepoint of the application stand in another one on the same em', async () => {

@@ -1,5 +1,5 @@
 import { createRequire } from 'node:module'
-import type { EntityManager } from '@mikro-orm/core'
+import { type EntityManager, TransactionPropagation } from '@mikro-orm/core'
 import { afterEach, describe, expect, it } from 'vitest'
 import { runSql } from '../../src/database/sql.ts'
 import { endsTransaction, writesRows } from '../../src/unit-of-work/statement-kinds.ts'
@@ -8,7 +8,10 @@ import { closeNotes, openNotes, storedNotes } from '../support/notes-access.ts'
 import { Note, NoteTagged } from '../support/notes-module.ts'
 
 /** The Kysely of MikroORM, which is no dependency of ours. */
-const { sql } = createRequire(createRequire(import.meta.url).resolve('@mikro-orm/sql'))('kysely') as { sql: SqlTag }
+const { sql, CompiledQuery } = createRequire(createRequire(import.meta.url).resolve('@mikro-orm/sql'))('kysely') as {
+  sql: SqlTag
+  CompiledQuery: { raw(sql: string): object }
+}
 
 afterEach(closeNotes)
 
@@ -40,6 +43,7 @@ describe.each(dialects)('SQL of Kysely in a unit of work on %s', (dialect) => {
     ['in its text', () => sql`commit`],
     ['as SQL in it', () => sql`${sql.raw('commit')}`],
     ['deep in it', () => sql`/* now */ ${sql`${sql.raw('roll')}${sql.raw('back')}`}`],
+    ['compiled before', () => ({ execute: (kysely: Kysely) => kysely.executeQuery(CompiledQuery.raw('commit')) })],
   ])('may not end its transaction, %s', async (_, end) => {
     const data = await openNotes(dialect)
     await data.unitOfWork(async ({ em, record }) => {
@@ -49,6 +53,25 @@ describe.each(dialects)('SQL of Kysely in a unit of work on %s', (dialect) => {
       await sql`insert into ${sql.table('notes')} (id, title) values (${'b'}, ${sql.raw("'commit'")})`.execute(kyselyOf(em))
     })
     expect(await storedNotes(data)).toEqual({ rows: ['a', 'commit'], events: ['a'] })
+  })
+})
+
+describe.each(dialects)('the transaction that Kysely has of a unit of work on %s', (dialect) => {
+  const ways: Record<string, (kysely: Kysely) => Kysely | Promise<Kysely>> = {
+    itself: (kysely) => kysely,
+    'without its plugins': (kysely) => kysely.withoutPlugins(),
+    'behind a savepoint': (kysely) => kysely.savepoint('mine').execute(),
+  }
+  const cases = Object.keys(ways).flatMap((way) => (['commit', 'rollback'] as const).map((end) => [way, end] as const))
+  it.each(cases)('may not be ended by it, %s: %s', async (way, end) => {
+    const data = await openNotes(dialect)
+    await data.unitOfWork(async ({ em, record }) => {
+      record(NoteTagged, em.create(Note, { id: 'a', title: 'a' }), 'a')
+      await em.flush()
+      const kysely = await ways[way]?.(kyselyOf(em))
+      await expect(async () => kysely?.[end]().execute()).rejects.toMatchObject({ code: 'TRANSACTION_ENDED' })
+    })
+    expect(await storedNotes(data)).toEqual({ rows: ['a'], events: ['a'] })
   })
 })
 
@@ -66,6 +89,7 @@ describe.each(dialects)('a nested em that outlives its root transaction on %s', 
     await expect(
       leaked.kysely.withoutPlugins().insertInto('notes').values({ id: 'k', title: 'k' }).execute(),
     ).rejects.toMatchObject(over)
+    await expect(leaked.kysely.executeQuery(CompiledQuery.raw('select 1'))).rejects.toMatchObject(over)
     await expect(first(leaked.em)).rejects.toMatchObject(over)
     await expect(firstOfKysely(leaked.em)).rejects.toMatchObject(over)
     expect((await storedNotes(data)).rows).toEqual([])
@@ -82,7 +106,12 @@ describe.each(dialects)('a stream in a unit of work on %s', (dialect) => {
   }
 
   const places = ['the unit', 'a nested unit', 'a savepoint of the application']
-  const kinds = { 'em.stream()': first, Kysely: firstOfKysely, 'Kysely without its plugins': firstOfBareKysely }
+  const kinds = {
+    'em.stream()': first,
+    Kysely: firstOfKysely,
+    'Kysely without its plugins': firstOfBareKysely,
+    'a query of Kysely with a plugin': firstOfPluggedKysely,
+  }
   const left = places.flatMap((where) => Object.entries(kinds).map(([kind, begin]) => [where, kind, begin] as const))
   it.each(left)('ends with %s that left it open: %s', async (where, _kind, begin) => {
     const data = await opened()
@@ -94,6 +123,19 @@ describe.each(dialects)('a stream in a unit of work on %s', (dialect) => {
       record(NoteTagged, 'a', 'told')
     })
     expect((await storedNotes(data)).events).toEqual(['told'])
+  })
+
+  const joining = [TransactionPropagation.REQUIRED, TransactionPropagation.MANDATORY, TransactionPropagation.SUPPORTS]
+  it.each(joining)('goes on behind em.transactional() that joins the unit by %s', async (propagation) => {
+    const data = await opened()
+    let rows = 0
+    await data.unitOfWork(async ({ em }) => {
+      for await (const note of em.stream(Note, {})) {
+        await em.transactional(async () => void note.title, { propagation })
+        rows++
+      }
+    })
+    expect(rows).toBe(300)
   })
 
   it('gives its connection back when the unit fails', async () => {
@@ -122,6 +164,14 @@ function firstOfBareKysely(em: EntityManager) {
   return kyselyOf(em).withoutPlugins().withSchema(schema).selectFrom('notes').selectAll().stream(1)[Symbol.asyncIterator]().next()
 }
 
+function firstOfPluggedKysely(em: EntityManager) {
+  const plugin = {
+    transformQuery: ({ node }: { node: object }) => node,
+    transformResult: async ({ result }: { result: object }) => result,
+  }
+  return kyselyOf(em).selectFrom('notes').withPlugin(plugin).selectAll().stream(1)[Symbol.asyncIterator]().next()
+}
+
 /** The parts of Kysely that these tests use. */
 interface Sql {
   execute(kysely: Kysely): Promise<unknown>
@@ -131,10 +181,18 @@ interface SqlTag {
   raw(text: string): Sql
   table(name: string): Sql
 }
+interface Selection {
+  withPlugin(plugin: object): Selection
+  selectAll(): { stream(chunk?: number): AsyncIterable<unknown> }
+}
 interface Kysely {
+  commit(): { execute(): Promise<unknown> }
+  rollback(): { execute(): Promise<unknown> }
+  savepoint(name: string): { execute(): Promise<Kysely> }
   withoutPlugins(): Kysely
   withSchema(name: string): Kysely
-  selectFrom(table: string): { selectAll(): { stream(chunk?: number): AsyncIterable<unknown> } }
+  executeQuery(query: object): Promise<unknown>
+  selectFrom(table: string): Selection
   insertInto(table: string): { values(row: object): { execute(): Promise<unknown> } }
 }
 

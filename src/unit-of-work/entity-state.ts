@@ -1,0 +1,92 @@
+import { Collection, type EntityProperty, helper, ScalarReference } from '@mikro-orm/core'
+
+/** One managed entity as it stood when a savepoint was opened, or as its row is read anew. */
+export interface EntityState {
+  readonly entity: Record<string, unknown>
+  /** False for a reference, of which only the key is known. */
+  readonly initialized: boolean
+  /** The row as last written or read, in the driver's form. */
+  readonly data: object | undefined
+  /** The values of the properties that MikroORM leaves out of what it has written: the version, and what the database generates. */
+  readonly made: ReadonlyMap<string, unknown>
+  /** The properties that were not loaded. */
+  readonly absent: readonly string[]
+  /** The other side of each one-to-one relation whose column is in the other row; undefined where it was not loaded. */
+  readonly inverse: ReadonlyMap<string, unknown>
+  /** Items of each to-many relation; undefined where they were not loaded. */
+  readonly collections: ReadonlyMap<string, readonly object[] | undefined>
+}
+
+/** Takes down how an entity stands, with its own row and the one that it is compared with. */
+export function stateOf(entity: Record<string, unknown>): EntityState {
+  const { __meta: meta, __initialized: initialized, __originalEntityData: data } = helper<object>(entity)
+  const absent: string[] = []
+  const made = new Map<string, unknown>()
+  const inverse = new Map<string, unknown>()
+  const collections = new Map<string, readonly object[] | undefined>()
+  for (const prop of Object.values<EntityProperty>(meta.properties)) {
+    const { name, kind, primary, embedded, getter } = prop
+    const value = embedded === undefined && getter !== true ? entity[name] : null
+    if (kind === '1:m' || kind === 'm:n') {
+      const collection = value as Collection<object> | undefined
+      collections.set(name, collection?.isInitialized() === true ? collection.getItems(false) : undefined)
+    } else if (isInverse(prop)) inverse.set(name, value)
+    else if (primary !== true && isAbsent(value)) absent.push(name)
+    else if (embedded === undefined && getter !== true && (prop.version === true || prop.generated !== undefined))
+      made.set(name, value)
+  }
+  return { entity, initialized, data: data === undefined ? undefined : { ...data }, made, absent, inverse, collections }
+}
+
+/** Of a one-to-one relation the side without the column. */
+export function isInverse({ kind, owner, mapToPk }: EntityProperty): boolean {
+  return kind === '1:1' && owner !== true && mapToPk !== true
+}
+
+function isAbsent(value: unknown): boolean {
+  return value === undefined || (ScalarReference.isScalarReference(value) && !value.isInitialized())
+}
+
+/** What a savepoint loaded it may have changed as well: it is read anew when it is asked for. */
+export function unload(entity: Record<string, unknown>, name: string): void {
+  const wrapped = helper(entity)
+  if (ScalarReference.isScalarReference(entity[name])) {
+    // A reference of its own: one that knows its value cannot forget it.
+    const unloaded = new ScalarReference<unknown>(undefined, false)
+    unloaded.bind(entity, name as never)
+    entity[name] = unloaded
+  } else {
+    if (entity[name] !== undefined) entity[name] = undefined
+    delete wrapped.__data[name]
+  }
+  wrapped.__loadedProperties.delete(name)
+}
+
+/** Forgets both sides of its one-to-one relations, and changes nothing on the other ends. */
+export function forgetOneToOne(entity: object): void {
+  const { __meta: meta, __data: data } = helper<object>(entity)
+  for (const { name, kind, primary, mapToPk } of meta.relations) {
+    if (kind === '1:1' && primary !== true && mapToPk !== true) delete data[name]
+  }
+}
+
+/** Changes nothing on the other end, whose row knows better. */
+export function putBackInverse(entity: object, name: string, value: unknown): void {
+  const wrapped = helper<object>(entity)
+  if (value !== undefined) wrapped.__data[name] = value
+  else {
+    delete wrapped.__data[name]
+    wrapped.__loadedProperties.delete(name)
+  }
+}
+
+export function putBackItems(entity: Record<string, unknown>, name: string, items: readonly object[] | undefined): void {
+  const collection = entity[name] as Collection<object> | undefined
+  if (items !== undefined) collection?.hydrate([...items], true)
+  else if (
+    collection !== undefined &&
+    (collection.isInitialized() || collection.isDirty() || collection.getItems(false).length > 0)
+  ) {
+    Collection.create(entity as object, name as never, undefined, false)
+  }
+}

@@ -1,0 +1,91 @@
+import { defineEntity, type Opt, p } from '@mikro-orm/core'
+import { createDataAccess, type DataAccess } from '../../src/data-access.ts'
+import { notes } from './notes-module.ts'
+
+/** A relation of each kind, and a property of each kind that is written, or loaded, in a way of its own. */
+const HomeSchema = defineEntity({
+  name: 'Home',
+  embeddable: true,
+  properties: { city: p.string().nullable(), info: p.json<unknown>().nullable() },
+})
+export class Home extends HomeSchema.class {}
+HomeSchema.setClass(Home)
+
+const AuthorSchema = defineEntity({
+  name: 'Author',
+  tableName: 'authors',
+  properties: {
+    id: p.string().primary(),
+    name: p.string(),
+    meta: p.json<{ readonly from: string; readonly list: readonly number[] }>().nullable(),
+    version: p.integer().$type<Opt<number>>().version(),
+    home: () => p.embedded(Home).nullable(),
+    work: () => p.embedded(Home).object().nullable(),
+    bio: p.text().$type<Opt<string>>().lazy().ref().nullable(),
+    motto: p.text().lazy().nullable(),
+    books: () => p.oneToMany(Book).mappedBy('author'),
+    pages: () => p.oneToMany(Page).mappedBy('author').orphanRemoval(),
+    tags: () => p.manyToMany(Tag).owner(),
+    best: () => p.oneToOne(Book).owner().nullable(),
+  },
+})
+export class Author extends AuthorSchema.class {}
+AuthorSchema.setClass(Author)
+
+const BookSchema = defineEntity({
+  name: 'Book',
+  tableName: 'books',
+  properties: {
+    id: p.string().primary(),
+    title: p.string(),
+    author: () => p.manyToOne(Author).nullable(),
+    tags: () => p.manyToMany(Tag).owner(),
+    bestOf: () => p.oneToOne(Author).mappedBy('best').nullable(),
+    lines: () => p.oneToMany(Line).mappedBy('book'),
+  },
+})
+export class Book extends BookSchema.class {}
+BookSchema.setClass(Book)
+
+const PageSchema = defineEntity({
+  name: 'Page',
+  tableName: 'pages',
+  properties: {
+    id: p.integer().primary().autoincrement(),
+    text: p.string(),
+    author: () => p.manyToOne(Author).nullable(),
+  },
+})
+export class Page extends PageSchema.class {}
+PageSchema.setClass(Page)
+
+const TagSchema = defineEntity({
+  name: 'Tag',
+  tableName: 'tags',
+  properties: {
+    id: p.string().primary(),
+    label: p.string(),
+    authors: () => p.manyToMany(Author).mappedBy('tags'),
+    books: () => p.manyToMany(Book).mappedBy('tags'),
+  },
+})
+export class Tag extends TagSchema.class {}
+TagSchema.setClass(Tag)
+
+const LineSchema = defineEntity({
+  name: 'Line',
+  tableName: 'lines',
+  properties: { book: () => p.manyToOne(Book).primary(), number: p.integer().primary(), text: p.string() },
+})
+export class Line extends LineSchema.class {}
+LineSchema.setClass(Line)
+
+const library = { name: 'library', entities: [Author, Book, Page, Tag, Line] }
+
+/** Opens a database with the tables of a library. */
+export async function openLibrary(url: string): Promise<DataAccess> {
+  const data = await createDataAccess({ modules: [notes, library], database: { url }, cache: false })
+  await data.migrate()
+  await data.orm.schema.update()
+  return data
+}
