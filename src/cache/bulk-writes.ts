@@ -105,7 +105,7 @@ function watched(builder: QueryBuilder, em: EntityManager, observer: BulkWriteOb
       em: within(em, context),
       meta,
       deletes: type === 'DELETE' || type === 'TRUNCATE',
-      names: namesInBuilder(em, type, state.data, state.onConflict),
+      names: namesInBuilder(em, meta, type, state.data, state.onConflict),
     }
   }
   builder.execute = (...args) => {
@@ -120,25 +120,23 @@ function watched(builder: QueryBuilder, em: EntityManager, observer: BulkWriteOb
     }
     return tellOf(write, observer, run, inside)
   }
-  // Of a statement that returns what it has written. Its stream may be left open: in a transaction the commit ends it, elsewhere it has
-  // written all with the first row.
+  // Of a statement that returns what it has written. Its stream may be left open: in a transaction the commit ends it. Elsewhere the
+  // database commits with the last of its rows, which is not to wait for who reads them.
   builder.stream = async function* (...args) {
     const write = writeOf()
-    if (write === undefined) return yield* stream.apply(builder, args as never)
+    const rows = stream.apply(builder, args as never)
+    if (write === undefined) return yield* rows
     if (write.em.isInTransaction()) {
       await observer.wrote(write)
-      return yield* stream.apply(builder, args as never)
+      return yield* rows
     }
-    let begun = false
+    const read: unknown[] = []
     try {
-      for await (const row of stream.apply(builder, args as never)) {
-        if (!begun) await observer.wrote(write)
-        begun = true
-        yield row
-      }
+      for await (const row of rows) read.push(row)
     } finally {
       await observer.wrote(write)
     }
+    yield* read
   }
   return builder
 }

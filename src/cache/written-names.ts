@@ -1,4 +1,5 @@
 import { type EntityManager, type EntityMetadata, Utils } from '@mikro-orm/core'
+import { propertyOf } from './row-values.ts'
 
 /** What a bulk write puts into rows, by names of properties or of columns, as its caller wrote them. */
 export interface WrittenNames {
@@ -14,14 +15,26 @@ export function namesInCall(em: EntityManager, method: string, meta: EntityMetad
   const all = namesOf(em, Utils.isEntity(first) ? args[0] : args[at])
   if (method === 'nativeUpdate') return { all, changing: all }
   if (!method.startsWith('upsert')) return { all, changing: [] }
-  const { onConflictFields } = (args[2] ?? {}) as { readonly onConflictFields?: unknown }
+  const { onConflictAction, onConflictFields, onConflictMergeFields, onConflictExcludeFields } = (args[2] ?? {}) as UpsertOptions
+  if (onConflictAction === 'ignore') return { all, changing: [] }
+  if (Array.isArray(onConflictMergeFields)) return { all, changing: onConflictMergeFields.map(String) }
   const found = Array.isArray(onConflictFields) ? onConflictFields : onConflictFields === undefined ? idIn(meta, all) : []
-  return { all, changing: all.filter((name) => !found.includes(name)) }
+  return { all, changing: all.filter((name) => !found.includes(name) && !onConflictExcludeFields?.includes(name)) }
+}
+
+/** What decides what an upsert writes to a row that is there. Fields may be raw SQL. */
+interface UpsertOptions {
+  readonly onConflictAction?: unknown
+  readonly onConflictFields?: unknown
+  readonly onConflictMergeFields?: unknown
+  readonly onConflictExcludeFields?: readonly unknown[]
 }
 
 /** What a query builder has been told to do where a row of an insert is there already. */
 export interface BuiltConflict {
+  /** Columns, or raw SQL. */
   readonly fields: unknown
+  readonly ignore?: boolean
   /** What it then writes: of the insert's own values those of these names, or other ones; without it, all of them. */
   readonly merge?: unknown
 }
@@ -32,6 +45,7 @@ const unknown = '*'
 /** Of what a query builder has been told. */
 export function namesInBuilder(
   em: EntityManager,
+  meta: EntityMetadata,
   type: unknown,
   data: unknown,
   conflicts: readonly BuiltConflict[] = [],
@@ -39,14 +53,15 @@ export function namesInBuilder(
   // What comes from another query, by `insertFrom()`, is not told here.
   const all = data === undefined && conflicts.length > 0 ? [unknown] : namesOf(em, data)
   if (type === 'UPDATE') return { all, changing: all }
-  return { all, changing: conflicts.flatMap((conflict) => mergedNames(conflict, all)) }
+  return { all, changing: conflicts.flatMap((conflict) => mergedNames(meta, conflict, all)) }
 }
 
-function mergedNames({ fields, merge }: BuiltConflict, all: readonly string[]): readonly string[] {
+function mergedNames(meta: EntityMetadata, { fields, ignore, merge }: BuiltConflict, all: readonly string[]): readonly string[] {
+  if (ignore) return []
   if (Array.isArray(merge)) return merge.map(String)
   if (typeof merge === 'object' && merge !== null) return Object.keys(merge)
   const found: readonly unknown[] = Array.isArray(fields) ? fields : []
-  return all.filter((name) => !found.includes(name))
+  return all.filter((name) => !(propertyOf(meta, name)?.fieldNames ?? [name]).every((column) => found.includes(column)))
 }
 
 /** By its id an upsert finds a row, if it has one. */

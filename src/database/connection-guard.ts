@@ -7,21 +7,16 @@ import { noteOrigin, wasNeverSent } from './failure.ts'
 import type { KnownTables } from './known-tables.ts'
 import { returnLostConnections } from './lost-connections.ts'
 import { dialectOf } from './sql.ts'
+import { type TransactionState, TransactionStates } from './transaction-states.ts'
 
 /** The parts of MikroORM's SQL connection that every statement passes through. */
 interface SqlConnection extends Connection {
   getClient(): unknown
+  stream(query: unknown, params: unknown, transaction?: TransactionState, ...rest: unknown[]): AsyncGenerator<unknown>
   begin(options?: { ctx?: TransactionState }): Promise<TransactionState>
   commit(transaction: TransactionState, ...rest: unknown[]): Promise<void>
   rollback(transaction: TransactionState, ...rest: unknown[]): Promise<void>
   transactional<Result>(callback: (transaction: TransactionState) => Promise<Result>, options?: object): Promise<Result>
-}
-
-/** What Kysely's transaction tells of itself. */
-interface TransactionState {
-  readonly isCommitted: boolean
-  readonly isRolledBack: boolean
-  readonly savepointName?: string
 }
 
 /** How busy a SQLite database is: it has one connection, which a transaction holds. */
@@ -39,10 +34,7 @@ export interface ConnectionUse {
 export class ConnectionGuard {
   /** The transaction in whose callback the caller stands. MikroORM's own context already names the fork about to begin. */
   readonly #surrounding = new AsyncLocalStorage<TransactionState>()
-  /** The root of each savepoint: Kysely gives a savepoint a state of its own, which does not hear of the root's end. */
-  readonly #roots = new WeakMap<TransactionState, TransactionState>()
-  /** Roots whose rollback has begun: what is sent now runs behind it. */
-  readonly #rollingBack = new WeakSet<TransactionState>()
+  readonly #states = new TransactionStates()
   /** Those that end with the callback that they run; the others were begun by hand, and end whenever somebody ends them. */
   readonly #managed = new WeakSet<TransactionState>()
   readonly #patienceMs: number
@@ -72,10 +64,11 @@ export class ConnectionGuard {
     this.#closed = true
   }
 
-  /** The innermost transaction in whose callback the caller stands, while it is open. */
+  /** The innermost open transaction or savepoint in whose callback the caller stands. */
   get surrounding(): object | undefined {
-    const transaction = this.#surrounding.getStore()
-    return transaction === undefined || this.#ended(transaction) ? undefined : transaction
+    let transaction = this.#surrounding.getStore()
+    while (transaction !== undefined && this.#states.ended(transaction)) transaction = this.#states.around(transaction)
+    return transaction
   }
 
   get use(): ConnectionUse {
@@ -83,7 +76,7 @@ export class ConnectionGuard {
   }
 
   #wrap(connection: SqlConnection, single: boolean): void {
-    const { execute, getClient, begin, commit, rollback, connect, transactional } = connection
+    const { execute, stream, getClient, begin, commit, rollback, connect, transactional } = connection
     const note = watchErrors(connection)
     connection.connect = async (...args) => {
       this.#refuseWhenClosed()
@@ -111,12 +104,16 @@ export class ConnectionGuard {
         throw explainNoConnection(noteOrigin(error, connection), connection)
       }
     }
+    connection.stream = (query, params, transaction, ...rest) => {
+      if (transaction !== undefined) this.#refuseEnded(transaction)
+      return stream.call(connection, query, params, transaction, ...rest)
+    }
     connection.begin = async (options) => {
       this.#refuseWhenClosed()
       if (options?.ctx !== undefined) {
         this.#refuseEnded(options.ctx)
         const savepoint = await begin.call(connection, options)
-        this.#roots.set(savepoint, this.#rootOf(options.ctx))
+        this.#states.opened(savepoint, options.ctx)
         return savepoint
       }
       if (single) this.#refuseOtherFork()
@@ -157,7 +154,7 @@ export class ConnectionGuard {
     connection.commit = async (transaction, ...rest) => {
       // Nothing of what follows a commit, such as expiring the cache, could still be done.
       this.#refuseWhenClosed()
-      if (this.#rootOf(transaction) !== transaction) this.#refuseEnded(transaction)
+      if (!this.#states.isRoot(transaction)) this.#refuseEnded(transaction)
       try {
         await commitOpen(transaction, ...rest)
       } catch (error) {
@@ -168,8 +165,8 @@ export class ConnectionGuard {
     connection.rollback = async (transaction, ...rest) => {
       // SQLite's one connection is gone, and has rolled back what was open.
       if (single && this.#closed) return
-      if (this.#rootOf(transaction) === transaction) this.#rollingBack.add(transaction)
-      else if (this.#ended(transaction)) return
+      if (!this.#states.isRoot(transaction) && this.#states.ended(transaction)) return
+      this.#states.rollsBack(transaction)
       await rollbackOpen(transaction, ...rest)
     }
   }
@@ -210,17 +207,13 @@ export class ConnectionGuard {
     )
   }
 
-  #rootOf(transaction: TransactionState): TransactionState {
-    return this.#roots.get(transaction) ?? transaction
-  }
-
-  #ended(transaction: TransactionState): boolean {
-    const root = this.#rootOf(transaction)
-    return root.isCommitted || root.isRolledBack || (root !== transaction && this.#rollingBack.has(root))
+  /** Whether a transaction is over, or a savepoint by its rollback or the end of one around it. */
+  ended(transaction: object): boolean {
+    return this.#states.ended(transaction as TransactionState)
   }
 
   #refuseEnded(transaction: TransactionState): void {
-    if (!this.#ended(transaction)) return
+    if (!this.ended(transaction)) return
     throw new DataAccessError(
       'TRANSACTION_ENDED',
       'A query was to run in a transaction that is over; await all work inside the transaction before it ends',

@@ -69,7 +69,7 @@ function giveBack(state: object, loan: Loan): void {
 /** Called as a getter of MikroORM's state of an entity. */
 function managerOf(this: object): EntityManager | undefined {
   const { owner, loans } = lent.get(this) as Lent
-  return loans.findLast(standsIn)?.to ?? owner
+  return loans.findLast((loan) => standsIn(loan) && !isOver(loan))?.to ?? owner
 }
 
 function setOwner(this: object, to: EntityManager | undefined): void {
@@ -81,4 +81,9 @@ function setOwner(this: object, to: EntityManager | undefined): void {
 function standsIn(loan: Loan): boolean {
   for (let each = current.getStore(); each !== undefined; each = each.around) if (each === loan) return true
   return false
+}
+
+function isOver({ to }: Loan): boolean {
+  const transaction = to?.getTransactionContext() as { isCommitted?: boolean; isRolledBack?: boolean } | undefined
+  return transaction?.isCommitted === true || transaction?.isRolledBack === true
 }

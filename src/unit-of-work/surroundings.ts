@@ -9,7 +9,7 @@ export interface TransactionWatch {
   readonly orm: MikroORM
   readonly subscriber: TransactionSubscriber
   /** Tells the innermost open transaction in whose callback the caller stands: MikroORM's own context may be that of another ORM. */
-  readonly guard: { readonly surrounding: object | undefined }
+  readonly guard: { readonly surrounding: object | undefined; ended(transaction: object): boolean }
 }
 
 /**
@@ -37,7 +37,8 @@ function around(watch: TransactionWatch, unit: ActiveUnit | undefined): EntityMa
   if (unit?.active === false && unit.lost) throw lostAround()
   if (unit?.active === false && !unit.over) throw endingAround()
   const innermost = innermostManager(watch)
-  if (standsBeside(TransactionContext.currentTransactionContext()?.em) || standsBeside(innermost)) return undefined
+  const ambient = TransactionContext.currentTransactionContext()?.em
+  if ((ambient?.getDriver() === watch.orm.driver && standsBeside(ambient)) || standsBeside(innermost)) return undefined
   const scope = innermost && watch.subscriber.scopeOf(innermost)
   if (innermost === undefined || scope?.over === true) return unit?.active === true ? unit.em : undefined
   if (scope !== undefined && scope.phase !== 'open') throw endingAround()
@@ -64,7 +65,8 @@ function refuseOuter(em: EntityManager | undefined, innermost: ActiveUnit | unde
   const transaction = em?.getTransactionContext()
   // A fork may have been made in the transaction of its origin.
   const same = (other: EntityManager) =>
-    other === em || (transaction !== undefined && other.getTransactionContext() === transaction)
+    other === em ||
+    (transaction !== undefined && other.getContext(false) === other && other.getTransactionContext() === transaction)
   for (let unit = innermost; unit?.active === true; unit = unit.parent) {
     if (unit.suspends.some(same)) {
       throw new DataAccessError(

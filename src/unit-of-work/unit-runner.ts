@@ -50,7 +50,7 @@ export class UnitRunner {
 
   constructor(parts: UnitRunnerParts) {
     this.#parts = parts
-    watchTransactions(parts.orm, parts.subscriber)
+    watchTransactions(parts)
   }
 
   /** Whether the caller stands in a unit of work that is running. */

@@ -1,8 +1,8 @@
-import type { Connection, EntityManager, MikroORM } from '@mikro-orm/core'
+import type { Connection, EntityManager } from '@mikro-orm/core'
 import { overrideManagers } from '../database/override-managers.ts'
-import type { TransactionSubscriber } from '../database/transaction-subscriber.ts'
 import { DataAccessError } from '../errors.ts'
 import { endsTransaction, writesRows } from './statement-kinds.ts'
+import type { TransactionWatch } from './surroundings.ts'
 import { endedByHand } from './unit-failure.ts'
 import { type Kysely, watchedKysely } from './watched-kysely.ts'
 
@@ -23,7 +23,7 @@ const streams = new WeakMap<object, Set<AsyncGenerator<unknown>>>()
  * stored all the same; what an outer entity manager writes while a nested unit is open; and streams and Kysely of a nested unit whose
  * root transaction is over, which would run in somebody else's.
  */
-export function watchStatements(orm: MikroORM, subscriber: TransactionSubscriber): void {
+export function watchStatements({ orm, subscriber, guard }: TransactionWatch): void {
   const connection = orm.driver.getConnection('write') as SqlConnection
   const { execute, stream } = connection
   const check = (transaction: object, text: () => string) => {
@@ -59,7 +59,7 @@ export function watchStatements(orm: MikroORM, subscriber: TransactionSubscriber
       if (transaction === undefined || scope === undefined) return kysely
       return watchedKysely(kysely, {
         check: (statement) => {
-          if (scope.over) throw transactionOver()
+          if (scope.over || guard.ended(transaction)) throw transactionOver()
           check(transaction, () => statement)
         },
         streams: (rows) => note(transaction, rows),

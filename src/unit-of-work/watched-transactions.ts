@@ -1,8 +1,9 @@
-import { type EntityManager, type MikroORM, TransactionPropagation } from '@mikro-orm/core'
+import { type EntityManager, TransactionPropagation } from '@mikro-orm/core'
 import { overrideManagers } from '../database/override-managers.ts'
 import type { TransactionSubscriber } from '../database/transaction-subscriber.ts'
 import type { CommitScope } from '../kernel/commit-scope.ts'
 import { aside, isAside } from './asides.ts'
+import type { TransactionWatch } from './surroundings.ts'
 import { Turns } from './turns.ts'
 import { begunInside, endedByHand } from './unit-failure.ts'
 import { endStreams, watchStatements } from './unit-statements.ts'
@@ -45,10 +46,11 @@ export function openTransaction<Result>(
  * events without the rows of which they tell. Savepoints that begin at once take turns. `begin()` in a unit's transaction is
  * refused, and `commit()` and `rollback()` of a unit's own.
  */
-export function watchTransactions(orm: MikroORM, subscriber: TransactionSubscriber): void {
+export function watchTransactions(watch: TransactionWatch): void {
+  const { orm, subscriber } = watch
   if (watched.has(subscriber)) return
   watched.add(subscriber)
-  watchStatements(orm, subscriber)
+  watchStatements(watch)
   watchFlushes(orm, subscriber)
   overrideManagers(orm.em, ({ own, define }) => {
     define('transactional', async function (...args: Parameters<Transactional>): Promise<unknown> {
@@ -111,7 +113,8 @@ async function runWatched(
     }
   }
   try {
-    return await run(watching, options)
+    // MikroORM writes into the options, which may be another one's too.
+    return await run(watching, { ...options })
   } finally {
     // Of a rollback over a lost connection MikroORM does not tell, and a timer that was started inside would join it.
     if (scope !== undefined && scope !== around.scope) scope.over = true

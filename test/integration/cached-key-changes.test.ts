@@ -128,6 +128,11 @@ describe.each(cacheCombinations)('keys that others refer to, on $dialect with th
           .execute(),
     ],
     ['an upsert by the code', renamed, (em) => em.upsert(Owner, data, { onConflictFields: ['code'] })],
+    [
+      'an upsert that merges an id',
+      renamed,
+      (em) => em.upsert(Owner, data, { onConflictFields: ['code'], onConflictMergeFields: ['id', 'name'] }),
+    ],
     ['upserts by the code', renamed, (em) => em.upsertMany(Owner, [data], { onConflictFields: ['code'] })],
     ['a merging insert', renamed, (em) => em.qb(Owner).insert(data).onConflict('code').merge().execute()],
     [
@@ -166,6 +171,20 @@ describe.each(cacheCombinations)('keys that others refer to, on $dialect with th
     expect(await seen()).toEqual(before)
     await change(ground.fork() as SqlEntityManager)
     expect(await seen()).toEqual(after)
+  })
+
+  const leaving = { onConflictFields: ['code' as const] }
+  test.each<[string, (em: SqlEntityManager) => Promise<unknown>]>([
+    ['excludes it', (em) => em.upsert(Owner, data, { ...leaving, onConflictExcludeFields: ['id'] })],
+    ['merges others', (em) => em.upsert(Owner, data, { ...leaving, onConflictMergeFields: ['name'] })],
+    ['changes nothing', (em) => em.upsert(Owner, data, { ...leaving, onConflictAction: 'ignore' })],
+    ['is built and changes nothing', (em) => em.qb(Owner).insert(data).onConflict('code').ignore().execute()],
+  ])('an upsert that names the id and %s leaves what refers to it', async (_, upsert) => {
+    expect(await seen()).toEqual(before)
+    const { hits } = ground.cache.cached(Thing).stats()
+    await upsert(ground.fork() as SqlEntityManager)
+    expect(await seen()).toEqual(before)
+    expect(ground.cache.cached(Thing).stats().hits).toBeGreaterThan(hits)
   })
 
   test('a new owner of one to one by another key than the id shows at the other side', async () => {

@@ -170,4 +170,18 @@ describe('a unit in NOT_SUPPORTED, on postgresql', () => {
     await expect(unit).rejects.toThrow('no')
     expect((await storedNotes(data)).events).toEqual(['its own'])
   })
+
+  it('is that of its own ORM where another one works beside', async () => {
+    const [data, other] = [await openNotes('postgresql'), await openNotes('postgresql')]
+    const unit = other.unitOfWork(async () => {
+      await data.unitOfWork(({ em }) =>
+        em.transactional(() => other.unitOfWork(async ({ record }) => void record(NoteTagged, 'a', 'rolled back')), {
+          propagation: TransactionPropagation.NOT_SUPPORTED,
+        }),
+      )
+      throw new Error('no')
+    })
+    await expect(unit).rejects.toThrow('no')
+    expect((await storedNotes(other)).events).toEqual([])
+  })
 })

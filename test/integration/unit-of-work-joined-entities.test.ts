@@ -66,4 +66,13 @@ describe.each(dialects)('entities of an `em` that a unit has joined, on %s', (di
     await expect(unit).rejects.toThrow('rolled back')
     expect([...em.getUnitOfWork().getPersistStack()]).toEqual([])
   })
+
+  it('load outside of it as soon as it has committed, also for a subscriber', async () => {
+    const seen: unknown[] = []
+    em.getEventManager().registerSubscriber({
+      afterTransactionCommit: async () => void seen.push((await author.books.loadItems()).length),
+    })
+    await data.unitOfWork(async () => void Object.assign(author, { name: 'edited' }), { em })
+    expect(seen).toEqual([2])
+  })
 })

@@ -224,4 +224,16 @@ describe.each(dialects)('an outer em while a nested unit is open, on %s', (diale
     })
     expect((await storedNotes(data)).rows).toEqual(['a'])
   })
+
+  it('shares nothing with another transaction that is given the same options', async () => {
+    const data = await openNotes(dialect)
+    const options = {}
+    const failing = data.unitOfWork(async ({ em }) => {
+      await em.transactional(async (own) => void own.create(Note, { id: 'a', title: 'rolled back' }), options)
+      throw new Error('no')
+    })
+    await expect(failing).rejects.toThrow('no')
+    await data.fork().transactional(async (own) => void own.create(Note, { id: 'b', title: 'kept' }), options)
+    expect((await storedNotes(data)).rows).toEqual(['kept'])
+  })
 })

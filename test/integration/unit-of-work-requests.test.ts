@@ -1,4 +1,4 @@
-import { RequestContext } from '@mikro-orm/core'
+import { RequestContext, TransactionPropagation } from '@mikro-orm/core'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { DataAccess } from '../../src/data-access.ts'
 import { runSql } from '../../src/database/sql.ts'
@@ -74,5 +74,27 @@ describe.each(dialects)('inside a request on %s', (dialect) => {
       await other.unitOfWork(async ({ em }) => expect(em.getDriver()).toBe(other.orm.driver))
       expect(other.fork().getDriver()).toBe(other.orm.driver)
     })
+  })
+
+  it('a unit that has joined its em has nested ones, of its own and given the em of the unit', async () => {
+    await RequestContext.create(data.orm.em, () =>
+      data.unitOfWork(
+        async ({ em }) => {
+          await data.unitOfWork(async (nested) => {
+            ;(await nested.em.findOneOrFail(Note, 'a')).title = 'nested'
+          })
+          await data.unitOfWork(async (nested) => void nested.record(NoteTagged, 'a', 'given'), { em })
+          await em.transactional((own) => data.unitOfWork(async ({ record }) => void record(NoteTagged, 'a', 'own'), { em: own }))
+          if (dialect === 'sqlite') return
+          await em.transactional(() => data.unitOfWork(async ({ record }) => void record(NoteTagged, 'a', 'beside')), {
+            propagation: TransactionPropagation.REQUIRES_NEW,
+          })
+        },
+        { em: data.orm.em },
+      ),
+    )
+    const events = dialect === 'sqlite' ? ['given', 'own'] : ['beside', 'given', 'own']
+    const stored = await storedNotes(data)
+    expect({ rows: stored.rows, events: stored.events.toSorted() }).toEqual({ rows: ['nested', 'theirs'], events })
   })
 })

@@ -34,8 +34,8 @@ export function toPublisher(given: Publisher | PublishFunction): Publisher {
 class FunctionPublisher implements Publisher {
   readonly name: string
   readonly #publish: PublishFunction
-  /** The ids of what the last call had no time to begin. */
-  #left: ReadonlySet<string> = new Set()
+  /** How often calls in a row had no time to begin an event, by its id. */
+  #left: ReadonlyMap<string, number> = new Map()
 
   constructor(publish: PublishFunction) {
     this.name = publish.name || 'function'
@@ -45,8 +45,9 @@ class FunctionPublisher implements Publisher {
   async publish(events: readonly OutboxEvent[], context: PublishContext): Promise<Outcome[]> {
     const { signal, closing } = context
     const outcomes = events.map(() => notBegun)
-    // What got no turn last time comes first: behind events that hang with each try it would never get one.
-    const places = [...events.entries()].sort(([, a], [, b]) => Number(this.#left.has(b.id)) - Number(this.#left.has(a.id)))
+    // What has waited longest for a turn comes first: behind events that hang with each try it would never get one.
+    const calls = ({ id }: OutboxEvent) => this.#left.get(id) ?? 0
+    const places = [...events.entries()].sort(([, a], [, b]) => calls(b) - calls(a))
     const turns = places.values()
     const lane = async () => {
       for (const [index, event] of turns) {
@@ -56,7 +57,7 @@ class FunctionPublisher implements Publisher {
       }
     }
     await Promise.all(Array.from({ length: Math.min(concurrency, events.length) }, lane))
-    this.#left = new Set(events.filter((_, index) => outcomes[index] === notBegun).map(({ id }) => id))
+    this.#left = new Map(events.filter((_, index) => outcomes[index] === notBegun).map((event) => [event.id, calls(event) + 1]))
     return outcomes
   }
 }

@@ -81,9 +81,11 @@ export class BucketLeases {
     return leaseMs - longestSince(lease.since, clock) >= publishTimeoutMs
   }
 
-  /** Whether a publish may begin in any bucket. */
+  /** Whether a publish may begin in any bucket; without one, whether it might if there were one. */
   get usable(): boolean {
-    return [...this.#leases.keys()].some((bucket) => this.safe(bucket))
+    if (this.#leases.size > 0) return [...this.#leases.keys()].some((bucket) => this.safe(bucket))
+    const { clock, leaseMs, publishTimeoutMs } = this.#parts
+    return leaseMs - longestSince(this.#renewedAt, clock) >= publishTimeoutMs
   }
 
   /** Declares whose events are in hand from now on: those buckets are not handed over meanwhile. */

@@ -102,7 +102,11 @@ export class ParkedLanes {
       this.#heads.delete(lane)
       freed.push(head)
     }
-    for (const [lane, bucket] of held) this.hold(lane, bucket)
+    for (const [lane, bucket] of held) {
+      const head = this.#heads.get(lane)
+      // One that is held keeps its place: a fetch leaves out the first few hundred by name.
+      if (head === undefined || head.id !== undefined) this.hold(lane, bucket)
+    }
     return freed
   }
 

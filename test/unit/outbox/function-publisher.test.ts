@@ -52,6 +52,26 @@ describe('function publisher', () => {
     expect(outcomes[0]).toMatchObject({ error: new Error('late') })
   })
 
+  test('an event behind many whose calls hang gets its turn', async () => {
+    const begun: string[] = []
+    const publisher = toPublisher(({ id }: OutboxEvent) => {
+      begun.push(id)
+      if (id !== 'good') return new Promise(() => {})
+    })
+    // Those that have been tried come before what is new, as a relay reads them.
+    const hanging = Array.from({ length: 100 }, (_, n) => event(`${n}`))
+    let waiting = [...hanging, event('good')]
+    for (let call = 0; call < 4; call++) {
+      const abort = new AbortController()
+      const publishing = publisher.publish(waiting, abort)
+      setImmediate(() => abort.abort(new Error('late')))
+      const outcomes = await publishing
+      const tried = waiting.filter((_, index) => outcomes[index] !== notBegun)
+      waiting = [...hanging.filter((one) => !tried.includes(one)), ...tried.filter(({ id }) => id !== 'good'), event('good')]
+    }
+    expect(begun).toContain('good')
+  })
+
   test('at most 32 calls run at a time, begun in order', async () => {
     let running = 0
     let most = 0

@@ -38,4 +38,13 @@ describe('keys that wait', () => {
     expect(due(lanes, Number.MAX_SAFE_INTEGER)).toEqual([])
     expect(lanes.dueInMs(moment(0))).toBe(Number.POSITIVE_INFINITY)
   })
+
+  test('behind a dead letter keep their place before those that wait for their time', () => {
+    const lanes = new ParkedLanes()
+    const blocked = [{ orderingKey: 'blocked', bucket: 1 }]
+    lanes.syncBlocked(blocked)
+    for (const name of ['a', 'b']) park(lanes, name, 1000)
+    lanes.syncBlocked(blocked)
+    expect(lanes.keys(1)).toEqual(['blocked'])
+  })
 })
