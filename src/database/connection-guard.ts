@@ -7,7 +7,7 @@ import { noteOrigin, wasNeverSent } from './failure.ts'
 import type { KnownTables } from './known-tables.ts'
 import { returnLostConnections } from './lost-connections.ts'
 import { dialectOf } from './sql.ts'
-import { type TransactionState, TransactionStates } from './transaction-states.ts'
+import { type TransactionState, TransactionStates, transactionOver } from './transaction-states.ts'
 
 /** The parts of MikroORM's SQL connection that every statement passes through. */
 interface SqlConnection extends Connection {
@@ -213,11 +213,7 @@ export class ConnectionGuard {
   }
 
   #refuseEnded(transaction: TransactionState): void {
-    if (!this.ended(transaction)) return
-    throw new DataAccessError(
-      'TRANSACTION_ENDED',
-      'A query was to run in a transaction that is over; await all work inside the transaction before it ends',
-    )
+    if (this.ended(transaction)) throw transactionOver()
   }
 
   #refuseWhenClosed(): void {

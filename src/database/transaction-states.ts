@@ -1,3 +1,5 @@
+import { DataAccessError } from '../errors.ts'
+
 /** What Kysely's transaction tells of itself. */
 export interface TransactionState {
   readonly isCommitted: boolean
@@ -43,4 +45,12 @@ export class TransactionStates {
     // A root that is rolling back still says so itself.
     return root.isCommitted || root.isRolledBack || rolledBack || (root !== transaction && this.#rollingBack.has(root))
   }
+}
+
+/** Of a query that comes too late. */
+export function transactionOver(): DataAccessError {
+  return new DataAccessError(
+    'TRANSACTION_ENDED',
+    'A query was to run in a transaction that is over, or a savepoint that was rolled back; await all work inside before it ends',
+  )
 }

@@ -1,6 +1,6 @@
 import type { Connection, EntityManager } from '@mikro-orm/core'
 import { overrideManagers } from '../database/override-managers.ts'
-import { DataAccessError } from '../errors.ts'
+import { transactionOver } from '../database/transaction-states.ts'
 import { endsTransaction, writesRows } from './statement-kinds.ts'
 import type { TransactionWatch } from './surroundings.ts'
 import { endedByHand } from './unit-failure.ts'
@@ -90,11 +90,4 @@ function note(transaction: object, rows: AsyncGenerator<unknown>): void {
 function textOf(query: Query): string {
   if (typeof query === 'string') return query
   return 'toRaw' in query ? query.toRaw().sql : query.sql
-}
-
-function transactionOver(): DataAccessError {
-  return new DataAccessError(
-    'TRANSACTION_ENDED',
-    'A query was to run in a transaction that is over; await all work inside the transaction before it ends',
-  )
 }

@@ -1,40 +1,19 @@
-import type { EntityManager } from '@mikro-orm/core'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import type { DataAccess } from '../../src/data-access.ts'
-import { dialects, openTestDatabase, type TestDatabase } from '../support/databases.ts'
-import { Author, Book, openLibrary } from '../support/library-entities.ts'
+import { describe, expect, it } from 'vitest'
+import { dialects } from '../support/databases.ts'
+import { Author, Book } from '../support/library-entities.ts'
+import { libraryGround } from '../support/library-ground.ts'
 
 describe.each(dialects)('a one-to-one relation and lazy values after a nested unit was rolled back, on %s', (dialect) => {
-  let database: TestDatabase
-  let data: DataAccess
+  const ground = libraryGround(dialect)
+  const { failing } = ground
 
-  beforeEach(async () => {
-    database = await openTestDatabase(dialect)
-    data = await openLibrary(database.url)
-    await data.unitOfWork(async ({ em }) => {
-      for (const id of ['a0', 'a1']) em.create(Author, { id, name: id, bio: 'good', motto: 'good' })
-      for (const id of ['b0', 'b1']) em.create(Book, { id, title: id, author: 'a0' })
-    })
-  })
-  afterEach(async () => {
-    await data.close()
-    await database.close()
-  })
-
-  const failing = async (work: (em: EntityManager) => Promise<void> = async () => {}) => {
-    const nested = data.unitOfWork(async ({ em }) => {
-      await work(em)
-      throw new Error('only the savepoint')
-    })
-    await expect(nested).rejects.toThrow('only the savepoint')
-  }
   const best = async () => {
-    const authors = await data.fork().findAll(Author, { orderBy: { id: 'asc' } })
+    const authors = await ground.data.fork().findAll(Author, { orderBy: { id: 'asc' } })
     return authors.map((author) => author.best?.id ?? null)
   }
 
   it('is what the outer unit has set before', async () => {
-    await data.unitOfWork(async ({ em }) => {
+    await ground.data.unitOfWork(async ({ em }) => {
       const [author, book] = [await em.findOneOrFail(Author, 'a1'), await em.findOneOrFail(Book, 'b0')]
       author.best = book
       await failing()
@@ -44,7 +23,7 @@ describe.each(dialects)('a one-to-one relation and lazy values after a nested un
   })
 
   it('is what the outer unit has set before on the side without the column', async () => {
-    await data.unitOfWork(async ({ em }) => {
+    await ground.data.unitOfWork(async ({ em }) => {
       const [author, book] = [await em.findOneOrFail(Author, 'a1'), await em.findOneOrFail(Book, 'b0')]
       book.bestOf = author
       await failing()
@@ -53,10 +32,10 @@ describe.each(dialects)('a one-to-one relation and lazy values after a nested un
   })
 
   it('is null again, where the outer unit has set it so', async () => {
-    await data.unitOfWork(async ({ em }) => {
+    await ground.data.unitOfWork(async ({ em }) => {
       ;(await em.findOneOrFail(Author, 'a1')).best = await em.findOneOrFail(Book, 'b0')
     })
-    await data.unitOfWork(async ({ em }) => {
+    await ground.data.unitOfWork(async ({ em }) => {
       const [author, book] = [await em.findOneOrFail(Author, 'a1'), await em.findOneOrFail(Book, 'b0')]
       author.best = null
       await failing()
@@ -66,10 +45,10 @@ describe.each(dialects)('a one-to-one relation and lazy values after a nested un
   })
 
   it.each([true, false])('is what it was, when the nested unit gave it to another owner, flushed: %s', async (flushed) => {
-    await data.unitOfWork(async ({ em }) => {
+    await ground.data.unitOfWork(async ({ em }) => {
       ;(await em.findOneOrFail(Author, 'a0')).best = await em.findOneOrFail(Book, 'b0')
     })
-    await data.unitOfWork(async ({ em }) => {
+    await ground.data.unitOfWork(async ({ em }) => {
       const [first, second] = [await em.findOneOrFail(Author, 'a0'), await em.findOneOrFail(Author, 'a1')]
       const [book, other] = [await em.findOneOrFail(Book, 'b0'), await em.findOneOrFail(Book, 'b1')]
       second.best = other
@@ -87,7 +66,7 @@ describe.each(dialects)('a one-to-one relation and lazy values after a nested un
   })
 
   it('is what the outer unit has set before, when the nested unit gave it to one that it had loaded itself', async () => {
-    await data.unitOfWork(async ({ em }) => {
+    await ground.data.unitOfWork(async ({ em }) => {
       const [author, book] = [await em.findOneOrFail(Author, 'a1'), await em.findOneOrFail(Book, 'b0')]
       author.best = book
       await failing(async (inner) => {
@@ -100,10 +79,10 @@ describe.each(dialects)('a one-to-one relation and lazy values after a nested un
   })
 
   it('is that of the row, where only the nested unit had loaded it', async () => {
-    await data.unitOfWork(async ({ em }) => {
+    await ground.data.unitOfWork(async ({ em }) => {
       ;(await em.findOneOrFail(Author, 'a1')).best = await em.findOneOrFail(Book, 'b0')
     })
-    await data.unitOfWork(async ({ em }) => {
+    await ground.data.unitOfWork(async ({ em }) => {
       const author = await em.findOneOrFail(Author, 'a1')
       let book: Book | undefined
       await failing(async (inner) => {
@@ -117,7 +96,7 @@ describe.each(dialects)('a one-to-one relation and lazy values after a nested un
   })
 
   it.each([true, false])('lazy values of what the nested unit loaded are not written, flushed: %s', async (flushed) => {
-    await data.unitOfWork(async ({ em }) => {
+    await ground.data.unitOfWork(async ({ em }) => {
       const book = await em.findOneOrFail(Book, 'b0')
       let author: Author | undefined
       await failing(async (inner) => {
@@ -130,14 +109,14 @@ describe.each(dialects)('a one-to-one relation and lazy values after a nested un
       expect(await author?.bio?.load()).toBe('good')
       book.title = 'edited'
     })
-    const author = await data.fork().findOneOrFail(Author, 'a1', { populate: ['bio', 'motto'] })
+    const author = await ground.data.fork().findOneOrFail(Author, 'a1', { populate: ['bio', 'motto'] })
     expect([author.bio?.unwrap(), author.motto]).toEqual(['good', 'good'])
   })
 
   it.each([true, false])(
     'lazy values of what was loaded through an outer entity are not written, flushed: %s',
     async (flushed) => {
-      await data.unitOfWork(async ({ em }) => {
+      await ground.data.unitOfWork(async ({ em }) => {
         const book = await em.findOneOrFail(Book, 'b0')
         await failing(async (inner) => {
           const author = await inner.findOneOrFail(Author, book.author?.id ?? '')
@@ -147,7 +126,7 @@ describe.each(dialects)('a one-to-one relation and lazy values after a nested un
           if (flushed) await inner.flush()
         })
       })
-      const author = await data.fork().findOneOrFail(Author, 'a0', { populate: ['bio', 'motto'] })
+      const author = await ground.data.fork().findOneOrFail(Author, 'a0', { populate: ['bio', 'motto'] })
       expect([author.bio?.unwrap(), author.motto]).toEqual(['good', 'good'])
     },
   )

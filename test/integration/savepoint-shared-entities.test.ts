@@ -1,44 +1,23 @@
 import { type EntityManager, wrap } from '@mikro-orm/core'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import type { DataAccess } from '../../src/data-access.ts'
-import { dialects, openTestDatabase, type TestDatabase } from '../support/databases.ts'
-import { Author, Book, openLibrary, Page, Tag } from '../support/library-entities.ts'
+import { describe, expect, it } from 'vitest'
+import { dialects } from '../support/databases.ts'
+import { Author, Book, Page, Tag } from '../support/library-entities.ts'
+import { libraryGround } from '../support/library-ground.ts'
 import { storedNotes } from '../support/notes-access.ts'
 import { NoteTagged } from '../support/notes-module.ts'
 
 describe.each(dialects)('entities of an outer unit with which a nested one works, on %s', (dialect) => {
-  let database: TestDatabase
-  let data: DataAccess
+  const ground = libraryGround(dialect)
+  const { failing } = ground
 
-  beforeEach(async () => {
-    database = await openTestDatabase(dialect)
-    data = await openLibrary(database.url)
-    await data.unitOfWork(async ({ em }) => {
-      for (const id of ['a0', 'a1']) em.create(Author, { id, name: id, bio: null })
-      for (const id of ['b0', 'b1']) em.create(Book, { id, title: id, author: 'a0' })
-      for (const id of [1, 2]) em.create(Page, { id, text: `page ${id}`, author: 'a0' })
-    })
-  })
-  afterEach(async () => {
-    await data.close()
-    await database.close()
-  })
-
-  const failing = async (work: (em: EntityManager) => Promise<void>) => {
-    const nested = data.unitOfWork(async ({ em }) => {
-      await work(em)
-      throw new Error('only the savepoint')
-    })
-    await expect(nested).rejects.toThrow('only the savepoint')
-  }
   const books = async () => {
-    const all = await data.fork().findAll(Book, { orderBy: { id: 'asc' } })
+    const all = await ground.data.fork().findAll(Book, { orderBy: { id: 'asc' } })
     return all.map(({ id, title, author }) => `${id} ${title} of ${author?.id ?? 'none'}`)
   }
   const unchanged = ['b0 b0 of a0', 'b1 b1 of a0']
 
   it.each(['loaded', 'not loaded'])('get no item that a rolled-back unit added, %s, and did not flush', async (how) => {
-    await data.unitOfWork(async ({ em }) => {
+    await ground.data.unitOfWork(async ({ em }) => {
       const author = await em.findOneOrFail(Author, 'a1', how === 'loaded' ? { populate: ['books'] } : {})
       await failing(async (inner) => {
         const own = await inner.findOneOrFail(Author, 'a1')
@@ -52,23 +31,23 @@ describe.each(dialects)('entities of an outer unit with which a nested one works
   })
 
   it('lose no row that only a rolled-back unit deep inside took out of its collection', async () => {
-    await data.unitOfWork(async ({ em }) => {
+    await ground.data.unitOfWork(async ({ em }) => {
       await em.findOneOrFail(Author, 'a0')
-      await data.unitOfWork(() =>
+      await ground.data.unitOfWork(() =>
         failing(async (inner) => {
           const author = await inner.findOneOrFail(Author, 'a0', { populate: ['pages'] })
           author.pages.remove(author.pages[0] as Page)
         }),
       )
     })
-    expect(await data.fork().count(Page)).toBe(2)
+    expect(await ground.data.fork().count(Page)).toBe(2)
   })
 
   it('are loaded and changed in the nested unit, which is kept', async () => {
-    await data.unitOfWork(async ({ em }) => {
+    await ground.data.unitOfWork(async ({ em }) => {
       const [first, second] = [await em.findOneOrFail(Author, 'a0'), await em.findOneOrFail(Author, 'a1')]
       const book = await em.findOneOrFail(Book, 'b0')
-      await data.unitOfWork(async () => {
+      await ground.data.unitOfWork(async () => {
         second.books.add(book)
         // Would be a flush of the outer `em`, and be refused.
         await first.books.loadItems()
@@ -80,22 +59,22 @@ describe.each(dialects)('entities of an outer unit with which a nested one works
   })
 
   it('save what the nested unit changed in their items, with its event and when it reads them again', async () => {
-    await data.unitOfWork(async ({ em }) => {
+    await ground.data.unitOfWork(async ({ em }) => {
       await em.findOneOrFail(Author, 'a0')
-      await data.unitOfWork(async ({ em: inner, record }) => {
+      await ground.data.unitOfWork(async ({ em: inner, record }) => {
         const author = await inner.findOneOrFail(Author, 'a0')
         author.books.remove((await author.books.loadItems()).filter(({ id }) => id === 'b1'))
         record(NoteTagged, 'b1', 'withdrawn')
         await inner.find(Book, {})
       })
     })
-    expect([await books(), (await storedNotes(data)).events]).toEqual([['b0 b0 of a0', 'b1 b1 of none'], ['withdrawn']])
+    expect([await books(), (await storedNotes(ground.data)).events]).toEqual([['b0 b0 of a0', 'b1 b1 of none'], ['withdrawn']])
   })
 
   it('save what the nested unit changed in their items when that flushes', async () => {
-    await data.unitOfWork(async ({ em }) => {
+    await ground.data.unitOfWork(async ({ em }) => {
       await em.findOneOrFail(Author, 'a0')
-      await data.unitOfWork(async ({ em: inner }) => {
+      await ground.data.unitOfWork(async ({ em: inner }) => {
         const author = await inner.findOneOrFail(Author, 'a0')
         const items = await author.books.loadItems()
         author.books.remove(items.filter(({ id }) => id === 'b1'))
@@ -106,7 +85,7 @@ describe.each(dialects)('entities of an outer unit with which a nested one works
   })
 
   it('load for another branch of the outer unit as before, whether the nested one ends first or not', async () => {
-    await data.unitOfWork(async ({ em }) => {
+    await ground.data.unitOfWork(async ({ em }) => {
       const author = await em.findOneOrFail(Author, 'a0')
       const [open, end] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
       const nested = failing(async () => {
@@ -124,45 +103,45 @@ describe.each(dialects)('entities of an outer unit with which a nested one works
       if (page !== undefined) page.text = 'edited'
     })
     expect(await books()).toEqual(['b0 edited of a0', 'b1 edited of a0'])
-    expect(await data.fork().count(Page, { text: 'edited' })).toBe(1)
+    expect(await ground.data.fork().count(Page, { text: 'edited' })).toBe(1)
   })
 
   it.each(['kept', 'rolled back'])(
     'belong to the outer unit again after the nested one was %s, also when that cleared its `em`',
     async (how) => {
-      await data.unitOfWork(async ({ em }) => {
+      await ground.data.unitOfWork(async ({ em }) => {
         const author = await em.findOneOrFail(Author, 'a0')
         const work = async (inner: EntityManager) => {
           author.name = 'nested'
           await inner.flush()
           inner.clear()
         }
-        await (how === 'kept' ? data.unitOfWork((unit) => work(unit.em)) : failing(work))
+        await (how === 'kept' ? ground.data.unitOfWork((unit) => work(unit.em)) : failing(work))
         author.books.remove((await author.books.loadItems())[1] as Book)
         author.books.add(em.create(Book, { id: 'new', title: 'new' }))
       })
       expect(await books()).toEqual(['b0 b0 of a0', 'b1 b1 of none', 'new new of a0'])
-      expect((await data.fork().findOneOrFail(Author, 'a0')).name).toBe(how === 'kept' ? 'nested' : 'a0')
+      expect((await ground.data.fork().findOneOrFail(Author, 'a0')).name).toBe(how === 'kept' ? 'nested' : 'a0')
     },
   )
 
   it('lose what is taken out of a relation of many to many after a rollback, also when another is loaded again', async () => {
-    await data.unitOfWork(async ({ em }) => {
+    await ground.data.unitOfWork(async ({ em }) => {
       const tag = em.create(Tag, { id: 't0', label: 't0' })
       for (const author of await em.findAll(Author)) author.tags.add(tag)
     })
-    await data.unitOfWork(async ({ em }) => {
+    await ground.data.unitOfWork(async ({ em }) => {
       const first = await em.findOneOrFail(Author, 'a0', { populate: ['tags'] })
       await failing(async () => {})
       const second = await em.findOneOrFail(Author, 'a1', { populate: ['tags'] })
       second.tags.removeAll()
       await first.tags.init()
     })
-    expect((await data.fork().findOneOrFail(Author, 'a1', { populate: ['tags'] })).tags).toHaveLength(0)
+    expect((await ground.data.fork().findOneOrFail(Author, 'a1', { populate: ['tags'] })).tags).toHaveLength(0)
   })
 
   it('are joined by what a rolled-back unit had loaded, which the outer one may go on to change', async () => {
-    await data.unitOfWork(async ({ em }) => {
+    await ground.data.unitOfWork(async ({ em }) => {
       em.addFilter({ name: 'first', cond: { id: 'b0' }, entity: Book })
       const held: Book[] = []
       await failing(async (inner) => {
@@ -178,7 +157,7 @@ describe.each(dialects)('entities of an outer unit with which a nested one works
   })
 
   it('are not joined by what a rolled-back unit inserted without entities', async () => {
-    await data.unitOfWork(async ({ em }) => {
+    await ground.data.unitOfWork(async ({ em }) => {
       await failing(async (inner) => {
         await inner.insert(Book, { id: 'new', title: 'new' })
         ;(await inner.findOneOrFail(Book, 'new')).title = 'never'

@@ -16,6 +16,17 @@ function listen(relay: Relay): string[] {
   return told
 }
 
+/** Starts a relay, which tells what it has published once it has published something. */
+async function startPublishing({ outbox, record }: OutboxUnderTest) {
+  const published: unknown[] = []
+  const relay = outbox.relay({ ...timing, publisher: ({ payload }) => void published.push(payload) })
+  const told = listen(relay)
+  await relay.start()
+  await record('a', [1])
+  await expect.poll(() => published, slowly).toEqual([1])
+  return { relay, published, told }
+}
+
 /** Signs of life, reads, notes and marks still come through. */
 async function refuseRenewals({ sql }: OutboxUnderTest, dialect: (typeof dialects)[number]): Promise<() => Promise<unknown>> {
   if (dialect === 'sqlite') {
@@ -33,12 +44,7 @@ describe.each(dialects)('on %s, where leases cannot be renewed,', (dialect) => {
   test('a relay tells that it is paused once they have run out, and that it goes on', { timeout: 90_000 }, async () => {
     const { bench } = ground
     const info: { readonly mock: { readonly calls: unknown[][] } } = vi.spyOn(bench.logger, 'info')
-    const published: unknown[] = []
-    const relay = bench.outbox.relay({ ...timing, publisher: ({ payload }) => void published.push(payload) })
-    const told = listen(relay)
-    await relay.start()
-    await bench.record('a', [1])
-    await expect.poll(() => published, slowly).toEqual([1])
+    const { relay, published, told } = await startPublishing(bench)
     const allow = await refuseRenewals(bench, dialect)
     await expect
       .poll(() => relay.status().paused, slowly)
@@ -98,12 +104,7 @@ describe('on PostgreSQL a relay one of whose leases is locked by a transaction t
     onTestFinished(() => database.close())
     const bench = await openOutbox(database.url)
     onTestFinished(() => bench.close())
-    const published: unknown[] = []
-    const relay = bench.outbox.relay({ ...timing, publisher: ({ payload }) => void published.push(payload) })
-    const told = listen(relay)
-    await relay.start()
-    await bench.record('a', [1])
-    await expect.poll(() => published, slowly).toEqual([1])
+    const { relay, published, told } = await startPublishing(bench)
     const other = new pg.Client({ connectionString: database.url })
     await other.connect()
     onTestFinished(() => other.end())
