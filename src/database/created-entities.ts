@@ -12,6 +12,9 @@ export interface CreatedEntity {
 /** What each flush of a root transaction was to insert, whether it went well or not, and whether it was kept or not. */
 export const createdEntities = new Journal<readonly CreatedEntity[]>('created entities', { outlives: true })
 
+/** What each flush of a root transaction was to delete; weak, as what it creates. */
+export const removedEntities = new Journal<readonly WeakRef<object>[]>('removed entities', { outlives: true })
+
 /** What of a flush is an insert. */
 export function createdBy(changeSets: readonly ChangeSet<object>[]): CreatedEntity[] {
   const created: CreatedEntity[] = []
@@ -21,6 +24,11 @@ export function createdBy(changeSets: readonly ChangeSet<object>[]): CreatedEnti
     created.push({ kept: new WeakRef(entity), generated })
   }
   return created
+}
+
+/** What of a flush is a delete. */
+export function removedBy(changeSets: readonly ChangeSet<object>[]): WeakRef<object>[] {
+  return changeSets.flatMap(({ type, entity }) => (type === 'delete' || type === 'delete_early' ? [new WeakRef(entity)] : []))
 }
 
 /** Takes entities out of entity managers, which a relation may have brought them to, and which would insert what is new. */

@@ -1,7 +1,7 @@
 import type { EntityManager, EventSubscriber, FlushEventArgs, Transaction, TransactionEventArgs } from '@mikro-orm/core'
 import { DataAccessError } from '../errors.ts'
 import { CommitScope, type ScopeLayer } from '../kernel/commit-scope.ts'
-import { createdBy, createdEntities } from './created-entities.ts'
+import { createdBy, createdEntities, removedBy, removedEntities } from './created-entities.ts'
 import { refuseDetached } from './detached.ts'
 import { changesOf, type FlushedChanges, notePutOff } from './flushed-changes.ts'
 import { outerWrite, writeBeside, writes } from './refused-writes.ts'
@@ -75,7 +75,7 @@ export class TransactionSubscriber implements EventSubscriber {
       },
       ...subscribers,
       {
-        onFlush: (args) => this.#noteCreated(args),
+        onFlush: (args) => this.#noteRows(args),
         afterFlush: (args) => this.afterFlush(args),
         beforeTransactionCommit: (args) => this.beforeTransactionCommit(args),
       },
@@ -162,13 +162,14 @@ export class TransactionSubscriber implements EventSubscriber {
     }
   }
 
-  /** Before the inserts: MikroORM takes what it was to insert for stored also when the flush failed half way. */
-  #noteCreated({ em, uow }: FlushEventArgs): void {
+  /** Before they are written: MikroORM takes what it was to insert for stored also when the flush failed half way. */
+  #noteRows({ em, uow }: FlushEventArgs): void {
     const scope = this.scopeOf(em)
     if (scope?.hasUnit !== true) return
-    const created = createdBy(uow.getChangeSets())
-    const transaction = em.getTransactionContext() as object
-    if (created.length > 0) scope.append(createdEntities, created, this.#layers.get(transaction))
+    const layer = this.#layers.get(em.getTransactionContext() as object)
+    const [created, removed] = [createdBy(uow.getChangeSets()), removedBy(uow.getChangeSets())]
+    if (created.length > 0) scope.append(createdEntities, created, layer)
+    if (removed.length > 0) scope.append(removedEntities, removed, layer)
   }
 
   /** Inside an explicit transaction the flush ends here; an implicit flush has already committed. */

@@ -1,5 +1,5 @@
 import type { EntityManager } from '@mikro-orm/core'
-import { type CreatedEntity, createdEntities } from '../database/created-entities.ts'
+import { type CreatedEntity, createdEntities, removedEntities } from '../database/created-entities.ts'
 import { DataAccessError } from '../errors.ts'
 import { type CommitScope, Journal, type ScopeLayer } from '../kernel/commit-scope.ts'
 import { requireFunction } from '../kernel/options.ts'
@@ -92,6 +92,12 @@ export class ActiveUnit {
   /** What this unit and those inside it, as far as they were kept, were to insert. */
   get created(): CreatedEntity[] {
     return this.#scope.read(createdEntities, this.#layer).flat()
+  }
+
+  /** What they were to delete. */
+  get removed(): object[] {
+    const removed = this.#scope.read(removedEntities, this.#layer).flat()
+    return removed.flatMap((kept) => kept.deref() ?? [])
   }
 
   /** Throws the first refusal that this unit still holds. */

@@ -12,6 +12,8 @@ export interface RolledBack {
   readonly em: EntityManager
   /** What the savepoint was to insert. */
   readonly created: readonly CreatedEntity[]
+  /** What it was to delete. */
+  readonly removed: readonly object[]
   /** That of the savepoint, and those around it. */
   readonly managers: readonly EntityManager[]
 }
@@ -57,7 +59,10 @@ export class EntitySnapshot {
     unitOfWork.getOrphanRemoveStack().clear()
     // Whoever keeps one may go on to change it, which must be written; and what the savepoint changed in it must not.
     const loaded = [this.#em, rolledBack?.em ?? this.#em].flatMap((em) => loadedIn(em, known))
-    await this.#readAnew([...new Set(loaded)])
+    // No identity map holds what was deleted; what was made before has no row, nor a key.
+    const made = new Set(rolledBack?.created.map(({ kept }) => kept.deref()))
+    const removed = rolledBack?.removed.filter((entity) => !known.has(entity) && !made.has(entity)) ?? []
+    await this.#readAnew([...new Set([...loaded, ...removed])])
   }
 
   #putBack(states: readonly EntityState[]): void {

@@ -5,7 +5,7 @@ import { openLibrary } from '../support/library-entities.ts'
 import { type FuzzStep, fuzzPrograms, resetLibrary, runProgram, storedRows } from '../support/savepoint-fuzz.ts'
 
 const soak = process.env.SOAK === '1'
-const runs = { sqlite: soak ? 5_000 : 60, postgresql: soak ? 2_000 : 15 } as const
+const runs = { sqlite: soak ? 5_000 : 150, postgresql: soak ? 2_000 : 15 } as const
 const opened: (() => Promise<unknown>)[] = []
 afterEach(async () => {
   for (const close of opened.splice(0).reverse()) await close()

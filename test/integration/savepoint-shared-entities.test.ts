@@ -43,6 +43,21 @@ describe.each(dialects)('entities of an outer unit with which a nested one works
     expect(await ground.data.fork().count(Page)).toBe(2)
   })
 
+  it.each(['failed', 'was part of another that failed'])('are theirs again after being removed by one that %s', async (how) => {
+    await ground.data.unitOfWork(async ({ em }) => {
+      let book: Book | undefined
+      const removes = async (inner: EntityManager) => {
+        book = await inner.findOneOrFail(Book, 'b1')
+        const made = inner.create(Page, { id: 9, text: 'made and removed' })
+        await inner.flush()
+        await inner.remove([made, book]).flush()
+      }
+      await failing((inner) => (how === 'failed' ? removes(inner) : ground.data.unitOfWork(({ em: deep }) => removes(deep))))
+      Object.assign(book as unknown as Book, { title: 'edited', author: em.getReference(Author, 'a1') })
+    })
+    expect(await books()).toEqual(['b0 b0 of a0', 'b1 edited of a1'])
+  })
+
   it('are loaded and changed in the nested unit, which is kept', async () => {
     await ground.data.unitOfWork(async ({ em }) => {
       const [first, second] = [await em.findOneOrFail(Author, 'a0'), await em.findOneOrFail(Author, 'a1')]
