@@ -1,38 +1,76 @@
-import type { MikroORM } from '@mikro-orm/core'
+import type { MikroORM, Transaction } from '@mikro-orm/core'
 import { askDatabase, type HealthReport, measureHealth } from './database/health.ts'
+import { type MigrationDefinition, pendingMigrations } from './database/migrations.ts'
+import { checkOptions, flag } from './kernel/options.ts'
 import type { Cache } from './repository/cached-reads.ts'
 
 /** How long a question about health may take, in ms. */
 const healthTimeoutMs = 2000
 
+/** What `data.health()` takes. */
+export interface HealthOptions {
+  /** Whether to ask too if all migrations have run, and not to be `ok` before. Default: false. */
+  readonly migrations?: boolean | undefined
+}
+
+/** Whether all migrations have run on a database. */
+export interface MigrationsReport extends HealthReport {
+  /** Those that have not, in order; none where the database did not tell, which `error` does. */
+  readonly pending: readonly string[]
+}
+
 /** Whether database and cache answer. */
 export interface DataAccessHealth {
-  /** Whether the database does; the cache may be away. */
+  /** Whether the database does, and all migrations have run, if that was asked; the cache may be away. */
   readonly ok: boolean
   readonly database: HealthReport
   /** Absent when no cache was chosen. */
   readonly cache?: HealthReport
+  /** Absent when it was not asked for. */
+  readonly migrations?: MigrationsReport
 }
 
-/**
- * Asks database and cache whether they answer; never rejects.
- *
- * @param inside the transaction around the question, where the database has one connection for all.
- */
-export async function healthOf(
-  orm: MikroORM,
-  cache: Cache | undefined,
-  closed: boolean,
-  inside: object | undefined,
-): Promise<DataAccessHealth> {
-  if (closed) {
-    const report = { ok: false, latencyMs: 0, error: 'This data access was closed' }
-    return { ok: false, database: report, ...(cache === undefined ? {} : { cache: report }) }
-  }
-  const [database, cacheReport] = await Promise.all([
-    measureHealth(() => askDatabase(orm, inside), healthTimeoutMs),
-    cache === undefined ? undefined : measureHealth(async () => void (await cache.ping()), healthTimeoutMs),
+/** Of whose health a question is. */
+export interface HealthParts {
+  readonly orm: MikroORM
+  readonly cache: Cache | undefined
+  readonly closed: boolean
+  /** The transaction around the question, where the database has one connection for all. */
+  readonly inside: object | undefined
+  readonly migrations: readonly MigrationDefinition[]
+}
+
+/** Asks database and cache whether they answer. @throws DataAccessError `OPTION_INVALID`, and nothing else. */
+export async function healthOf(parts: HealthParts, options: HealthOptions): Promise<DataAccessHealth> {
+  checkOptions({ door: 'health' }, options, { migrations: flag })
+  const { cache, closed } = parts
+  const [[database, migrations], cacheReport] = await Promise.all([
+    askAll(parts, options.migrations === true),
+    cache === undefined ? undefined : measureHealth(async () => void (await (closed ? refuse() : cache.ping())), healthTimeoutMs),
   ])
-  // Without the cache reads go to the database: slower, and still right.
-  return { ok: database.ok, database, ...(cacheReport === undefined ? {} : { cache: cacheReport }) }
+  return {
+    // Without the cache reads go to the database: slower, and still right.
+    ok: database.ok && migrations?.ok !== false,
+    database,
+    ...(cacheReport === undefined ? {} : { cache: cacheReport }),
+    ...(migrations === undefined ? {} : { migrations }),
+  }
+}
+
+/** One question after the other: a probe must not take two connections of a busy pool. */
+async function askAll({ orm, closed, inside, migrations }: HealthParts, withMigrations: boolean) {
+  const database = await measureHealth(() => (closed ? refuse() : askDatabase(orm, inside)), healthTimeoutMs)
+  if (!withMigrations) return [database, undefined] as const
+  let pending: readonly string[] = []
+  if (!database.ok) return [database, { ...database, latencyMs: 0, pending }] as const
+  const ask = async () => {
+    pending = await pendingMigrations(orm, migrations, inside as Transaction | undefined)
+    if (pending.length > 0) throw new Error(`${pending.length} migrations have not run; run \`await data.migrate()\``)
+  }
+  const report = await measureHealth(ask, Math.max(1, Math.round(healthTimeoutMs - database.latencyMs)))
+  return [database, { ...report, pending }] as const
+}
+
+async function refuse(): Promise<never> {
+  throw new Error('This data access was closed')
 }

@@ -1,8 +1,8 @@
 import type { MikroORM } from '@mikro-orm/core'
 import { type CacheChoice, cacheChoiceRequired, memoryCache, noCache } from './cache/cache-choice.ts'
+import { isAlone } from './database/alone.ts'
 import { isOrm } from './database/core-copies.ts'
 import { type DatabaseOptions, databaseExpected } from './database/database-options.ts'
-import { dialectOf } from './database/sql.ts'
 import { DataAccessError } from './errors.ts'
 import { type DataAccessExtensionOptions, extensionOptions } from './extension.ts'
 import { checkOptions, type Expectation } from './kernel/options.ts'
@@ -94,9 +94,4 @@ export function chooseCache(orm: MikroORM, cache: CacheChoice | false | undefine
   if (cache === undefined) return alone ? memoryCache() : undefined
   if (!alone && !cache.sharedByProcesses) throw cacheChoiceRequired()
   return cache
-}
-
-/** No other process can open a database in memory. */
-export function isAlone(orm: MikroORM): boolean {
-  return dialectOf(orm) === 'sqlite' && orm.config.get('dbName') === ':memory:'
 }

@@ -1,7 +1,7 @@
 import type { EntityManager, MikroORM } from '@mikro-orm/core'
 import { type CacheChoice, cacheChoiceRequired } from './cache/cache-choice.ts'
-import { UncachedWrites } from './cache/uncached-writes.ts'
-import { type DataAccessHealth, healthOf } from './data-access-health.ts'
+import { watchUncached } from './cache/uncached-writes.ts'
+import { type DataAccessHealth, type HealthOptions, healthOf } from './data-access-health.ts'
 import {
   type AdoptOptions,
   adopts,
@@ -9,9 +9,9 @@ import {
   checkDataAccessOptions,
   chooseCache,
   type DataAccessOptions,
-  isAlone,
   type WakeOption,
 } from './data-access-options.ts'
+import { isAlone } from './database/alone.ts'
 import { openOrm } from './database/connection.ts'
 import { databaseIdentity } from './database/database-identity.ts'
 import type { MigrateOptions } from './database/migration-plan.ts'
@@ -103,7 +103,7 @@ export class DataAccess {
       channel?.close().catch(() => {})
       throw error
     }
-    if (!options.cache && !isAlone(orm)) extension.joinCache(new UncachedWrites(extension.modules, logger))
+    if (!options.cache && !isAlone(orm)) extension.joinCache(watchUncached(orm, extension.modules, logger))
     wake.join(channel)
   }
 
@@ -152,10 +152,14 @@ export class DataAccess {
     return pendingMigrations(this.orm, this.#extension.migrations(this.dialect))
   }
 
-  /** Asks the database and the cache whether they answer, for at most 2 s and 1 s; never rejects. After `close()` nothing is well. */
-  async health(): Promise<DataAccessHealth> {
+  /**
+   * Asks the database and the cache whether they answer, for at most 2 s and 1 s, and with `migrations` whether all have run; rejects for
+   * no more than an option that it does not know. After `close()` nothing is well.
+   */
+  async health(options: HealthOptions = {}): Promise<DataAccessHealth> {
     const inside = this.dialect === 'sqlite' ? this.#extension.guard.surrounding : undefined
-    return healthOf(this.orm, this.#cache, this.#closing !== undefined, inside)
+    const [closed, migrations] = [this.#closing !== undefined, this.#extension.migrations(this.dialect)]
+    return healthOf({ orm: this.orm, cache: this.#cache, closed, inside, migrations }, options)
   }
 
   /** The live figures of the connection pool, and those of the caches. */
@@ -174,7 +178,8 @@ export class DataAccess {
    */
   async close(options: { readonly deadline?: number | undefined } = {}): Promise<void> {
     checkOptions({ door: 'close' }, options, { deadline: numberFrom(0, 86_400_000, ' milliseconds') })
-    if (this.#runner.inside) throw closedInside()
+    const inside = 'data.close() inside a unit of work would wait for that unit; call it after the unit'
+    if (this.#runner.inside) throw new DataAccessError('TRANSACTION_FORK', inside)
     this.#closing ??= this.#close(options.deadline ?? closeDeadlineMs)
     return this.#closing
   }
@@ -200,12 +205,12 @@ export class DataAccess {
   }
 
   #openCache(choice: CacheChoice): Cache {
-    const { logger, subscriber, modules } = this.#extension
+    const { logger, subscriber, modules, guard } = this.#extension
     const caches = modules.flatMap((module) => module.caches ?? [])
     const scopeOf = (em: EntityManager) => subscriber.scopeOf(em)
-    const [orm, clock] = [this.orm, this.#clock]
-    const store = choice.open({ clock, logger, database: () => databaseIdentity(orm) })
-    const cache = openCache({ orm, store, scopeOf, sweep: choice.sweep, caches, clock, logger })
+    const held = () => this.dialect === 'sqlite' && guard.surrounding !== undefined
+    const store = choice.open({ clock: this.#clock, logger, database: () => databaseIdentity(this.orm) })
+    const cache = openCache({ orm: this.orm, store, scopeOf, held, sweep: choice.sweep, caches, clock: this.#clock, logger })
     this.#extension.joinCache(cache.participant)
     return cache
   }
@@ -228,13 +233,6 @@ export class DataAccess {
     if (this.#closing === undefined) return
     throw new DataAccessError('CLOSED', 'This data access was closed; create a new one')
   }
-}
-
-function closedInside(): DataAccessError {
-  return new DataAccessError(
-    'TRANSACTION_FORK',
-    'data.close() inside a unit of work would wait for that unit; call it after the unit',
-  )
 }
 
 /** The unit of work of a data access: with its cached reads, which inside a transaction read its own writes. */

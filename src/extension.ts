@@ -1,6 +1,7 @@
 import type { EntityName, MikroORM } from '@mikro-orm/core'
 import { prepareToListen } from './cache/orm-hooks.ts'
 import { cacheTables } from './cache/tables.ts'
+import type { CommitParticipant } from './database/commit-participant.ts'
 import { ConnectionGuard } from './database/connection-guard.ts'
 import { refuseOtherCore } from './database/core-copies.ts'
 import { refuseNoTransactions } from './database/implicit-transactions.ts'
@@ -11,9 +12,9 @@ import { hideRoutines } from './database/own-routines.ts'
 import { watchQueries } from './database/query-watch.ts'
 import { watchViews } from './database/row-views.ts'
 import type { Dialect } from './database/sql.ts'
-import { type CommitParticipant, TransactionSubscriber } from './database/transaction-subscriber.ts'
+import { TransactionSubscriber } from './database/transaction-subscriber.ts'
 import { DataAccessError } from './errors.ts'
-import { consoleLogger, type Logger, loggerExpected } from './kernel/logger.ts'
+import { consoleLogger, type Logger, loggerExpected, steadyLogger } from './kernel/logger.ts'
 import { checkOptions, type KnownOptions, list } from './kernel/options.ts'
 import { checkModules, type DataModule } from './module.ts'
 import { EventDefinitions } from './outbox/event/event-definitions.ts'
@@ -76,11 +77,11 @@ export class DataAccessExtension implements MikroOrmExtension {
     checkModules(modules)
     this.modules = modules
     for (const dialect of ['postgresql', 'sqlite'] as const) refuseSameNames(this.migrations(dialect))
-    this.logger = logger
+    this.logger = steadyLogger(logger)
     this.events = new EventDefinitions(modules.flatMap((module) => module.events ?? []))
     this.subscriber = new TransactionSubscriber(
-      [new EventRecorder(() => this.wake.ring()), new CommitHookRunner(logger)],
-      (error, participant) => logger.error(`The ${participant} failed after a commit; the commit stands`, { error }),
+      [new EventRecorder(() => this.wake.ring()), new CommitHookRunner(this.logger)],
+      (error, participant) => this.logger.error(`The ${participant} failed after a commit; the commit stands`, { error }),
     )
   }
 

@@ -17,7 +17,7 @@ export {
   type DataAccessStats,
   type DataAccessUnit,
 } from './data-access.ts'
-export type { DataAccessHealth } from './data-access-health.ts'
+export type { DataAccessHealth, HealthOptions, MigrationsReport } from './data-access-health.ts'
 export type { AdoptOptions, CacheOption, DataAccessOptions, WakeOption } from './data-access-options.ts'
 export type { DatabaseOptions, PoolOptions } from './database/database-options.ts'
 export { idCheck, idProps, timestampProps } from './database/entity-props.ts'

@@ -1,4 +1,5 @@
 import { type EntityManager, type EntityMetadata, EventType, type MikroORM, type Transaction, Utils } from '@mikro-orm/core'
+import { comesFrom } from '../database/failure.ts'
 import { overrideManagers } from '../database/override-managers.ts'
 import { type BuiltConflict, namesInBuilder, namesInCall, type WrittenNames } from './written-names.ts'
 
@@ -15,7 +16,7 @@ export interface BulkWrite {
 export interface BulkWriteObserver {
   /** True if such a write outside a transaction is to get one of its own, in which the observer can note it. */
   wantsTransaction(write: BulkWrite): boolean
-  /** The write has run, though perhaps not committed. Must not throw. */
+  /** The write has run, though perhaps not committed. Rejects only if what must be written in its transaction cannot be. */
   wrote(write: BulkWrite): Promise<void>
 }
 
@@ -131,11 +132,9 @@ function watched(builder: QueryBuilder, em: EntityManager, observer: BulkWriteOb
       return yield* rows
     }
     const read: unknown[] = []
-    try {
+    await toldOf(write, observer, async () => {
       for await (const row of rows) read.push(row)
-    } finally {
-      await observer.wrote(write)
-    }
+    })
     yield* read
   }
   return builder
@@ -150,11 +149,7 @@ async function tellOf(
 ): Promise<unknown> {
   const { em } = write
   if (em.isInTransaction() || runIn === undefined || !observer.wantsTransaction(write)) {
-    try {
-      return await run()
-    } finally {
-      await observer.wrote(write)
-    }
+    return toldOf(write, observer, async () => run())
   }
   const inside = em.fork({ clear: true, disableContextResolution: true })
   await inside.begin()
@@ -164,11 +159,33 @@ async function tellOf(
   try {
     const result = await runIn(transaction)
     await observer.wrote({ ...write, em: inside })
-    await inside.commit()
+    await commit(inside)
     return result
   } catch (error) {
     await inside.rollback().catch(() => undefined) // what went wrong is told already, and a transaction that is gone is rolled back
     throw error
+  }
+}
+
+/** Tells of a write when it has run. The error of one that failed is not to be hidden by that of telling: its transaction may be aborted. */
+async function toldOf<Result>(write: BulkWrite, observer: BulkWriteObserver, run: () => Promise<Result>): Promise<Result> {
+  let result: Result
+  try {
+    result = await run()
+  } catch (error) {
+    await observer.wrote(write).catch(() => {})
+    throw error
+  }
+  await observer.wrote(write)
+  return result
+}
+
+/** A commit at which a deferred constraint fails rejects as the statement itself would without a transaction. */
+async function commit(em: EntityManager): Promise<void> {
+  try {
+    await em.commit()
+  } catch (error) {
+    throw comesFrom(error, em.getConnection('write')) ? em.getDriver().convertException(error) : error
   }
 }
 

@@ -32,15 +32,18 @@ export interface CacheChoice {
 
 /** What {@link memoryCache} takes. */
 export interface MemoryCacheOptions {
-  /** Says that no other process writes to the database: its writes would not expire what is cached here. */
+  /**
+   * Says that this data access alone writes to the database. What another process writes, or another data access in this one, even with the same
+   * choice of cache, would not expire what is cached here.
+   */
   readonly singleProcess?: boolean | undefined
   /** How many entries and leases it holds at most; at least 100, default 10,000. */
   readonly maxEntries?: number | undefined
 }
 
 /**
- * Caches in this process. For PostgreSQL and for a SQLite file say `singleProcess: true`, since other processes would not see its
- * invalidations.
+ * Caches in this process, for one data access. For PostgreSQL and for a SQLite file say `singleProcess: true`, since others would not see
+ * its invalidations.
  */
 export function memoryCache(options: MemoryCacheOptions = {}): CacheChoice {
   checkOptions({ door: 'memoryCache' }, options, { singleProcess: flag, maxEntries: wholeFrom(100) })

@@ -3,11 +3,16 @@ import type { EntityManager, EntityMetadata, EntityProperty } from '@mikro-orm/c
 /** What may happen to a row, of its own and to those that refer to it, by which rules of their foreign keys. */
 export type Cascade = 'deleteRule' | 'updateRule'
 
-/** An entity whose rows hold the id of another one's row, since MikroORM joins the owner of a one-to-one relation. */
+/**
+ * An entity whose rows hold the id of a row of another table: since MikroORM joins the owner of a one-to-one relation, and makes a
+ * subquery of one `through()` another entity.
+ */
 export interface Showing {
   readonly entity: string
-  /** The owner's property by which it is joined. */
+  /** The property of that table's rows by which they are found. */
   readonly by: string
+  /** Whether other properties decide as well which row is shown. */
+  readonly chosen: boolean
 }
 
 /** Knows the entities whose rows change, without a change set of their own, together with those of another one. */
@@ -15,6 +20,8 @@ export class Cascades {
   readonly #below = new Map<string, readonly string[]>()
   readonly #showing = new Map<string, readonly Showing[]>()
   readonly #keys = new Map<string, ReadonlySet<string>>()
+  readonly #related = new Map<string, readonly (readonly EntityMetadata[])[]>()
+  readonly #orders = new Map<string, ReadonlySet<string>>()
 
   /**
    * Those whose rows the database may delete or change by itself when a row of this entity goes, or when one of its keys changes, and those
@@ -69,14 +76,54 @@ export class Cascades {
     if (known !== undefined) return known
     const found: Showing[] = []
     for (const { relations, root: other } of em.getMetadata()) {
-      for (const { kind, owner, targetMeta, mappedBy } of relations) {
-        if (kind === '1:1' && !owner && targetMeta?.root.className === root.className)
-          found.push({ entity: other.className, by: mappedBy })
+      for (const relation of relations) {
+        const shown = shownBy(em, relation)
+        if (shown?.table.root.className !== root.className) continue
+        found.push({ entity: other.className, by: shown.by, chosen: relation.through !== undefined })
       }
     }
     this.#showing.set(root.className, found)
     return found
   }
+
+  /** The ends of each relation of many to many whose pivot table is that of this entity. */
+  relatedBy(em: EntityManager, className: string): readonly (readonly EntityMetadata[])[] {
+    const known = this.#related.get(className)
+    if (known !== undefined) return known
+    const found = relationsBy(em, className).map((relation) => [
+      relation.root,
+      ...targetsOf(relation.property).map(({ root }) => root),
+    ])
+    this.#related.set(className, found)
+    return found
+  }
+
+  /** The columns of a pivot entity by which its relations are ordered. */
+  ordersOf(em: EntityManager, className: string): ReadonlySet<string> {
+    const known = this.#orders.get(className)
+    if (known !== undefined) return known
+    const found = new Set(relationsBy(em, className).flatMap(({ property }) => property.fixedOrderColumn ?? []))
+    this.#orders.set(className, found)
+    return found
+  }
+}
+
+/** The relations of many to many whose rows are those of a pivot entity. */
+function relationsBy(em: EntityManager, className: string) {
+  const isBy = ({ kind, pivotEntity }: EntityProperty) =>
+    kind === 'm:n' && em.getMetadata().find(pivotEntity as never)?.root.className === className
+  return [...em.getMetadata()].flatMap(({ relations, root }) => relations.filter(isBy).map((property) => ({ root, property })))
+}
+
+/** The table of which a relation shows a row that its own row does not refer to. */
+function shownBy(em: EntityManager, { kind, owner, targetMeta, mappedBy, through }: EntityProperty) {
+  if (through !== undefined) return { table: em.getMetadata().get(through.entity), by: through.ownerProperty }
+  return kind === '1:1' && !owner && targetMeta !== undefined ? { table: targetMeta, by: mappedBy } : undefined
+}
+
+/** The entities that a relation may lead to: several, if it is a polymorphic one. */
+export function targetsOf({ targetMeta, polymorphTargets }: EntityProperty): readonly EntityMetadata[] {
+  return (polymorphTargets ?? [targetMeta]).filter((meta) => meta !== undefined)
 }
 
 /** All classes whose rows are kept under one root, told by name: entities know the metadata of the ORM that was opened last. */

@@ -3,7 +3,7 @@ import { helper } from '@mikro-orm/core'
 import { hasSpellings, spellingOf } from '../database/spelling.ts'
 import { type Dialect, dialectOf } from '../database/sql.ts'
 import type { BulkWrite } from './bulk-writes.ts'
-import { Cascades } from './cascades.ts'
+import { Cascades, targetsOf } from './cascades.ts'
 import type { ExpiringKeys } from './expiring-keys.ts'
 import { plainText, rowKey, shapeStamp, uniqueKey, wholeEntityStamp } from './key.ts'
 import { isDelete, propertyOf, type Values, writtenValues } from './row-values.ts'
@@ -114,7 +114,8 @@ export class WatchedChanges implements ExpiringKeys {
       ...(deletes ? this.#cascades.below(em, root, 'deleteRule') : []),
       ...(renames ? this.#cascades.below(em, root, 'updateRule') : []),
     ]
-    return this.#whole([root.className, ...this.#cascades.showing(em, root).map(({ entity }) => entity), ...below])
+    const entities = [root.className, ...this.#cascades.showing(em, root).map(({ entity }) => entity), ...below]
+    return [...this.#whole(entities), ...this.#ofEnds(em, entities)]
   }
 
   /** What changes when relations of many to many do. */
@@ -131,12 +132,19 @@ export class WatchedChanges implements ExpiringKeys {
     return shapes.size === 1 && shapes.has('') ? [shapeStamp(className, {})] : [wholeEntityStamp(className)]
   }
 
+  /** What is found by relations of which one of these is the pivot table; what depends on an end that is itself among them expires anyway. */
+  #ofEnds(em: EntityManager, entities: readonly string[]): readonly string[] {
+    const relations = entities.flatMap((entity) => this.#cascades.relatedBy(em, entity))
+    const others = relations.filter((ends) => !ends.some(({ className }) => entities.includes(className)))
+    return others.flat().flatMap((end) => this.#ofRelated(end))
+  }
+
   /** What changes in rows of others: those that the database deletes or changes with the row, and those that show it. */
   #ofOthers(changeSet: ChangeSet<object>, em: EntityManager): readonly string[] {
     const { type, meta, payload, entity } = changeSet
     const written = payload as Values
     const keys: string[] = []
-    for (const { entity: other, by } of this.#cascades.showing(em, meta.root)) {
+    for (const { entity: other, by, chosen } of this.#cascades.showing(em, meta.root)) {
       if (this.#watched.get(other)?.rows !== true) continue
       const property = propertyOf(meta, by)
       const value = type === 'create' ? (em.getComparator().prepareEntity(entity) as Values)[by] : undefined
@@ -146,12 +154,15 @@ export class WatchedChanges implements ExpiringKeys {
       if (type === 'create' && value == null) continue
       if (id !== undefined) keys.push(rowKey(other, id))
       // By the believed old value it could be the wrong one.
-      else if (type === 'create' || isDelete(changeSet) || by in written || this.#renames(changeSet, em))
+      else if (type === 'create' || isDelete(changeSet) || chosen || by in written || this.#renames(changeSet, em))
         keys.push(wholeEntityStamp(other))
     }
-    if (isDelete(changeSet)) keys.push(...this.#whole(this.#cascades.below(em, meta.root, 'deleteRule')))
-    if (this.#renames(changeSet, em)) keys.push(...this.#whole(this.#cascades.below(em, meta.root, 'updateRule')))
-    return keys
+    const below = [
+      ...(isDelete(changeSet) ? this.#cascades.below(em, meta.root, 'deleteRule') : []),
+      ...(this.#renames(changeSet, em) ? this.#cascades.below(em, meta.root, 'updateRule') : []),
+    ]
+    if (below.length === 0 && !mayRelate(changeSet, this.#cascades.ordersOf(em, meta.root.className))) return keys
+    return [...keys, ...this.#whole(below), ...this.#ofEnds(em, [meta.root.className, ...below])]
   }
 
   /** `undefined` if what the row had or has is not known for certain. */
@@ -186,8 +197,14 @@ export class WatchedChanges implements ExpiringKeys {
   }
 }
 
-function targetsOf({ targetMeta, polymorphTargets }: EntityProperty): readonly EntityMetadata[] {
-  return (polymorphTargets ?? [targetMeta]).filter((meta) => meta !== undefined)
+/** Whether a row of a pivot table may then relate others than before, or in another order. */
+function mayRelate({ type, meta, payload }: ChangeSet<object>, orders: ReadonlySet<string>): boolean {
+  if (!type.startsWith('update')) return true
+  return Object.keys(payload).some((name) => {
+    const property = propertyOf(meta, name)
+    if (property === undefined || property.primary || property.kind !== 'scalar') return true
+    return property.fieldNames.some((column) => orders.has(column))
+  })
 }
 
 function lacksValues(state: Values | undefined, names: readonly string[]): boolean {

@@ -1,3 +1,5 @@
+import { PolymorphicRef } from '@mikro-orm/core'
+
 /** Thrown for a value that cannot be written so that reading gives an equal one back; the reader then does without the cache. */
 export class NotCacheable extends Error {}
 
@@ -12,14 +14,14 @@ interface KnownPlace {
 }
 
 /** Changes with the way in which values are written. */
-export const codecVersion = 3
+export const codecVersion = 4
 
 /** Begins a text with places; JSON begins with nothing like it. */
 const marker = '~'
 
 /**
- * Writes a value of plain data as JSON. What JSON loses stands in it as text or number: Date, bigint, binary, undefined, -0, NaN
- * and the infinities. A line before it tells the places of these. {@link decode} gives an equal value back, every time a new one.
+ * Writes a value of plain data as JSON. What JSON loses stands in it as text, number or list: Date, bigint, binary, undefined, -0, NaN,
+ * the infinities, and what a row has for a relation to one of several entities. A line before it tells the places of these. {@link decode} gives an equal value back, every time a new one.
  *
  * @throws NotCacheable for a function, symbol, class instance or cycle.
  */
@@ -56,6 +58,7 @@ export function copy(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(copy)
   if (value instanceof Date) return new Date(value.getTime())
   if (value instanceof Uint8Array) return Buffer.isBuffer(value) ? Buffer.from(value) : new Uint8Array(value)
+  if (value instanceof PolymorphicRef) return new PolymorphicRef(value.discriminator, copy(value.id))
   const copied = { ...value } as Record<string, unknown>
   for (const key of Object.keys(copied)) {
     const item = copied[key]
@@ -83,7 +86,10 @@ function pack(value: unknown, above: readonly object[], path: Place[1], places: 
   if (above.includes(value)) throw new NotCacheable(`A cycle${standing(path)}`)
   const inside = [...above, value]
   if (Array.isArray(value)) return value.map((item, index) => pack(item, inside, [...path, index], places))
+  // The places within it come before its own, and are restored first.
+  if (value instanceof PolymorphicRef) return placed('p', pack([value.discriminator, value.id], above, path, places))
   if (!isPlain(value)) throw new NotCacheable(`An instance of ${value.constructor?.name ?? 'a class'}${standing(path)}`)
+  if (Object.getOwnPropertySymbols(value).length > 0) throw new NotCacheable(`A symbol as a name${standing(path)}`)
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, pack(item, inside, [...path, key], places)]))
 }
 
@@ -135,10 +141,19 @@ function restored(kind: string, written: unknown): unknown {
     case 'd':
       return new Date(written === null ? Number.NaN : (written as number))
     case 'b':
-      return Buffer.from(written as string, 'base64')
+      return ownBuffer(written as string)
     case 'u':
       return new Uint8Array(Buffer.from(written as string, 'base64'))
+    case 'p':
+      return new PolymorphicRef(...(written as [discriminator: string, id: unknown]))
     default:
       return undefined
   }
+}
+
+/** Of a memory of its own: `Buffer.from()` takes a part of one that many share, all of which would stay for as long as one is kept. */
+function ownBuffer(base64: string): Buffer {
+  const buffer = Buffer.allocUnsafeSlow(Buffer.byteLength(base64, 'base64'))
+  buffer.write(base64, 'base64')
+  return buffer
 }

@@ -1,4 +1,4 @@
-import type { EntityMetadata, EntityProperty } from '@mikro-orm/core'
+import { type EntityMetadata, type EntityProperty, Utils } from '@mikro-orm/core'
 import { DataAccessError } from '../errors.ts'
 import { nearestName } from '../kernel/nearest-name.ts'
 
@@ -40,7 +40,7 @@ function unknown({ className }: EntityMetadata, name: string, known: readonly st
 /** What to depend on instead, if the property's value does not stand in the entity's own row. */
 function elsewhere(
   meta: EntityMetadata,
-  { kind, owner, targetMeta, mappedBy, pivotEntity, formula }: EntityProperty,
+  { kind, owner, targetMeta, mappedBy, pivotEntity, through, formula }: EntityProperty,
 ): string | undefined {
   const target = targetMeta?.className
   const not = (cure: string) => `whose values do not stand in the rows of ${meta.className}; ${cure}`
@@ -50,6 +50,7 @@ function elsewhere(
       `depend on both entities, dep(${meta.className}) and dep(${target}), or on an entity of the pivot table such as ${pivot}`,
     )
   }
+  if (through !== undefined) return not(`depend on dep(${Utils.className(through.entity)}, { ${through.ownerProperty}: … })`)
   if (kind === '1:m' || (kind === '1:1' && !owner)) return not(`depend on dep(${target}, { ${mappedBy}: … })`)
   if (formula !== undefined) return not('depend on the properties and entities that its formula reads')
   return undefined

@@ -17,9 +17,7 @@ export class FlushAttempts {
 
   /** A flush begins that may expire these keys. */
   begin(em: EntityManager, scope: CommitScope | undefined, keys: readonly string[]): void {
-    const before = this.#latest.get(em)
-    // Of a transaction that nobody watches nobody tells the end either: the next flush takes over what the one before left.
-    const attempt = { scope, keys: new Set([...keys, ...(before?.scope === undefined ? (before?.keys ?? []) : [])]) }
+    const attempt = { scope, keys: new Set(keys) }
     if (attempt.keys.size > 0) this.#latest.set(em, attempt)
     else this.#latest.delete(em)
     if (scope === undefined || attempt.keys.size === 0) return
@@ -38,6 +36,12 @@ export class FlushAttempts {
   endedUntold(em: EntityManager): ReadonlySet<string> | undefined {
     const attempt = this.#latest.get(em)
     this.told(em)
+    return attempt?.scope === undefined ? attempt?.keys : undefined
+  }
+
+  /** The same if it failed; or goes on, where one in a hook of it was refused. */
+  failedUntold(em: EntityManager): ReadonlySet<string> | undefined {
+    const attempt = this.#latest.get(em)
     return attempt?.scope === undefined ? attempt?.keys : undefined
   }
 

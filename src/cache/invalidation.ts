@@ -1,18 +1,18 @@
 import type { ChangeSet, EntityManager, FlushEventArgs, Transaction } from '@mikro-orm/core'
+import type { CommitParticipant } from '../database/commit-participant.ts'
 import { changesOf, type FlushedChanges } from '../database/flushed-changes.ts'
-import type { CommitParticipant } from '../database/transaction-subscriber.ts'
 import { type CommitScope, Journal } from '../kernel/commit-scope.ts'
 import type { Logger } from '../kernel/logger.ts'
-import { inRootContext } from '../kernel/root-context.ts'
 import type { BulkWrite, BulkWriteObserver } from './bulk-writes.ts'
 import type { CacheStore } from './cache-store.ts'
 import { emptyStore } from './empty-store.ts'
 import type { ExpiringKeys } from './expiring-keys.ts'
 import { FlushAttempts } from './flush-attempts.ts'
-import { type InvalidationLog, mostRemembered } from './invalidation-log.ts'
+import type { InvalidationLog } from './invalidation-log.ts'
 import { InvalidationSweep } from './invalidation-sweep.ts'
 import { atMostKeys } from './key.ts'
 import type { FlushObserver } from './orm-hooks.ts'
+import { WaitingKeys } from './waiting-keys.ts'
 
 /** What an {@link Invalidation} works with. */
 export interface InvalidationParts {
@@ -41,8 +41,6 @@ export interface InvalidationFigures {
 
 /** More keys than this at once are expired with all entries of their entities: the store has a bounded time. */
 const mostAtOnce = 5000
-/** How long what the store did not acknowledge once more is left alone: readers come faster than a store comes back. */
-const retryMs = 50
 
 /**
  * Expires what a root transaction has changed, once it has committed and before anybody is told so. Not before: a reader in
@@ -54,23 +52,19 @@ export class Invalidation implements CommitParticipant, BulkWriteObserver, Flush
   readonly #parts: InvalidationParts
   readonly #journal = new Journal<readonly string[]>('cache keys')
   readonly #attempts = new FlushAttempts()
-  readonly #waiting = new Set<string>()
+  readonly #waiting: WaitingKeys
   readonly #sweep: InvalidationSweep | undefined
   /** The rows written by the transactions that are about to commit. */
   readonly #rows = new WeakMap<CommitScope, string>()
-  #sweeping = false
   #keys = 0
   #unacknowledged = 0
 
   constructor(parts: InvalidationParts) {
     this.#parts = parts
+    this.#waiting = new WaitingKeys(parts.store, () => parts.keys.all())
     const { sweep, logger } = parts
     if (sweep === undefined) return
-    this.#sweep = new InvalidationSweep({
-      ...sweep,
-      logger,
-      expire: (keys) => this.#expireNow(keys),
-    })
+    this.#sweep = new InvalidationSweep({ ...sweep, logger, expire: (keys) => this.#expireNow(keys) })
     this.#sweep.start()
   }
 
@@ -98,12 +92,18 @@ export class Invalidation implements CommitParticipant, BulkWriteObserver, Flush
     this.#attempts.told(em)
     const rows = changeSets.flatMap((changeSet) => this.#parts.keys.of(changeSet, em))
     const keys = [...rows, ...collections.flatMap((collection) => this.#parts.keys.ofCollection(collection, em))]
-    if (keys.length > 0) scope.append(this.#journal, keys)
+    this.#keep(scope, em, keys)
   }
 
   /** A flush has ended well: one that was told of before, or one in a transaction that began where we did not see it. */
   async flushEnded({ em }: FlushEventArgs): Promise<void> {
     const untold = this.#attempts.endedUntold(em)
+    if (untold !== undefined) await this.#expireUnseen(em, untold)
+  }
+
+  /** What it had written is told by no commit where its transaction began out of our sight, and is not rolled back with it for certain. */
+  async flushFailed(em: EntityManager): Promise<void> {
+    const untold = em.isInTransaction() ? this.#attempts.failedUntold(em) : undefined
     if (untold !== undefined) await this.#expireUnseen(em, untold)
   }
 
@@ -118,7 +118,7 @@ export class Invalidation implements CommitParticipant, BulkWriteObserver, Flush
     if (keys.length === 0) return
     const scope = this.#parts.scopeOf(write.em)
     if (scope === undefined) await this.#expireUnseen(write.em, new Set(keys))
-    else scope.append(this.#journal, keys)
+    else this.#keep(scope, write.em, keys)
   }
 
   /** Writes down what will expire: whoever dies after the commit leaves it for others to do. */
@@ -159,7 +159,7 @@ export class Invalidation implements CommitParticipant, BulkWriteObserver, Flush
           cause: error instanceof Error ? error.message : String(error),
         })
       }
-      this.#remember(keys)
+      this.#waiting.add(keys)
       return false
     }
   }
@@ -174,8 +174,8 @@ export class Invalidation implements CommitParticipant, BulkWriteObserver, Flush
     const { sweep, logger, scopeOf } = this.#parts
     if (em !== undefined) {
       const scope = scopeOf(em)
-      if (scope !== undefined && !scope.over) scope.append(this.#journal, [...keys])
-      else if (em.isInTransaction()) return this.#expireUnseen(em, keys)
+      if (scope !== undefined && !scope.over) this.#keep(scope, em, [...keys])
+      else if (scope === undefined && em.isInTransaction()) return this.#expireUnseen(em, keys)
     }
     if ((await this.expire(keys)) || sweep === undefined) return
     try {
@@ -187,10 +187,13 @@ export class Invalidation implements CommitParticipant, BulkWriteObserver, Flush
 
   /** Tells whether the store knows all that this process has changed. If not, tells it meanwhile; nobody waits for that. */
   settled(): boolean {
-    if (this.#sweeping) return false
-    if (this.#waiting.size === 0) return true
-    void this.#sweepWaiting()
-    return false
+    return this.#waiting.settled()
+  }
+
+  /** Tells whether an entity manager is in a transaction that has committed. */
+  readonly hasCommitted = (em: EntityManager): boolean => {
+    const scope = this.#parts.scopeOf(em)
+    return scope?.over === true && scope.phase === 'committed'
   }
 
   figures(): InvalidationFigures {
@@ -200,6 +203,11 @@ export class Invalidation implements CommitParticipant, BulkWriteObserver, Flush
   /** Ends the sweeps. May be called twice. */
   async close(): Promise<void> {
     await this.#sweep?.stop()
+  }
+
+  /** In the layer of the entity manager's own transaction: a savepoint that is open beside it takes back only what is its own. */
+  #keep(scope: CommitScope, em: EntityManager, keys: readonly string[]): void {
+    if (keys.length > 0) scope.append(this.#journal, keys, scope.layerOf(em.getTransactionContext() as object | undefined))
   }
 
   #keysOf(scope: CommitScope): ReadonlySet<string> {
@@ -220,28 +228,5 @@ export class Invalidation implements CommitParticipant, BulkWriteObserver, Flush
     const few = atMostKeys(keys, mostAtOnce)
     this.#parts.fence(few)
     await this.#parts.store.invalidate([...few])
-  }
-
-  /** Never rejects: what the store does not acknowledge waits for the next sweep. */
-  async #sweepWaiting(): Promise<void> {
-    this.#sweeping = true
-    const keys = new Set(this.#waiting)
-    // Taken out first: a key that a commit adds again meanwhile must stay for the next sweep.
-    this.#waiting.clear()
-    try {
-      await this.#parts.store.invalidate([...keys])
-    } catch {
-      this.#remember(keys)
-      await new Promise((resolve) => inRootContext(() => setTimeout(resolve, retryMs)).unref())
-    }
-    this.#sweeping = false
-  }
-
-  #remember(keys: ReadonlySet<string>): void {
-    for (const key of keys) this.#waiting.add(key)
-    if (this.#waiting.size <= mostRemembered) return
-    const few = atMostKeys(this.#waiting, mostRemembered)
-    this.#waiting.clear()
-    for (const key of few.size <= mostRemembered ? few : this.#parts.keys.all()) this.#waiting.add(key)
   }
 }

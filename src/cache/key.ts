@@ -79,19 +79,26 @@ export function databaseValue(property: EntityProperty, value: unknown, platform
 }
 
 /**
- * Changes when the way in which an entity's rows are written changes, so that no version reads what another one wrote.
+ * Changes when the way in which an entity's rows are written changes, or the table in which they are, so that no version reads what
+ * another one wrote.
  *
  * @param classes all that share the entity's rows: a subclass with a table of its own adds properties that the root does not list.
  */
 export function schemaVersion(classes: readonly EntityMetadata[]): string {
-  const shapes = classes.map((meta) => [meta.className, meta.props.map((property) => shapeOf(meta, property))])
+  const shapes = classes.map((meta) => [meta.className, placeOf(meta), meta.props.map((property) => shapeOf(meta, property))])
   const text = JSON.stringify([codecVersion, shapes.sort(([one], [other]) => (String(one) < String(other) ? -1 : 1))])
   return createHash('sha256').update(text).digest('hex').slice(0, 12)
 }
 
 function shapeOf(meta: EntityMetadata, property: EntityProperty): readonly unknown[] {
-  const { name, kind, type, fieldNames, columnTypes, customType, lazy = false } = property
-  return [name, kind, type, fieldNames, columnTypes, customType?.constructor.name, lazy, formulaText(meta, property)]
+  const { name, kind, type, fieldNames, columnTypes, customType, lazy = false, targetMeta } = property
+  const written = [name, kind, type, fieldNames, columnTypes, customType?.constructor.name, lazy, formulaText(meta, property)]
+  // A row shows what MikroORM joins, such as the owner of a one-to-one relation.
+  return [...written, targetMeta && placeOf(targetMeta)]
+}
+
+function placeOf({ schema, tableName }: EntityMetadata): readonly unknown[] {
+  return [schema, tableName]
 }
 
 /** MikroORM makes a function of every formula, whose own text tells nothing. */

@@ -1,5 +1,6 @@
 import type { ChangeSet, EntityManager, EventSubscriber, FlushEventArgs, MikroORM, Transaction } from '@mikro-orm/core'
 import { watchFlushModes } from '../database/flush-mode.ts'
+import { overrideManagers } from '../database/override-managers.ts'
 import { watchViews } from '../database/row-views.ts'
 import { type BulkWriteObserver, watchBulkWrites } from './bulk-writes.ts'
 
@@ -11,6 +12,8 @@ export interface FlushObserver {
   writing(em: EntityManager, changeSets: readonly ChangeSet<object>[], transaction: Transaction | undefined): Promise<void>
   /** A flush has ended well. */
   flushEnded(flush: FlushEventArgs): Promise<void>
+  /** A flush has failed. What this rejects with is not told: it would hide why. */
+  flushFailed(em: EntityManager): Promise<void>
 }
 
 /** What a cache hears from the ORM itself, beside its commits. */
@@ -18,6 +21,7 @@ export type OrmListener = FlushObserver & BulkWriteObserver
 
 /** Whom each ORM tells: an ORM forgets no subscriber and no method that was put before its own. */
 const listening = new WeakMap<MikroORM, OrmListener>()
+const listeningToBulkWrites = new WeakMap<MikroORM, BulkWriteObserver>()
 const hooked = new WeakSet<MikroORM>()
 const watched = new WeakSet<Persister>()
 
@@ -26,23 +30,46 @@ export function listenTo(orm: MikroORM, listener: OrmListener): void {
   const first = !listening.has(orm)
   listening.set(orm, listener)
   watchViews(orm)
-  prepareToListen(orm)
+  listenToBulkWrites(orm, listener)
   if (!first) return
   watchFlushModes(orm)
+  watchFailures(orm, () => listening.get(orm) as OrmListener)
   const subscriber = subscriberOf(() => listening.get(orm) as OrmListener)
   orm.em.getEventManager().registerSubscriber(subscriber)
   // For forks with a `freshEventManager`.
   orm.config.set('subscribers', [...orm.config.get('subscribers'), subscriber])
 }
 
+/** Lets somebody hear of an ORM's bulk writes alone, in place of who heard of them before. */
+export function listenToBulkWrites(orm: MikroORM, listener: BulkWriteObserver): void {
+  listeningToBulkWrites.set(orm, listener)
+  prepareToListen(orm)
+}
+
 /** Hooks an ORM before its first entity manager is made: those that were forked earlier would not tell of their bulk writes. */
 export function prepareToListen(orm: MikroORM): void {
   if (hooked.has(orm)) return
   hooked.add(orm)
-  const current = () => listening.get(orm)
+  const current = () => listeningToBulkWrites.get(orm)
   watchBulkWrites(orm, {
     wantsTransaction: (write) => current()?.wantsTransaction(write) === true,
     wrote: async (write) => current()?.wrote(write),
+  })
+}
+
+/** MikroORM has no event of a flush that fails. */
+function watchFailures(orm: MikroORM, current: () => OrmListener): void {
+  overrideManagers(orm.em, ({ own, define }) => {
+    define('flush', async function (): Promise<void> {
+      try {
+        await own.flush.call(this)
+      } catch (error) {
+        await current()
+          .flushFailed(this.getContext(false))
+          .catch(() => {})
+        throw error
+      }
+    })
   })
 }
 

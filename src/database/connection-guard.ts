@@ -2,10 +2,11 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Connection, MikroORM } from '@mikro-orm/core'
 import { DataAccessError } from '../errors.ts'
 import { monotonicClock } from '../kernel/clock.ts'
-import { explainNoConnection, unifyDriverError, watchErrors } from './driver-errors.ts'
+import { explainNoConnection, explainRefusal, unifyDriverError, watchErrors } from './driver-errors.ts'
 import { noteOrigin, wasNeverSent } from './failure.ts'
 import type { KnownTables } from './known-tables.ts'
 import { returnLostConnections } from './lost-connections.ts'
+import type { ConnectionUse } from './pool-figures.ts'
 import { dialectOf } from './sql.ts'
 import { type TransactionState, TransactionStates, transactionOver } from './transaction-states.ts'
 
@@ -17,12 +18,6 @@ interface SqlConnection extends Connection {
   commit(transaction: TransactionState, ...rest: unknown[]): Promise<void>
   rollback(transaction: TransactionState, ...rest: unknown[]): Promise<void>
   transactional<Result>(callback: (transaction: TransactionState) => Promise<Result>, options?: object): Promise<Result>
-}
-
-/** How busy a SQLite database is: it has one connection, which a transaction holds. */
-export interface ConnectionUse {
-  readonly transactions: number
-  readonly waiting: number
 }
 
 /**
@@ -101,7 +96,7 @@ export class ConnectionGuard {
       try {
         return (await execute.apply(connection, args)) as never
       } catch (error) {
-        throw explainNoConnection(noteOrigin(error, connection), connection)
+        throw explainRefusal(noteOrigin(error, connection), connection)
       }
     }
     connection.stream = (query, params, transaction, ...rest) => {

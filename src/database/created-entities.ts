@@ -1,4 +1,4 @@
-import { type ChangeSet, type Collection, type EntityManager, helper } from '@mikro-orm/core'
+import { type ChangeSet, type Collection, type EntityManager, helper, Reference, type UnitOfWork } from '@mikro-orm/core'
 import { Journal } from '../kernel/commit-scope.ts'
 
 /** An entity that a flush was to insert. */
@@ -26,9 +26,23 @@ export function createdBy(changeSets: readonly ChangeSet<object>[]): CreatedEnti
   return created
 }
 
-/** What of a flush is a delete. */
-export function removedBy(changeSets: readonly ChangeSet<object>[]): WeakRef<object>[] {
-  return changeSets.flatMap(({ type, entity }) => (type === 'delete' || type === 'delete_early' ? [new WeakRef(entity)] : []))
+/** What a flush is to delete, and what MikroORM forgets with it: entities with that in their key. */
+export function removedBy(uow: UnitOfWork): WeakRef<object>[] {
+  const deletes = uow.getChangeSets().filter(({ type }) => type === 'delete' || type === 'delete_early')
+  const removed = new Set<object>(deletes.map(({ entity }) => entity))
+  // In turn: a set gives what is added while it is walked.
+  for (const entity of removed) {
+    for (const { meta, prop } of helper(entity).__meta.referencingProperties) {
+      if (prop.primary !== true) continue
+      for (const other of uow
+        .getIdentityMap()
+        .getStore<Record<string, unknown>>(meta as never)
+        .values()) {
+        if (Reference.unwrapReference(other[prop.name] as object) === entity) removed.add(other)
+      }
+    }
+  }
+  return [...removed].map((entity) => new WeakRef(entity))
 }
 
 /** Takes entities out of entity managers, which a relation may have brought them to, and which would insert what is new. */

@@ -72,10 +72,45 @@ export function tellsRefusal(error: Error): boolean {
 
 /** Says that a connection was lost while a statement was on its way. */
 export function databaseLost({ printable }: DatabaseAddress, error: Error): DataAccessError {
+  const { message, code }: LastWords = lastWords(error) ?? { message: error.message }
   return new DataAccessError(
     'DATABASE_UNREACHABLE',
-    `The connection to the database ${printable} was lost before it answered (${maskPassword(error.message)}). A transaction was rolled back; what ran outside of one may have taken effect. Try again once the database answers: data.health() tells`,
-    { cause: error, context: { database: printable } },
+    `The connection to the database ${printable} was lost before it answered (${maskPassword(message)}). A transaction was rolled back; what ran outside of one may have taken effect. Try again once the database answers: data.health() tells`,
+    { cause: error, context: { database: printable, ...(code === undefined ? {} : { reason: code }) } },
+  )
+}
+
+/** What PostgreSQL said when it ended a connection. */
+interface LastWords {
+  readonly message: string
+  readonly code?: string
+}
+
+function lastWords(error: unknown): LastWords | undefined {
+  for (let current = error, depth = 0; current instanceof Error && depth < 16; current = current.cause, depth++) {
+    if ('severity' in current) return current
+  }
+  return undefined
+}
+
+/** SQLSTATE 25P03 and 25P04: what PostgreSQL calls a transaction that it ends, with its connection, at a timeout, and the setting for it. */
+const timeouts: Readonly<Record<string, string>> = {
+  '25P03': 'idled longer than idle_in_transaction_session_timeout allows',
+  '25P04': 'took longer than transaction_timeout allows',
+}
+
+/** Whether PostgreSQL ended a transaction because of the time that it took. */
+export function endedForTime(error: unknown): boolean {
+  return (lastWords(error)?.code ?? '') in timeouts
+}
+
+/** Says that {@link endedForTime} is true. */
+export function transactionTimedOut(error: unknown): DataAccessError {
+  const code = lastWords(error)?.code ?? ''
+  return new DataAccessError(
+    'TRANSACTION_ENDED',
+    `A transaction ${timeouts[code]}, so PostgreSQL rolled it back and ended its connection. Make it shorter: do not wait for anything else inside a unit of work, such as an HTTP call`,
+    { cause: error, context: { reason: code } },
   )
 }
 

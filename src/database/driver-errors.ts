@@ -1,11 +1,13 @@
 import { CheckConstraintViolationException, type Connection, type DriverException, TableNotFoundException } from '@mikro-orm/core'
 import { DataAccessError } from '../errors.ts'
-import { databaseLost, databaseUnreachable, tellsRefusal } from './database-unreachable.ts'
+import { databaseLost, databaseUnreachable, endedForTime, tellsRefusal, transactionTimedOut } from './database-unreachable.ts'
 import { addressOf, type DatabaseAddress } from './database-url.ts'
 import { classifyFailure, comesFrom, noteOrigin } from './failure.ts'
 import type { KnownTables } from './known-tables.ts'
 import { migrationMissing } from './migration-missing.ts'
 import { explainNul, type SentQuery } from './nul-text.ts'
+import { permissionDenied } from './permission-denied.ts'
+import { notedPool } from './pool-figures.ts'
 
 /** What `pg`'s pool says when nobody gave a connection back in time; it has no code. */
 const poolTimeout = 'timeout exceeded when trying to connect'
@@ -90,6 +92,12 @@ function watchQueries(connection: DriverConnection, note: Note): void {
   }
 }
 
+/** Says why a statement failed where that is none of the application's: for want of a connection, or of a right. */
+export function explainRefusal(error: unknown, connection: Connection): unknown {
+  const explained = explainNoConnection(error, connection)
+  return (explained === error && comesFrom(error, connection) && permissionDenied(error)) || explained
+}
+
 /**
  * Says why a caller got no connection to the database, or lost the one it had; any other error is returned as it is, and one
  * that this connection did not throw, whatever its code.
@@ -100,9 +108,10 @@ export function explainNoConnection(error: unknown, connection: Connection): unk
     return new DataAccessError(
       'POOL_EXHAUSTED',
       'No connection of the pool became free in time. Make transactions shorter, use the `em` of a unit of work for all that is inside it, or raise database.pool.max',
-      { cause: error },
+      { cause: error, context: { ...notedPool(connection) } },
     )
   }
+  if (endedForTime(error)) return transactionTimedOut(error)
   if (tellsRefusal(error)) return databaseUnreachable(placeOf(connection), error)
   return classifyFailure(error, connection) === 'connection' ? databaseLost(placeOf(connection), error) : error
 }

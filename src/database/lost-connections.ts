@@ -1,16 +1,18 @@
 import type { Connection } from '@mikro-orm/core'
 import { refuseAbortedCommit } from './aborted-commit.ts'
+import { notePool, type Pool } from './pool-figures.ts'
 import { saveRoundTrips } from './round-trips.ts'
 import { limitAnswers } from './short-statements.ts'
 
 /** The parts of `pg`'s pool and clients that are needed here. */
-interface PgPool {
+interface PgPool extends Pool {
   on(event: 'connect', listener: (client: PgClient) => void): void
 }
 interface PgClient {
   readonly connection?: { readonly stream?: { destroy(error: unknown): void } }
   query(...args: unknown[]): unknown
   once(event: 'end', listener: () => void): void
+  once(event: 'error', listener: (reason: Error) => void): void
 }
 type Release = (error?: unknown) => void
 
@@ -26,11 +28,14 @@ export async function returnLostConnections(connection: Connection): Promise<voi
   const pool = (await connection.getNativeClient()) as PgPool
   if (watched.has(pool)) return
   watched.add(pool)
+  notePool(connection, pool)
   pool.on('connect', (client) => {
     saveRoundTrips(client)
     refuseAbortedCommit(client)
     limitAnswers(client)
     endWithoutRollback(client)
+    giveLastWords(client)
+    endCursors(client)
     let release: Release = () => {}
     // The pool sets a new function at each checkout; the holder may call it after we have.
     Object.defineProperty(client, 'release', {
@@ -59,4 +64,44 @@ function endWithoutRollback(client: PgClient): void {
     }
     return answer
   }
+}
+
+/**
+ * Gives whatever is asked of a connection that has ended the reason for it: between two statements PostgreSQL says why it ends one, and `pg`
+ * tells that by an event alone.
+ */
+function giveLastWords(client: PgClient): void {
+  client.once('error', (reason) => {
+    const query = client.query.bind(client)
+    client.query = (...args) => {
+      const answer = query(...args)
+      if (!(answer instanceof Promise)) return answer
+      return answer.catch((error: unknown) => {
+        if (error instanceof Error && error !== reason) error.cause ??= reason
+        throw error
+      })
+    }
+  })
+}
+
+/** A cursor of `pg-cursor`, as streams use. */
+interface Cursor {
+  close(...callback: unknown[]): unknown
+}
+
+/** Lets go of a cursor whose connection has ended: to close it would be to wait for the server's answer for ever. */
+function endCursors(client: PgClient): void {
+  const ended = new Promise<void>((resolve) => client.once('end', resolve))
+  const query = client.query.bind(client)
+  client.query = (...args) => {
+    if (isCursor(args[0])) {
+      const close = args[0].close.bind(args[0])
+      args[0].close = (...callback) => (callback.length > 0 ? close(...callback) : Promise.race([close(), ended]))
+    }
+    return query(...args)
+  }
+}
+
+function isCursor(query: unknown): query is Cursor {
+  return typeof query === 'object' && query !== null && 'submit' in query && 'close' in query
 }

@@ -51,9 +51,18 @@ export async function migrate(
   })
 }
 
-/** Resolves to the names of the migrations of the list that have not run on this database, in order. Changes nothing. */
-export async function pendingMigrations(orm: MikroORM, definitions: readonly MigrationDefinition[]): Promise<string[]> {
+/**
+ * Resolves to the names of the migrations of the list that have not run on this database, in order. Changes nothing.
+ *
+ * @param inside a transaction in which to ask, where there is no other connection.
+ */
+export async function pendingMigrations(
+  orm: MikroORM,
+  definitions: readonly MigrationDefinition[],
+  inside?: Transaction,
+): Promise<string[]> {
   const em = orm.em.fork({ disableContextResolution: true })
+  if (inside !== undefined) em.setTransactionContext(inside)
   const { tableName, schemaName } = (await storageOf(em, migrationSettings(em))).getTableName()
   const names = [schemaName, tableName].filter((name) => name !== undefined)
   const table = names.map((name) => em.getPlatform().quoteIdentifier(name)).join('.')

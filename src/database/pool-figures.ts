@@ -1,5 +1,4 @@
-import type { MikroORM } from '@mikro-orm/core'
-import type { ConnectionUse } from './connection-guard.ts'
+import type { Connection, MikroORM } from '@mikro-orm/core'
 import { dialectOf } from './sql.ts'
 
 /** How the database connections are used at this moment. */
@@ -14,19 +13,40 @@ export interface PoolFigures {
   readonly waiting: number
 }
 
+/** How busy a SQLite database is: it has one connection, which a transaction holds. */
+export interface ConnectionUse {
+  readonly transactions: number
+  readonly waiting: number
+}
+
 /** Reads the live figures: of the `pg` pool on PostgreSQL, of the one connection on SQLite. */
 export async function poolFigures(orm: MikroORM, use: ConnectionUse): Promise<PoolFigures> {
   if (dialectOf(orm) === 'sqlite') {
     const inUse = Math.min(use.transactions, 1)
     return { size: 1, max: 1, inUse, idle: 1 - inUse, waiting: use.waiting }
   }
-  const pool = (await orm.driver.getConnection('write').getNativeClient()) as PgPool
-  const { totalCount: size, idleCount: idle, waitingCount: waiting } = pool
-  return { size, max: pool.options.max, inUse: size - idle, idle, waiting }
+  return figuresOf((await orm.driver.getConnection('write').getNativeClient()) as Pool)
+}
+
+const noted = new WeakMap<Connection, Pool>()
+
+/** Keeps the pool of a connection for {@link notedPool}. */
+export function notePool(connection: Connection, pool: Pool): void {
+  noted.set(connection, pool)
+}
+
+/** The live figures of a connection's pool, if it is known. */
+export function notedPool(connection: Connection): PoolFigures | undefined {
+  const pool = noted.get(connection)
+  return pool && figuresOf(pool)
+}
+
+function figuresOf({ totalCount: size, idleCount: idle, waitingCount: waiting, options }: Pool): PoolFigures {
+  return { size, max: options.max, inUse: size - idle, idle, waiting }
 }
 
 /** The figures that a `pg.Pool` shows. */
-interface PgPool {
+export interface Pool {
   readonly totalCount: number
   readonly idleCount: number
   readonly waitingCount: number

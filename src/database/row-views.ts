@@ -73,10 +73,10 @@ function hasSession(em: EntityManager): boolean {
 }
 
 /** Whether a filter is one of this entity's too. */
-export function concerns({ entity }: Pick<RuntimeFilter, 'entity'>, { className, root }: EntityMetadata): boolean {
+export function concerns({ entity }: Pick<RuntimeFilter, 'entity'>, meta: EntityMetadata): boolean {
   if (entity === undefined) return true
-  const names = Utils.asArray(entity as never).map((each) => Utils.className(each))
-  return names.includes(className) || names.includes(root.className)
+  // A class by itself: its name need not be that of its entity.
+  return Utils.asArray<never>(entity as never).some((each) => [meta, meta.root].some((one) => Utils.matchesEntity(each, one)))
 }
 
 function openView(em: EntityManager): RowView {

@@ -26,9 +26,10 @@ const limits = new AsyncLocalStorage<{ readonly ms: number | undefined }>()
  * Runs work whose statements PostgreSQL plans without its just-in-time compiler: what reads few of many rows by an index it takes for
  * long, by its estimates, and compiles for half a second each time what runs for some milliseconds.
  *
- * Each must be answered within so many milliseconds, if that is given. The server ends a statement a little
- * earlier, with the SQLSTATE 57014, so that none that was given up goes on there. A connection on which no answer came is
- * destroyed: behind a network that swallows packets it would be waited for until the system gives it up, after a quarter of an
+ * Each must be answered within so many milliseconds, if that is given. The server ends a statement a little earlier, with the SQLSTATE
+ * 57014, so that none that was given up goes on there, and as soon a transaction in which nothing more is asked: a process that stands
+ * still in it, or a machine that is lost, would keep its locks for as long as its connection lives. A connection on which no answer came
+ * is destroyed: behind a network that swallows packets it would be waited for until the system gives it up, after a quarter of an
  * hour. The statement rejects with the code `ETIMEDOUT`, and may have been carried out. SQLite answers at once.
  */
 export function withShortStatements<Result>(ms: number | undefined, work: () => Promise<Result>): Promise<Result> {
@@ -66,7 +67,9 @@ function askShortly(ms: number | undefined, query: PgClient['query'], args: read
   const [text, parameters, ...rest] = args
   const plain = typeof text === 'string' && Array.isArray(parameters) && parameters.length === 0 && rest.length === 0
   if (!plain || !bounded.test(text)) return query(...args)
-  const timeout = ms === undefined ? '' : `set local statement_timeout = ${ms};\n`
-  const answer = query(`set local jit = off;\n${timeout}${text}`, [])
+  const limits =
+    ms === undefined ? [] : ['statement_timeout', 'idle_in_transaction_session_timeout'].map((name) => `${name} = ${ms}`)
+  const settings = ['jit = off', ...limits].map((setting) => `set local ${setting};\n`)
+  const answer = query(`${settings.join('')}${text}`, [])
   return answer instanceof Promise ? answer.then((results: unknown[]) => results.at(-1)) : answer
 }

@@ -1,35 +1,11 @@
 import type { EntityManager, EventSubscriber, FlushEventArgs, Transaction, TransactionEventArgs } from '@mikro-orm/core'
 import { DataAccessError } from '../errors.ts'
 import { CommitScope, type ScopeLayer } from '../kernel/commit-scope.ts'
+import type { CommitParticipant, ReportError } from './commit-participant.ts'
 import { createdBy, createdEntities, removedBy, removedEntities } from './created-entities.ts'
 import { refuseDetached } from './detached.ts'
-import { changesOf, type FlushedChanges, notePutOff } from './flushed-changes.ts'
+import { changesOf, notePutOff } from './flushed-changes.ts'
 import { outerWrite, writeBeside, writes } from './refused-writes.ts'
-
-/** A part that takes part in every root commit: the outbox writes its events, the cache its invalidations. */
-export interface CommitParticipant {
-  readonly name: string
-  /**
-   * A flush has written these changes inside the scope's transaction, which is still open. Called once per flush, after its
-   * SQL, with generated keys present. A throw fails the flush.
-   */
-  flushed?(flush: FlushedChanges): void
-  /** The root transaction is about to commit; `em` is in it. A throw rolls it back. Never called for a savepoint. */
-  beforeCommit?(commit: { em: EntityManager; scope: CommitScope }): Promise<void>
-  /**
-   * The root transaction has committed. Never called for a savepoint or a rollback. Participants run one after the other in
-   * the order of registration and are awaited; what they throw is reported and cannot undo or reject the commit.
-   */
-  afterCommit?(commit: { em: EntityManager; scope: CommitScope }): Promise<void>
-  /**
-   * The root transaction's commit failed, which after a lost connection leaves open whether it took place. Called before the
-   * rollback; what it throws is reported.
-   */
-  commitFailed?(commit: { em: EntityManager; scope: CommitScope }): Promise<void>
-}
-
-/** Told of an error that a participant threw after the commit, when nobody is left to catch it. */
-export type ReportError = (error: unknown, participant: string) => void
 
 /**
  * The one subscriber that this library registers with MikroORM. It turns MikroORM's transaction events, which fire for
@@ -128,16 +104,27 @@ export class TransactionSubscriber implements EventSubscriber {
     const parent = this.#parents.get(em)
     const scope = parent === undefined ? undefined : this.#scopes.get(parent)
     if (scope === undefined) return
-    this.#layers.set(transaction as object, scope.openSavepoint(transaction.savepointName))
+    this.#layers.set(transaction as object, scope.openSavepoint(transaction.savepointName, transaction))
     this.#scopes.set(transaction as object, scope)
   }
 
   /** Refuses a write below the savepoint of a nested unit, other than a flush. What is written below fails, even if this is caught. */
   refuseOuter(transaction: object): void {
-    const layer = this.#layers.get(transaction)
-    if (layer === undefined || this.scopeIn(transaction)?.unitAbove(layer) !== true) return
+    const layer = this.#belowUnit(transaction)
+    if (layer === undefined) return
     layer.fault = outerWrite()
     throw layer.fault
+  }
+
+  /** Whether this entity manager may write nothing, since a unit of work is running that has its entities. */
+  isHeld(em: EntityManager): boolean {
+    return this.#joined.has(em) || this.#belowUnit(em.getTransactionContext()) !== undefined
+  }
+
+  /** The layer of a transaction, if a nested unit has its savepoint open above it. */
+  #belowUnit(transaction: object | undefined): ScopeLayer | undefined {
+    const layer = transaction === undefined ? undefined : this.#layers.get(transaction)
+    return layer !== undefined && this.scopeIn(transaction as object)?.unitAbove(layer) === true ? layer : undefined
   }
 
   /** Keeps the commit, or the release of a savepoint, from a transaction in which a unit of work runs or has run, whoever catches this error. */
@@ -154,7 +141,7 @@ export class TransactionSubscriber implements EventSubscriber {
     try {
       refuseDetached(uow.getChangeSets())
       if (this.#joined.has(em) && writes(uow)) throw writeBeside()
-      if (layer !== undefined && this.scopeOf(em)?.unitAbove(layer) === true && writes(uow)) throw outerWrite()
+      if (transaction !== undefined && this.#belowUnit(transaction) !== undefined && writes(uow)) throw outerWrite()
     } catch (error) {
       // MikroORM forgets what a failed flush was to write, so the transaction must not commit even if this is caught.
       if (layer !== undefined) layer.fault = error
@@ -167,7 +154,7 @@ export class TransactionSubscriber implements EventSubscriber {
     const scope = this.scopeOf(em)
     if (scope?.hasUnit !== true) return
     const layer = this.#layers.get(em.getTransactionContext() as object)
-    const [created, removed] = [createdBy(uow.getChangeSets()), removedBy(uow.getChangeSets())]
+    const [created, removed] = [createdBy(uow.getChangeSets()), removedBy(uow)]
     if (created.length > 0) scope.append(createdEntities, created, layer)
     if (removed.length > 0) scope.append(removedEntities, removed, layer)
   }

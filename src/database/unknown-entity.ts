@@ -1,5 +1,6 @@
 import { type EntityName, EntitySchema, type MetadataStorage, type MikroORM, Utils } from '@mikro-orm/core'
 import { DataAccessError } from '../errors.ts'
+import { entityNameOf } from './entity-name.ts'
 import { type ManagerMethod, overrideManagers } from './override-managers.ts'
 
 const explaining = new WeakSet<MikroORM>()
@@ -47,7 +48,7 @@ function isUnknown(metadata: MetadataStorage, entity: unknown): entity is Entity
 }
 
 function entityUnknown(entity: EntityName): DataAccessError {
-  const name = Utils.className(entity)
+  const name = (typeof entity === 'function' && entityNameOf(entity as never)) || Utils.className(entity)
   return new DataAccessError(
     'ENTITY_UNKNOWN',
     `The entity ${name} is not known to this data access; add it to the \`entities\` of a module and the module to createDataAccess`,

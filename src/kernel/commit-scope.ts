@@ -16,6 +16,8 @@ export class Journal<T> {
 export interface ScopeLayer {
   /** The savepoint's name; undefined for the root. Savepoints that are open together may share one, as in SQL. */
   readonly name: string | undefined
+  /** The savepoint itself; undefined for the root. */
+  readonly savepoint: object | undefined
   /** Whether a unit of work runs in this layer, or has run and is about to end it. */
   unit: 'running' | 'ending' | undefined
   /** Whether this savepoint was rolled back. */
@@ -36,12 +38,17 @@ export class CommitScope {
   over = false
   /** Whether a unit of work runs in the root transaction, or has run. */
   hasUnit = false
-  readonly #layers: ScopeLayer[] = [openLayer(undefined)]
+  readonly #layers: ScopeLayer[] = [openLayer(undefined, undefined)]
   #position = 0
 
   /** The innermost layer: remember it to add to it later, whatever savepoints are open by then. */
   get layer(): ScopeLayer {
     return this.#layers.at(-1) as ScopeLayer
+  }
+
+  /** That of a transaction or savepoint; the root's, of which everything is kept, if the savepoint is over. */
+  layerOf(transaction: object | undefined): ScopeLayer {
+    return this.#layers.find(({ savepoint }) => savepoint === transaction) ?? (this.#layers[0] as ScopeLayer)
   }
 
   /** How many savepoints are open. */
@@ -69,8 +76,8 @@ export class CommitScope {
     return index >= 0 && this.#layers.slice(index + 1).some(({ unit }) => unit !== undefined)
   }
 
-  openSavepoint(name: string): ScopeLayer {
-    const layer = openLayer(name)
+  openSavepoint(name: string, savepoint?: object): ScopeLayer {
+    const layer = openLayer(name, savepoint)
     this.#layers.push(layer)
     return layer
   }
@@ -86,7 +93,17 @@ export class CommitScope {
    * to the layer below, unless the savepoint was a unit's, which sees to them itself.
    */
   rollbackSavepoint(name: string): void {
-    const dropped = this.#take(name)
+    this.#drop(this.#take(name))
+  }
+
+  /** The same for a savepoint whose rollback failed; false if it was rolled back, or released. */
+  abandonSavepoint(layer: ScopeLayer): boolean {
+    const index = this.#layers.indexOf(layer)
+    if (index > 0) this.#drop(this.#layers.splice(index))
+    return index > 0
+  }
+
+  #drop(dropped: ScopeLayer[]): void {
     for (let layer = dropped.pop(); layer !== undefined; layer = dropped.pop()) {
       layer.rolledBack = true
       const below = dropped.at(-1) ?? this.layer
@@ -100,6 +117,6 @@ export class CommitScope {
   }
 }
 
-function openLayer(name: string | undefined): ScopeLayer {
-  return { name, unit: undefined, rolledBack: false, fault: undefined, entries: [] }
+function openLayer(name: string | undefined, savepoint: object | undefined): ScopeLayer {
+  return { name, savepoint, unit: undefined, rolledBack: false, fault: undefined, entries: [] }
 }

@@ -22,6 +22,25 @@ export const consoleLogger: Logger = {
 /** Writes nothing. */
 export const silentLogger: Logger = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
 
+/** A logger that writes to this one, and to the console what it fails to write: that must not end the work of which it tells. */
+export function steadyLogger(logger: Logger): Logger {
+  const levelOf = (level: keyof Logger) => (message: string, context?: LogContext) => {
+    const failed = (loggerError: unknown) =>
+      consoleLogger[level === 'error' ? 'error' : 'warn'](`${message} (The logger that was given failed)`, {
+        ...context,
+        loggerError,
+      })
+    try {
+      // Also an async function may stand where nothing is returned.
+      const returned: unknown = logger[level](message, context)
+      if (returned instanceof Promise) returned.catch(failed)
+    } catch (error) {
+      failed(error)
+    }
+  }
+  return { debug: levelOf('debug'), info: levelOf('info'), warn: levelOf('warn'), error: levelOf('error') }
+}
+
 /** What a logger that is given must be. */
 export const loggerExpected: Expectation = {
   words: 'a logger with the methods debug, info, warn and error',

@@ -1,20 +1,48 @@
 import { types } from 'node:util'
 
-/** Makes an error of whatever was thrown, since JavaScript throws anything; an error stays itself. */
+/** Where getters or proxies throw, or values have no text. */
+const unnamed = 'an error that cannot be put into words'
+
+/**
+ * Makes an error of whatever was thrown, since JavaScript throws anything; an error stays itself, if it can be put into words. Never
+ * throws itself.
+ */
 export function toError(thrown: unknown): Error {
-  return isError(thrown) ? thrown : new Error(inWords(thrown), { cause: thrown })
+  const parts: string[] = []
+  try {
+    tell(thrown, parts)
+    return isError(thrown) ? thrown : new Error(inWords(thrown), { cause: thrown })
+  } catch {
+    // Without it as its cause: whoever logs that would meet the same.
+    return new Error(upTo(parts))
+  }
 }
 
 /** What was thrown, in words: name and message, and those of its causes. Never throws itself. */
 export function describeThrown(thrown: unknown): string {
   const parts: string[] = []
-  for (let current: unknown = toError(thrown), depth = 0; current !== undefined && current !== null && depth < 8; depth++) {
-    const text = isError(current) ? describeError(current) : inWords(current)
-    // What `toError` made carries what was thrown as its cause, and says it already.
-    if (parts.at(-1)?.includes(text) !== true) parts.push(text)
-    current = isError(current) ? current.cause : undefined
+  try {
+    tell(thrown, parts)
+    return parts.join(' ← ')
+  } catch {
+    return upTo(parts)
   }
-  return parts.join(' ← ')
+}
+
+function upTo(parts: readonly string[]): string {
+  return [...parts, unnamed].join(' ← ')
+}
+
+/** Adds what it can tell to the parts, and then throws what a getter or a proxy throws. */
+function tell(thrown: unknown, parts: string[]): void {
+  let current = thrown
+  for (let depth = 0; depth < 8 && (depth === 0 || (current !== undefined && current !== null)); depth++) {
+    const error = isError(current) ? current : undefined
+    const text = error === undefined ? inWords(current) : describeError(error)
+    // What `toError` made carries what was thrown as its cause, and says it already.
+    if (parts.at(-1)?.includes(text) !== true) parts.push(depth === 0 && error === undefined ? `Error: ${text}` : text)
+    current = error?.cause
+  }
 }
 
 function isError(thrown: unknown): thrown is Error {

@@ -93,8 +93,9 @@ export class DeadLetters {
     return this.#remove(
       sql,
       params,
-      `insert into domain_events (${eventColumns}, updated_at, sequence)
-      select ${eventColumns}, ${now}, sequence from outbox_dead_letters`,
+      // Due from now on, and not since it was recorded.
+      `insert into domain_events (${eventColumns}, updated_at, available_at, sequence)
+      select ${eventColumns}, ${now}, ${now}, sequence from outbox_dead_letters`,
     )
   }
 

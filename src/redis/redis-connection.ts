@@ -7,7 +7,7 @@ import { describeThrown } from '../kernel/thrown-error.ts'
 import { Deadline, Silence } from './deadline.ts'
 import { discard, loadIoredis, makeRedisClient, type RedisClient, reconnect, warnOfClientSettings } from './redis-client.ts'
 import { checkRedisOptions, type RedisOptions, redisTimeout } from './redis-options.ts'
-import { isRedisReply } from './redis-reply.ts'
+import { cureOfAbsence, isRedisReply } from './redis-reply.ts'
 
 /** What a {@link RedisConnection} works with. */
 export interface RedisSurroundings {
@@ -203,7 +203,8 @@ export class RedisConnection {
     // What ended the connection, such as a wrong password, tells more than that there is none.
     const reason = this.#lastError
     const told = reason === undefined ? why : `${why} (${describeThrown(reason)})`
-    const message = `Redis at ${this.address} ${told}, so ${what} was given up. See that it is up and that this is its address; the connection comes back by itself`
+    const cure = cureOfAbsence(reason?.message ?? '', this.#elsewhere !== undefined)
+    const message = `Redis at ${this.address} ${told}, so ${what} was given up. ${cure}`
     return new DataAccessError('REDIS_UNAVAILABLE', message, {
       cause: reason ?? (cause instanceof Silence ? undefined : cause),
       context: { address: this.address, command: what, circuit: this.circuit },

@@ -25,6 +25,9 @@ export interface CachedContext {
 /** Tells by what the entity manager to which this one leads may show other rows than the cache has, which are those that the program sees by itself. */
 export type OtherRows = (em: EntityManager) => BypassReason | undefined
 
+/** Tells whether the transaction that an entity manager leads to has committed: work that was begun in it may outlive it. */
+export type HasCommitted = (em: EntityManager) => boolean
+
 /**
  * Finds out how to read for a caller. In a transaction, the caller's own or the one around it, and with unflushed changes,
  * the caller must see its own writes, which nobody else may.
@@ -34,15 +37,18 @@ export type OtherRows = (em: EntityManager) => BypassReason | undefined
 export function cachedContext(
   orm: MikroORM,
   otherRows: OtherRows,
+  hasCommitted: HasCommitted,
   given: EntityManager | undefined,
   unflushed: (em: EntityManager) => boolean,
 ): CachedContext {
   const em = ownContext(given ?? orm.em)
   // What a fork of it held would not be what the caller flushes.
   if (given !== undefined && em !== given.getContext(false)) throw foreignContext()
-  const bypass = em.isInTransaction() ? 'transaction' : otherRows(em)
+  const inTransaction = em.isInTransaction() && (given !== undefined || !hasCommitted(em))
+  const bypass = inTransaction ? 'transaction' : otherRows(em)
   if (given !== undefined) return { em, owner: em, bypass: bypass ?? (unflushed(em) ? 'unflushed' : undefined) }
-  if (bypass !== undefined) return { em: em.fork({ ...detachedFork, keepTransactionContext: true }), owner: undefined, bypass }
+  if (bypass !== undefined)
+    return { em: em.fork({ ...detachedFork, keepTransactionContext: inTransaction }), owner: undefined, bypass }
   // Forked only when it is needed, which a hit does not.
   return {
     get em() {
@@ -54,8 +60,8 @@ export function cachedContext(
 }
 
 /** True if a detached read may use the cache: the short form of {@link cachedContext} for one. */
-export function mayReadCache(orm: MikroORM, otherRows: OtherRows): boolean {
-  return !orm.em.isInTransaction() && otherRows(orm.em) === undefined
+export function mayReadCache(orm: MikroORM, otherRows: OtherRows, hasCommitted: HasCommitted): boolean {
+  return (!orm.em.isInTransaction() || hasCommitted(orm.em)) && otherRows(orm.em) === undefined
 }
 
 /**

@@ -2,6 +2,7 @@ import type { EntityManager, MikroORM } from '@mikro-orm/core'
 import type { CacheEventName, CacheEvents } from '../cache/cache-events.ts'
 import type { CacheFigures } from '../cache/figures.ts'
 import type { Invalidation } from '../cache/invalidation.ts'
+import { wholeEntityStamp } from '../cache/key.ts'
 import { ownContext } from '../database/row-views.ts'
 import { cachedContext, hasUnflushedChanges } from './cached-context.ts'
 import type { CachedQuerySource } from './cached-query-source.ts'
@@ -30,10 +31,12 @@ export class CachedQueryReads<Params, Result> {
   async get(params: Params, options?: CachedReadOptions): Promise<Result> {
     return readAs('a cached query', options, async (fresh) => {
       this.#source.life.refuseWhenClosed()
-      const context = cachedContext(this.#orm, this.#source.otherRows, this.#em, hasUnflushedChanges)
+      const { hasCommitted } = this.#invalidation
+      const context = cachedContext(this.#orm, this.#source.otherRows, hasCommitted, this.#em, hasUnflushedChanges)
+      if (context.bypass !== 'transaction') this.#source.life.refuseWhenHeld()
       if (context.bypass === undefined) return this.#source.read(context, params, fresh)
       this.#source.figures.bypassed(1, context.bypass)
-      return this.#source.query.run(context.em, params)
+      return this.#source.run(context.em, params)
     })
   }
 
@@ -42,6 +45,13 @@ export class CachedQueryReads<Params, Result> {
     this.#source.life.refuseWhenClosed()
     const em = ownContext(this.#em ?? this.#orm.em)
     await this.#invalidation.expireByHand(new Set([this.#source.keyOf(params)]), em)
+  }
+
+  /** Expires the results for all parameters, and with them all that is cached of the entities in `dependsOn` or depends on these. */
+  async invalidateAll(): Promise<void> {
+    this.#source.life.refuseWhenClosed()
+    const stamps = this.#source.shapes.map(({ root }) => wholeEntityStamp(root.className))
+    await this.#invalidation.expireByHand(new Set(stamps), ownContext(this.#em ?? this.#orm.em))
   }
 
   /** Adds a listener for what this cache does in this process; the function returned removes it. */

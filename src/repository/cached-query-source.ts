@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { EntityManager, EntityMetadata, EntityProperty, MikroORM } from '@mikro-orm/core'
 import { type CachedQuery, type Dependency, dependenciesOf } from '../cache/cached-query.ts'
-import { copy, encode, NotCacheable } from '../cache/codec.ts'
+import { copy, decode, encode, isPlain, NotCacheable } from '../cache/codec.ts'
 import { checkDependency } from '../cache/dependency-check.ts'
 import { FigureCounter } from '../cache/figures.ts'
 import { datedVersion } from '../cache/freshness.ts'
@@ -19,6 +19,7 @@ import { type CachedContext, type OtherRows, otherRowsOfQuery } from './cached-c
 import { fromKept, type KeptResult, overtaken, type RowsByName, toKept } from './cached-result.ts'
 import type { CachedRows, Row } from './cached-rows.ts'
 import { classesOf, propertyOf } from './entity-keys.ts'
+import { pastResultCache } from './result-cache.ts'
 import { UncacheableResults } from './uncacheable-results.ts'
 
 /** How often a result that is overtaken is read anew, before what is left of it is given. */
@@ -84,32 +85,34 @@ export class CachedQuerySource<Params, Result> {
 
   /** @throws DataAccessError `OPTION_INVALID` for parameters that a key cannot carry. */
   keyOf(params: Params): string {
-    try {
-      return queryKey(this.query.name, encode(sorted(params)))
-    } catch (error) {
-      throw error instanceof NotCacheable ? refusedParameters(this.query.name, error) : error
-    }
+    return queryKey(this.query.name, this.#textOf(params))
+  }
+
+  /** Runs the query by an entity manager, with its parameters as they are now. */
+  run(em: EntityManager, params: Params): Promise<Result> {
+    return this.#runBy(em, this.#textOf(params))
   }
 
   async read(context: CachedContext, params: Params, fresh: boolean): Promise<Result> {
-    const { lifetime } = this.query
-    const key = this.keyOf(params)
+    const { name, lifetime } = this.query
+    const text = this.#textOf(params)
+    const key = queryKey(name, text)
     const stamps = this.#stamps(params)
     if (stamps === undefined) {
       this.figures.bypassed(1, 'spelling')
-      return this.query.run(context.em, params)
+      return this.#runBy(context.em, text)
     }
     const request: ReadRequest = { key, stamps, version: this.#version, ...this.#keeping }
     if (this.#uncacheable.has(key)) {
       this.figures.bypassed(1, 'not-cacheable')
-      return this.#runPast(context, params)
+      return this.#runPast(context, text)
     }
     let own: { readonly result: Result } | undefined
     const load = async (): Promise<readonly Loaded[]> => {
-      const result = await this.#run(params)
+      const result = await this.#run(text)
       own = { result }
       const kept = toKept(result, this.#rows, this.query.filters)
-      return [{ payload: kept, ttlMs: jitteredTtl(lifetime, kept === null) }]
+      return [{ payload: kept, ttlMs: jitteredTtl(lifetime, result == null) }]
     }
     try {
       for (let look = 1; ; look++) {
@@ -124,13 +127,27 @@ export class CachedQuerySource<Params, Result> {
       this.#uncacheable.add(key)
       this.figures.bypassed(1, 'not-cacheable')
       // What this very call has read is its caller's, unless it is to belong to an entity manager of his.
-      return own === undefined || context.owner !== undefined ? this.#runPast(context, params) : own.result
+      return own === undefined || context.owner !== undefined ? this.#runPast(context, text) : own.result
     }
   }
 
   /** Runs the query for one caller, as the cache would for all unless the result is to belong to an entity manager of his. */
-  #runPast({ em, owner }: CachedContext, params: Params): Promise<Result> {
-    return owner === undefined ? this.#run(params) : this.query.run(em, params)
+  #runPast({ em, owner }: CachedContext, text: string): Promise<Result> {
+    return owner === undefined ? this.#run(text) : this.#runBy(em, text)
+  }
+
+  /** Whoever called may change his parameters while he waits: the query gets its own, equal to those of the key. */
+  #runBy(em: EntityManager, text: string): Promise<Result> {
+    return this.query.run(em, decode(text) as Params)
+  }
+
+  /** @throws DataAccessError `OPTION_INVALID` for parameters that are no plain data. */
+  #textOf(params: Params): string {
+    try {
+      return encode(sorted(params))
+    } catch (error) {
+      throw error instanceof NotCacheable ? refusedParameters(this.query.name, error) : error
+    }
   }
 
   /** Once: whoever wrote the query must know, and each read would repeat it. */
@@ -142,10 +159,10 @@ export class CachedQuerySource<Params, Result> {
   }
 
   /** Runs the query on the primary: a replica may lag behind the invalidation that made this a miss. */
-  async #run(params: Params): Promise<Result> {
-    const em = this.#orm.em.fork({ disableContextResolution: true })
+  async #run(text: string): Promise<Result> {
+    const em = pastResultCache(this.#orm.em.fork({ disableContextResolution: true }))
     const replicated = (this.#orm.config.get('replicas')?.length ?? 0) > 0
-    return replicated ? em.transactional((inside) => this.query.run(inside, params)) : this.query.run(em, params)
+    return replicated ? em.transactional((inside) => this.#runBy(inside, text)) : this.#runBy(em, text)
   }
 
   /** What was kept, with its rows as they are now; or {@link overtaken} if one of them is gone, unless that is to be left out. */
@@ -201,9 +218,12 @@ function refusedParameters(query: string, cause: NotCacheable): DataAccessError 
   return new DataAccessError('OPTION_INVALID', message, { cause })
 }
 
-/** Parameters that are equal get one key, in whatever order they were written. */
-function sorted(value: unknown): unknown {
-  if (typeof value !== 'object' || value === null || Object.getPrototypeOf(value) !== Object.prototype) return value
-  const entries = Object.entries(value).filter(([, item]) => item !== undefined)
-  return Object.fromEntries(entries.sort(([one], [other]) => (one < other ? -1 : 1)).map(([key, item]) => [key, sorted(item)]))
+/**
+ * In whatever order their own names stand, parameters that are equal get one key. Inside them the order may tell something, as of `orderBy`, and so
+ * may what is undefined, as in a condition.
+ */
+function sorted(params: unknown): unknown {
+  if (typeof params !== 'object' || params === null || !isPlain(params)) return params
+  if (Object.getOwnPropertySymbols(params).length > 0) return params
+  return Object.fromEntries(Object.entries(params).sort(([one], [other]) => (one < other ? -1 : 1)))
 }

@@ -10,7 +10,7 @@ import { InvalidationLog } from '../cache/invalidation-log.ts'
 import { listenTo } from '../cache/orm-hooks.ts'
 import type { CachePolicy } from '../cache/policy.ts'
 import { ReadThrough } from '../cache/read-through.ts'
-import type { CommitParticipant } from '../database/transaction-subscriber.ts'
+import type { CommitParticipant } from '../database/commit-participant.ts'
 import { DataAccessError } from '../errors.ts'
 import { type Clock, monotonicClock } from '../kernel/clock.ts'
 import type { CommitScope } from '../kernel/commit-scope.ts'
@@ -22,6 +22,7 @@ import { CachedQuerySource } from './cached-query-source.ts'
 import { type CachedReads, type CachedRepository, cachedRepositoryClass } from './cached-repository.ts'
 import { CachedRows } from './cached-rows.ts'
 import { DetachedEntities } from './detached-entities.ts'
+import { refuseNamesakes } from './entity-keys.ts'
 
 const cachedOptions = { em: { words: 'an entity manager of the ORM', fits: (value: unknown) => value instanceof EntityManager } }
 
@@ -31,6 +32,8 @@ export interface OpenCacheOptions {
   readonly store: CacheStore
   /** The root transaction that an entity manager is in. */
   readonly scopeOf: (em: EntityManager) => CommitScope | undefined
+  /** Tells whether the caller stands in a transaction that holds the one connection of SQLite. */
+  readonly held?: () => boolean
   /** Given for a store that processes share: see {@link CacheChoice}. */
   readonly sweep?: CacheChoice['sweep']
   /** The policies and queries of all modules: every process that writes must know them all. */
@@ -58,7 +61,7 @@ export class Cache {
   readonly participant: CommitParticipant
   readonly #orm: MikroORM
   readonly #detached: DetachedEntities
-  readonly #life = new CacheLife()
+  readonly #life: CacheLife
   readonly #clock: Clock
   readonly #store: CacheStore
   readonly #logger: Logger
@@ -72,7 +75,8 @@ export class Cache {
   readonly #readers = new WeakMap<object, unknown>()
 
   /** @internal */
-  constructor({ orm, store, scopeOf, sweep, caches, clock = monotonicClock, logger = consoleLogger }: OpenCacheOptions) {
+  constructor({ orm, store, scopeOf, held, sweep, caches, clock = monotonicClock, logger = consoleLogger }: OpenCacheOptions) {
+    this.#life = new CacheLife(held)
     const changes = new WatchedChanges()
     this.#orm = orm
     this.#detached = new DetachedEntities(orm)
@@ -174,6 +178,7 @@ export class Cache {
     if (this.#rows.has(rows.keys.entity)) {
       throw new DataAccessError('OPTION_INVALID', `${rows.keys.entity} has two cache policies; keep one of them`)
     }
+    refuseNamesakes(this.#orm, rows.meta)
     this.#rows.set(rows.keys.entity, rows)
     this.#repositories.set(rows, cachedRepositoryClass(rows))
     refuseView(`cachePolicy(${policy.entity.name}) caches the rows of`, rows.meta)
@@ -189,7 +194,10 @@ export class Cache {
       rows: (entity: string) => this.#rowsOf(entity),
     })
     this.#queries.set(query, source)
-    for (const { root, properties } of source.shapes) changes.watchShape(root, properties)
+    for (const { root, properties } of source.shapes) {
+      refuseNamesakes(this.#orm, root)
+      changes.watchShape(root, properties)
+    }
   }
 
   #rowsOf(entity: string): CachedRows {

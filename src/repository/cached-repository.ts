@@ -49,7 +49,11 @@ export class CachedReads<Entity extends object> {
   /** The entity with this id, or null. */
   get(id: Primary<Entity>, options?: CachedReadOptions): Promise<Entity | null> {
     if (options !== undefined) return this.getMany([id], options).then(([entity = null]) => entity)
-    if (this.#em === undefined && !this.#rows.life.closed && mayReadCache(this.#orm, this.#rows.otherRows)) {
+    if (
+      this.#em === undefined &&
+      !this.#rows.life.closed &&
+      mayReadCache(this.#orm, this.#rows.otherRows, this.#invalidation.hasCommitted)
+    ) {
       // What is at hand is given at once: a wait, or an async function, would cost more than the read.
       const atHand = this.#rows.atHand(id)
       if (atHand !== undefined && this.#ofAnyClass) return atHand as Promise<Entity | null>
@@ -128,10 +132,12 @@ export class CachedReads<Entity extends object> {
     return this.#hydrate(context, (await this.#rows.byIds([id]))[0])
   }
 
-  /** @throws DataAccessError `CLOSED`. */
+  /** @throws DataAccessError `CLOSED`, `TRANSACTION_FORK`. */
   #context(): CachedContext {
     this.#rows.life.refuseWhenClosed()
-    return cachedContext(this.#orm, this.#rows.otherRows, this.#em, hasChangesToFind)
+    const context = cachedContext(this.#orm, this.#rows.otherRows, this.#invalidation.hasCommitted, this.#em, hasChangesToFind)
+    if (context.bypass !== 'transaction') this.#rows.life.refuseWhenHeld()
+    return context
   }
 
   #hydrate({ owner }: CachedContext, row: Row | undefined): Entity | null {

@@ -15,6 +15,13 @@ interface KeptEntities {
 /** What is kept of a query's result: its plain data, and the ids of the entities in it, whose rows are kept once under their ids. */
 export type KeptResult = { readonly value: unknown; readonly entities: readonly KeptEntities[] } | null
 
+/** Entities where they stand in a result. */
+interface FoundEntities {
+  readonly path: Path
+  readonly items: readonly [object, ...object[]]
+  readonly many: boolean
+}
+
 /** Finds the cache of an entity's rows by the entity's name; throws `CACHE_POLICY_MISSING` if there is none. */
 export type RowsByName = (entity: string) => CachedRows
 
@@ -25,17 +32,28 @@ export const overtaken = Symbol('overtaken')
  * Turns a query's result into what is kept of it.
  *
  * @param filtered whether the query sees what filters leave of its rows.
- * @throws NotCacheable for what is neither an entity nor plain data, and for entities that filters change.
+ * @throws NotCacheable for what is neither an entity nor plain data, and for entities that filters change or that another schema has.
  */
 export function toKept(result: unknown, rows: RowsByName, filtered: boolean): KeptResult {
-  if (result === null || result === undefined) return null
-  const entities: KeptEntities[] = []
-  const value = withoutEntities(result, [], [], entities)
-  for (const { entity } of entities) {
-    if (!rows(entity).hidesTargets() || !filtered) continue
+  if (result === null) return null
+  const found: FoundEntities[] = []
+  const value = withoutEntities(result, [], [], found)
+  const entities = found.map(({ path, items, many }): KeptEntities => {
+    const entity = classOf(items[0])
+    refuseOthers(entity, rows(entity), items, filtered)
+    return { path, entity, ids: items.map((item) => helper(item).getPrimaryKey()), many }
+  })
+  return { value: canonical(value), entities: canonical(entities) as typeof entities }
+}
+
+/** @throws NotCacheable for entities that are not what is kept of their rows. */
+function refuseOthers(entity: string, rows: CachedRows, items: readonly object[], filtered: boolean): void {
+  if (filtered && rows.hidesTargets()) {
     throw new NotCacheable(`${entity}, of whose relations a filter hides some, cannot be cached without \`filters: false\``)
   }
-  return { value: canonical(value), entities: canonical(entities) as typeof entities }
+  const schema = items.map((item) => rows.otherSchemaOf(item)).find((each) => each !== undefined)
+  if (schema === undefined) return
+  throw new NotCacheable(`${entity} of the schema ${schema}, whose rows are kept of its own schema alone, cannot be cached`)
 }
 
 /** How {@link fromKept} gets at the rows. */
@@ -80,20 +98,19 @@ export async function fromKept(
   return missing && whole ? overtaken : result
 }
 
-function withoutEntities(value: unknown, above: readonly object[], path: Path, entities: KeptEntities[]): unknown {
+function withoutEntities(value: unknown, above: readonly object[], path: Path, found: FoundEntities[]): unknown {
   if (typeof value !== 'object' || value === null || above.includes(value)) return value
   const items: readonly unknown[] = Array.isArray(value) ? value : [value]
   const [first] = items
   if (isEntity(first) && items.every((item) => isEntity(item) && classOf(item) === classOf(first))) {
-    const ids = items.map((item) => helper(item as object).getPrimaryKey())
-    entities.push({ path, entity: classOf(first), ids, many: Array.isArray(value) })
+    found.push({ path, items: items as FoundEntities['items'], many: Array.isArray(value) })
     return null
   }
   const inside = [...above, value]
-  if (Array.isArray(value)) return value.map((item, index) => withoutEntities(item, inside, [...path, index], entities))
+  if (Array.isArray(value)) return value.map((item, index) => withoutEntities(item, inside, [...path, index], found))
   if (!isPlain(value)) return value
   return Object.fromEntries(
-    Object.entries(value).map(([key, item]) => [key, withoutEntities(item, inside, [...path, key], entities)]),
+    Object.entries(value).map(([key, item]) => [key, withoutEntities(item, inside, [...path, key], found)]),
   )
 }
 

@@ -1,4 +1,4 @@
-import type { EntityManager, EntityMetadata, MikroORM } from '@mikro-orm/core'
+import { type EntityManager, type EntityMetadata, helper, type MikroORM } from '@mikro-orm/core'
 import type { Payload } from '../cache/cache-store.ts'
 import { canonical, copy, NotCacheable } from '../cache/codec.ts'
 import { FigureCounter, negativePayload } from '../cache/figures.ts'
@@ -85,6 +85,12 @@ export class CachedRows {
   /** True if a find shows these rows without what filters hide of their relations, which the rows themselves do not tell. */
   hidesTargets(): boolean {
     return hidesTargets(this.#orm, this.#classes)
+  }
+
+  /** The schema of an entity that was read in another one than the rows are. */
+  otherSchemaOf(entity: object): string | undefined {
+    const { __meta: meta, __schema: schema } = helper(entity)
+    return schema === undefined || schema === this.#orm.driver.getSchemaName(meta, {}) ? undefined : schema
   }
 
   /** The class by which rows are found that have this property: all of its classes may have it, or only that of the policy. */

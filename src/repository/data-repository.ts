@@ -59,7 +59,7 @@ export class DataRepository<Entity extends object> extends EntityRepository<Enti
   ): Promise<Loaded<Entity, Hint>> {
     const found = await this.getById(id, options)
     if (found !== null) return found
-    const entity = this.getEntityName()
+    const { className: entity } = this.em.getMetadata().get(this.entityName)
     throw new DataAccessError('ENTITY_NOT_FOUND', `There is no ${entity} with the id ${describeId(id)}`, {
       context: { entity, id },
     })

@@ -117,6 +117,16 @@ export function classesOf(orm: MikroORM, { root }: EntityMetadata): readonly Ent
   return [...orm.getMetadata()].filter((meta) => meta.root === root)
 }
 
+/** All that is cached goes by the name of its root, and MikroORM by the class, of which two may have one name. */
+export function refuseNamesakes(orm: MikroORM, { root }: EntityMetadata): void {
+  const isNamesake = (meta: EntityMetadata) => meta.root === meta && meta !== root && meta.className === root.className
+  const other = [...orm.getMetadata()].find((meta) => meta.embeddable !== true && isNamesake(meta))
+  if (other === undefined) return
+  const tables = `${root.tableName} and ${other.tableName}`
+  const what = `Two entities are named ${root.className}, of the tables ${tables}, and the cache would take the rows of one for those of the other`
+  throw new DataAccessError('OPTION_INVALID', `${what}; give one another name`)
+}
+
 /** The property of this name, if the entity has one. */
 export function propertyOf(meta: EntityMetadata, name: string): EntityProperty | undefined {
   return (meta.properties as Readonly<Record<string, EntityProperty | undefined>>)[name]

@@ -81,6 +81,11 @@ function leavesOf({ owner, properties, above, optional }: Place, order: object):
     if (typeof name === 'symbol') return fragmentOf(name, by, above)
     const path = [...above, name]
     const place = `orderBy.${path.join('.')}`
+    // Unescaped it gets into the statement, whose values would then stand in the wrong places.
+    if (properties === undefined && name.includes('?')) {
+      const cure = "order by a fragment of raw() that has '\\\\?' there"
+      throw refused(`${place} has a \`?\` in its name, which MikroORM takes for the place of a value; ${cure}`)
+    }
     if (typeof by !== 'object' || by === null || Array.isArray(by)) {
       const direction = directionOf(place, by)
       const property = properties && propertyOf(place, owner, properties, name)

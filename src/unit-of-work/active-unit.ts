@@ -84,6 +84,11 @@ export class ActiveUnit {
     this.#layer.unit = 'ending'
   }
 
+  /** Ends a failed savepoint, so that the units around it may end. @returns whether it was not rolled back, as its transaction must be then. */
+  abandon(): boolean {
+    return this.#scope.abandonSavepoint(this.#layer)
+  }
+
   /** Its own entity manager and all around it. */
   get managers(): EntityManager[] {
     return [this.em, ...this.suspends, ...(this.parent?.managers ?? [])]

@@ -1,4 +1,4 @@
-import type { CommitParticipant } from '../database/transaction-subscriber.ts'
+import type { CommitParticipant } from '../database/commit-participant.ts'
 import { type CommitScope, Journal } from '../kernel/commit-scope.ts'
 import type { Logger } from '../kernel/logger.ts'
 

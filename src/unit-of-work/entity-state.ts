@@ -1,4 +1,5 @@
-import { Collection, type EntityProperty, helper, ScalarReference } from '@mikro-orm/core'
+import { type Collection, type EntityProperty, helper, ScalarReference } from '@mikro-orm/core'
+import { type Items, itemsOf } from './relation-items.ts'
 
 /** One managed entity as it stood when a savepoint was opened, or as its row is read anew. */
 export interface EntityState {
@@ -13,8 +14,8 @@ export interface EntityState {
   readonly absent: readonly string[]
   /** The other side of each one-to-one relation whose column is in the other row; undefined where it was not loaded. */
   readonly inverse: ReadonlyMap<string, unknown>
-  /** Items of each to-many relation; undefined where they were not loaded. */
-  readonly collections: ReadonlyMap<string, readonly object[] | undefined>
+  /** Each relation to many. */
+  readonly collections: ReadonlyMap<string, Items>
 }
 
 /** Takes down how an entity stands, with its own row and the one that it is compared with. */
@@ -23,17 +24,15 @@ export function stateOf(entity: Record<string, unknown>): EntityState {
   const absent: string[] = []
   const made = new Map<string, unknown>()
   const inverse = new Map<string, unknown>()
-  const collections = new Map<string, readonly object[] | undefined>()
+  const collections = new Map<string, Items>()
   for (const prop of Object.values<EntityProperty>(meta.properties)) {
     const { name, kind, primary, embedded, getter } = prop
-    const value = embedded === undefined && getter !== true ? entity[name] : null
-    if (kind === '1:m' || kind === 'm:n') {
-      const collection = value as Collection<object> | undefined
-      collections.set(name, collection?.isInitialized() === true ? collection.getItems(false) : undefined)
-    } else if (isInverse(prop)) inverse.set(name, value)
+    const own = embedded === undefined && getter !== true
+    const value = own ? entity[name] : null
+    if (kind === '1:m' || kind === 'm:n') collections.set(name, itemsOf(value as Collection<object> | undefined))
+    else if (isInverse(prop)) inverse.set(name, value)
     else if (primary !== true && isAbsent(value)) absent.push(name)
-    else if (embedded === undefined && getter !== true && (prop.version === true || prop.generated !== undefined))
-      made.set(name, value)
+    else if (own && isMade(prop)) made.set(name, value)
   }
   return { entity, initialized, data: data === undefined ? undefined : { ...data }, made, absent, inverse, collections }
 }
@@ -41,6 +40,11 @@ export function stateOf(entity: Record<string, unknown>): EntityState {
 /** Of a one-to-one relation the side without the column. */
 export function isInverse({ kind, owner, mapToPk }: EntityProperty): boolean {
   return kind === '1:1' && owner !== true && mapToPk !== true
+}
+
+/** Whether MikroORM or the database makes it, and a flush leaves it out of what it has written. */
+function isMade({ version, generated, formula }: EntityProperty): boolean {
+  return version === true || generated !== undefined || formula !== undefined
 }
 
 function isAbsent(value: unknown): boolean {
@@ -77,16 +81,5 @@ export function putBackInverse(entity: object, name: string, value: unknown): vo
   else {
     delete wrapped.__data[name]
     wrapped.__loadedProperties.delete(name)
-  }
-}
-
-export function putBackItems(entity: Record<string, unknown>, name: string, items: readonly object[] | undefined): void {
-  const collection = entity[name] as Collection<object> | undefined
-  if (items !== undefined) collection?.hydrate([...items], true)
-  else if (
-    collection !== undefined &&
-    (collection.isInitialized() || collection.isDirty() || collection.getItems(false).length > 0)
-  ) {
-    Collection.create(entity as object, name as never, undefined, false)
   }
 }

@@ -1,5 +1,31 @@
 import { type EntityData, type EntityManager, type EntityMetadata, helper, Utils } from '@mikro-orm/core'
-import { isInverse } from './entity-state.ts'
+import { type EntityState, isInverse, unload } from './entity-state.ts'
+
+/** Makes an entity belong to an entity manager, and gives it its row back. */
+export function putBackRow(em: EntityManager, { entity, initialized, data, made, absent }: EntityState): void {
+  const wrapped = helper<object>(entity)
+  Object.assign(wrapped, { __em: em, __managed: true })
+  if (initialized && data !== undefined) {
+    const row = readable(em, wrapped.__meta, data)
+    mergeRow(em, entity, row)
+    hydrateConstructed(em, entity, row)
+    keepApart(entity)
+    for (const [name, value] of made) Object.assign(name in wrapped.__data ? wrapped.__data : entity, { [name]: value })
+  } else Object.assign(wrapped, { __initialized: false, __originalEntityData: data })
+  for (const name of absent) unload(entity, name)
+}
+
+/** Gives an entity manager a row, and with it the entity of that, if it has none. @param like an entity of the same table. */
+export function mergeRow(em: EntityManager, like: object, row: EntityData<object>): object {
+  const options = { refresh: true, convertCustomTypes: true, cascade: false } as const
+  return em.merge(helper(like).__meta.class, row as never, { ...options, ...schemaOf(like) })
+}
+
+/** For the options of a query. */
+export function schemaOf(entity: object): { readonly schema?: string } {
+  const { __schema: schema } = helper(entity)
+  return schema === undefined ? {} : { schema }
+}
 
 /**
  * A row as a driver reads it, from one as MikroORM keeps it: with JSON as the text that it writes, which it would take for
@@ -21,7 +47,7 @@ export function readable(em: EntityManager, { props }: EntityMetadata, data: obj
 }
 
 /** Sets what a constructor takes: MikroORM leaves it to the constructor, which is not called for an entity that is there. */
-export function hydrateConstructed(em: EntityManager, entity: object, row: EntityData<object>): void {
+function hydrateConstructed(em: EntityManager, entity: object, row: EntityData<object>): void {
   const { __meta: meta, __schema: schema } = helper<object>(entity)
   if (!meta.forceConstructor || meta.constructorParams === undefined) return
   const taken = Object.fromEntries(Object.entries(row).filter(([name]) => meta.constructorParams?.includes(name as never)))
@@ -29,7 +55,7 @@ export function hydrateConstructed(em: EntityManager, entity: object, row: Entit
 }
 
 /** An entity must not share with its row what an edit in place would change in both: that edit would not be written. */
-export function keepApart(entity: object): void {
+function keepApart(entity: object): void {
   const { __meta: meta, __originalEntityData: row } = helper<object>(entity)
   const data = row as Record<string, unknown> | undefined
   for (const { name, kind } of meta.props) {

@@ -1,9 +1,11 @@
 import type { Connection, EntityManager } from '@mikro-orm/core'
 import { cacheTables } from '../cache/tables.ts'
 import { transactionAborted } from '../database/aborted-commit.ts'
+import { endedForTime, transactionTimedOut } from '../database/database-unreachable.ts'
 import { explainNoConnection } from '../database/driver-errors.ts'
-import { classifyFailure, followsFailure, isCausedBy, wasNeverSent } from '../database/failure.ts'
+import { classifyFailure, comesFrom, followsFailure, isCausedBy, wasNeverSent } from '../database/failure.ts'
 import { migrationMissing } from '../database/migration-missing.ts'
+import { permissionDenied } from '../database/permission-denied.ts'
 import { DataAccessError, hasErrorCode } from '../errors.ts'
 import type { CommitScope } from '../kernel/commit-scope.ts'
 import { outboxTables } from '../outbox/store/tables.ts'
@@ -17,6 +19,9 @@ export function describeFailure(error: unknown, scope: CommitScope | undefined, 
   // Of what travels with the commit MikroORM tells nothing. Which tables are a module's the connection has told by now.
   const missing = migrationMissing(error, (table) => (ours.includes(table) ? 'Run `await data.migrate()`' : undefined))
   if (missing !== undefined) return missing
+  const denied = comesFrom(error, connection) ? permissionDenied(error) : undefined
+  if (denied !== undefined) return denied
+  if (comesFrom(error, connection) && endedForTime(error)) return transactionTimedOut(error)
   const told = describeAborted(error, connection)
   if (hasErrorCode(told, 'TRANSACTION_ABORTED')) return told
   if (classifyFailure(error, connection) !== 'connection') return error
@@ -30,9 +35,17 @@ export function describeFailure(error: unknown, scope: CommitScope | undefined, 
 }
 
 /** Says of a transaction or savepoint in which a statement had failed, and whose error was caught, that it cannot be kept. */
-export function describeAborted(error: unknown, connection: Connection): unknown {
+function describeAborted(error: unknown, connection: Connection): unknown {
   // The flush before its end met it so, or the end itself.
   return !hasErrorCode(error, 'TRANSACTION_ABORTED') && followsFailure(error, connection) ? transactionAborted(error) : error
+}
+
+/** Says why a nested unit of work failed, where the driver's error does not. */
+export function describeNested(error: unknown, connection: Connection): unknown {
+  if (!isCausedBy(connection, error)) return error
+  if (comesFrom(error, connection) && endedForTime(error)) return transactionTimedOut(error)
+  const told = describeAborted(error, connection)
+  return classifyFailure(told, connection) === 'connection' ? explainNoConnection(told, connection) : told
 }
 
 /** Why a transaction cannot be kept in which a flush failed: MikroORM has forgotten what that was to write, events are still there. */
@@ -42,6 +55,16 @@ export function lostFlush(error: unknown, em: EntityManager): unknown {
   return new DataAccessError(
     'TRANSACTION_ABORTED',
     'A transaction or savepoint with a unit of work was not kept, since a flush in it had failed and its error was caught: MikroORM forgets what such a flush was to write. Let the error through, or run what may fail in a nested unit of work',
+    { cause: error },
+  )
+}
+
+/** Why a transaction cannot be kept of which a nested unit failed, and its rows are still there: its events are not. */
+export function notRolledBack(error: unknown, em: EntityManager): unknown {
+  if (hasErrorCode(error, 'TRANSACTION_ENDED') || classifyFailure(error, em.getConnection('write')) === 'connection') return error
+  return new DataAccessError(
+    'TRANSACTION_ABORTED',
+    'A transaction was not kept, since the savepoint of a nested unit of work in it could not be rolled back, or was ended by hand; leave savepoints of units to them',
     { cause: error },
   )
 }

@@ -16,7 +16,7 @@ import { freshFork } from './fresh-fork.ts'
 import { lending } from './lent-entities.ts'
 import { allowedAttempts, VersionConflict } from './retry.ts'
 import { managerToJoin, type TransactionWatch } from './surroundings.ts'
-import { describeAborted, describeFailure, endedInside, exhausted, withoutSavepoints } from './unit-failure.ts'
+import { describeFailure, describeNested, endedInside, exhausted, notRolledBack, withoutSavepoints } from './unit-failure.ts'
 import { checkUnitOptions, type UnitOfWorkOptions, type Work } from './unit-of-work.ts'
 import { insideFlush } from './watched-flushes.ts'
 import { openTransaction, turns, watchTransactions } from './watched-transactions.ts'
@@ -196,8 +196,12 @@ export class UnitRunner {
           }),
         )
       } catch (error) {
-        await snapshot?.restore(unit)
-        throw describeAborted(error, em.getConnection('write'))
+        const around = em.getTransactionContext() as object
+        // What cannot be read anew, such as edits that are kept, would be left out of what the work around writes.
+        await snapshot?.restore(unit).catch((fault) => this.#parts.subscriber.fail(around, fault))
+        const told = describeNested(error, em.getConnection('write'))
+        if (unit?.abandon() === true) this.#parts.subscriber.fail(around, notRolledBack(told, em))
+        throw told
       }
     })
     if (shared !== undefined && shared.em !== em) turns.hold(shared.em, turn)

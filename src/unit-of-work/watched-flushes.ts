@@ -1,7 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { type EntityManager, type MikroORM, OptimisticLockError } from '@mikro-orm/core'
+import { type EntityManager, helper, type MikroORM, OptimisticLockError } from '@mikro-orm/core'
 import { hasPutOff } from '../database/flushed-changes.ts'
-import { overrideManagers } from '../database/override-managers.ts'
+import { type ManagerMethod, overrideManagers } from '../database/override-managers.ts'
 import type { TransactionSubscriber } from '../database/transaction-subscriber.ts'
 import { lostFlush } from './unit-failure.ts'
 
@@ -25,6 +25,11 @@ export function insideFlush(): boolean {
 /** Keeps units of work from committing behind a flush that failed, and flushes from waiting for ever behind it. */
 export function watchFlushes(orm: MikroORM, subscriber: TransactionSubscriber): void {
   overrideManagers(orm.em, ({ own, define }) => {
+    define('tryFlush', async function (...args: Parameters<EntityManager['tryFlush']>): Promise<void> {
+      const em = this.getContext(false)
+      // Before a query. What is edited in the entities that it shares is the unit's to write, and to find it nothing may be written here.
+      if (!subscriber.isHeld(em) || hasOwnWork(em)) await own.tryFlush.apply(this, args)
+    } as ManagerMethod)
     define('flush', async function (): Promise<void> {
       const em = this.getContext(false)
       const transaction = em.getTransactionContext() as object | undefined
@@ -81,6 +86,13 @@ function noteEnds(em: EntityManager): void {
 function isFlushing(em: EntityManager, innermost: Flush | undefined): boolean {
   for (let flush = innermost; flush !== undefined; flush = flush.around) if (flush.em === em && !flush.over) return true
   return false
+}
+
+/** Whether something is to be inserted or deleted. MikroORM counts what it has loaded for a relation to many among what is persisted. */
+function hasOwnWork(em: EntityManager): boolean {
+  const uow = em.getUnitOfWork(false)
+  const removes = uow.getRemoveStack().size + uow.getOrphanRemoveStack().size > 0
+  return removes || [...uow.getPersistStack()].some((entity) => !helper(entity).__managed)
 }
 
 /** A flush that fails forgets them. Edits stay in their entities, so that who catches a conflict may read anew and write again. */

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { MikroORM, RequestContext } from '@mikro-orm/core'
 import { PostgreSqlDriver } from '@mikro-orm/postgresql'
 import { SqliteDriver } from '@mikro-orm/sqlite'
@@ -5,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { createDataAccess, type DataAccess, dataAccess } from '../../src/index.ts'
 import { Author, authorPolicy, Book, countBooks } from '../support/cache-entities.ts'
 import { cacheCombinations } from '../support/cache-ground.ts'
-import { cacheOf } from '../support/cached-access.ts'
+import { type CachedAccess, cacheOf, openCachedAccess } from '../support/cached-access.ts'
 import { openTestDatabase } from '../support/databases.ts'
 
 // MikroORM knows a context by the name of its ORM, which is `default` unless somebody says otherwise.
@@ -78,5 +79,70 @@ describe.each(cacheCombinations)('two adopted ORMs of one name on $dialect with 
       })
       expect((await other.cached(Author, { em: other.fork() }).get(id))?.name).toBe('other')
     })
+  })
+})
+
+describe.each(cacheCombinations)('a fork inside a transaction on $dialect with the $store store', ({ dialect, store }) => {
+  let access: CachedAccess
+  let id = ''
+  beforeEach(async () => {
+    id = randomUUID()
+    access = await openCachedAccess(dialect, store, { entities: [Author, Book], caches: [authorPolicy, countBooks] })
+    await access.add([Author, { id, email: `${id}@example.com`, name: 'Alex' }])
+  })
+  afterEach(() => access.close())
+
+  const reads: readonly (readonly [what: string, read: (data: DataAccess) => Promise<unknown>, gives: unknown])[] = [
+    ['by id', (data) => data.cached(Author, { em: data.fork() }).get(id), { name: 'Alex' }],
+    ['of several', (data) => data.cached(Author, { em: data.fork() }).getMany([id]), [{ name: 'Alex' }]],
+    [
+      'by a unique value',
+      (data) => data.cached(authorPolicy, { em: data.fork() }).byEmail(`${id}@example.com`),
+      { name: 'Alex' },
+    ],
+    ['of a query', (data) => data.cached(countBooks, { em: data.fork() }).get({}), { books: 0 }],
+  ]
+  // SQLite has one connection: what the read waits for may wait for the transaction.
+  const expectFork = (read: Promise<unknown>, gives: unknown) =>
+    dialect === 'sqlite'
+      ? expect(read).rejects.toMatchObject({
+          code: 'TRANSACTION_FORK',
+          message: expect.stringContaining('a cached read went past it'),
+        })
+      : expect(read).resolves.toMatchObject(gives as object)
+
+  test.each(reads)('is refused on SQLite at once, as the first read: %s', async (_what, read, gives) => {
+    const { data } = access
+    await data.unitOfWork(async ({ em }) => {
+      await em.count(Author)
+      await expectFork(read(data), gives)
+    })
+    await data.orm.em.getConnection().transactional(async () => expectFork(read(data), gives))
+  })
+
+  test('is refused on SQLite where the same is being read outside: it would wait for who waits for it', async () => {
+    const { data } = access
+    await data.cached(Author).get(randomUUID())
+    const { promise: begun, resolve: begin } = Promise.withResolvers<void>()
+    const unit = data.unitOfWork(async ({ em }) => {
+      await em.count(Author)
+      begin()
+      await expect.poll(() => data.cached(Author).stats().misses).toBe(2)
+      await expectFork(data.cached(Author, { em: data.fork() }).get(id), { name: 'Alex' })
+    })
+    await begun
+    const outside = data.cached(Author).get(id)
+    await unit
+    expect(await outside).toMatchObject({ name: 'Alex' })
+  })
+
+  test('is no fork any more when the transaction has ended, nor without `em`', async () => {
+    const { data } = access
+    await data.unitOfWork(async ({ em, afterCommit }) => {
+      await em.count(Author)
+      expect(await data.cached(Author).get(id)).toMatchObject({ name: 'Alex' })
+      afterCommit(async () => void (await data.cached(Author, { em: data.fork() }).getOrFail(id)))
+    })
+    expect(data.cached(Author).stats()).toMatchObject({ bypasses: 1, misses: 1 })
   })
 })

@@ -1,9 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import { defineEntity, p } from '@mikro-orm/core'
 import { afterEach, describe, expect, test } from 'vitest'
+import { cachedQuery, dep } from '../../src/cache/cached-query.ts'
 import { cachePolicy } from '../../src/cache/policy.ts'
 import { runSql } from '../../src/database/sql.ts'
 import { createDataAccess } from '../../src/index.ts'
+import { silentLogger } from '../../src/kernel/logger.ts'
 import { cacheOf } from '../support/cached-access.ts'
 import { dialects, openTestDatabase } from '../support/databases.ts'
 
@@ -86,5 +88,60 @@ describe.each(dialects)('deployments that share a cache, on %s', (dialect) => {
       .toBe(hits + 1)
     await same.data.cached(same.Vehicle).get(1)
     expect(same.data.cached(same.Vehicle).stats()).toMatchObject({ hits: 1, loads: 0 })
+  })
+})
+
+/** The class of a deployment whose rows are elsewhere than those of another one. */
+function noteIn(where: { readonly schema?: string; readonly tableName: string }) {
+  const NoteSchema = defineEntity({ name: 'Note', ...where, properties: { id: p.integer().primary(), text: p.text() } })
+  class Note extends NoteSchema.class {}
+  NoteSchema.setClass(Note)
+  return Note
+}
+
+// A deployment for each tenant, on one database and one Redis.
+const tables = [{ tableName: 'notes_of_one' }, { tableName: 'notes_of_two' }] as const
+const schemas = [
+  { schema: 'one', tableName: 'notes' },
+  { schema: 'two', tableName: 'notes' },
+] as const
+describe.each([
+  ['a table', 'sqlite', tables],
+  ['a table', 'postgresql', tables],
+  ['a schema', 'postgresql', schemas],
+] as const)('deployments whose entities of one name have %s each, on %s', (_what, dialect, places) => {
+  const open: (() => Promise<unknown>)[] = []
+  afterEach(async () => {
+    for (const close of open.splice(0).reverse()) await close()
+  })
+
+  test('never get each other’s rows', async () => {
+    const database = await openTestDatabase(dialect)
+    open.push(() => database.close())
+    const prefix = `test-${randomUUID().slice(0, 8)}:`
+    const deploy = async (Note: ReturnType<typeof noteIn>, text: string) => {
+      const lengths = cachedQuery({
+        name: 'lengths',
+        dependsOn: () => [dep(Note)],
+        run: async (em) => (await em.find(Note, {})).map((note) => note.text.length),
+      })
+      const data = await createDataAccess({
+        modules: [{ name: 'notes', entities: [Note], caches: [cachePolicy(Note), lengths] }],
+        database: { url: database.url },
+        cache: cacheOf('redis', prefix),
+        logger: silentLogger,
+      })
+      open.push(() => data.close())
+      await data.migrate()
+      await data.orm.schema.update({ safe: true, dropTables: false })
+      await data.unitOfWork(async ({ em }) => void em.create(Note, { id: 1, text }))
+      return async () => [(await data.cached(Note).get(1))?.text, await data.cached(lengths).get({})]
+    }
+    const one = await deploy(noteIn(places[0]), 'of one')
+    const two = await deploy(noteIn(places[1]), 'of the other')
+    for (let turn = 1; turn <= 2; turn++) {
+      expect(await one()).toEqual(['of one', [6]])
+      expect(await two()).toEqual(['of the other', [12]])
+    }
   })
 })

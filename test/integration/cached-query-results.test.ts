@@ -51,6 +51,20 @@ const titled = cachedQuery({
   run: (em, { title }) => run(() => em.find(Book, { title }, { filters: false })),
   filters: false,
 })
+/** What a query without an answer gives. */
+const nones = [undefined, null, []].map((none, place) =>
+  cachedQuery({ name: `none ${place}`, dependsOn, run: () => run(async () => none) }),
+)
+const counted = cachedQuery({
+  name: 'counted',
+  dependsOn,
+  run: (em) =>
+    run(async () => ({
+      found: (await books(em)).length,
+      by: await em.count(Book, {}, { cache: 60_000 }),
+      inside: await em.transactional((inside) => inside.count(Book, {}, { cache: 60_000 })),
+    })),
+})
 
 describe.each(cacheCombinations)('results of cached queries on $dialect with the $store store', ({ dialect, store }) => {
   let ground: CacheGround
@@ -59,7 +73,7 @@ describe.each(cacheCombinations)('results of cached queries on $dialect with the
 
   beforeEach(async () => {
     logger = new MemoryLogger()
-    const caches = [authorPolicy, bookPolicy, page, shelf, priced, mapped, titled] as never
+    const caches = [authorPolicy, bookPolicy, page, shelf, priced, mapped, titled, counted, ...nones] as never
     ground = await openCacheGround(dialect, store, { caches, logger })
     author = await ground.author()
     for (const edition of [1, 2, 3]) await ground.book(author, edition)
@@ -114,6 +128,20 @@ describe.each(cacheCombinations)('results of cached queries on $dialect with the
     await ground.fork().getConnection().execute('delete from books where edition = 3')
     await ground.cache.cached(Book).invalidate(((await read()).items[1] as Book).id)
     expect((await read()).items).toMatchObject([{ title: 'changed' }])
+  })
+
+  test.each(nones)('may be none, and the same from the cache: $name', async (query) => {
+    const direct = await query.run(ground.fork(), undefined as never)
+    for (let turn = 1; turn <= 2; turn++) expect(await ground.cache.cached(query).get(undefined as never)).toStrictEqual(direct)
+    expect(ground.cache.cached(query).stats()).toMatchObject({ hits: 1, misses: 1 })
+  })
+
+  test('are read past the result cache of MikroORM', async () => {
+    ground.orm.config.set('resultCache', { ...ground.orm.config.get('resultCache'), global: 60_000 })
+    for (const all of [3, 4, 5]) {
+      expect(await ground.cache.cached(counted).get(undefined as never)).toEqual({ found: all, by: all, inside: all })
+      await ground.book(author, all + 1)
+    }
   })
 
   test('are cached for callers with filters too, where the query says that it reads past them', async () => {

@@ -46,7 +46,9 @@ describe.each(dialects)('databases on %s that share a Redis and a prefix', (dial
       expect(await nameOf(other.data, alone)).toBeUndefined()
       expect(await nameOf(one.data, alone)).toBe('of one')
     }
-    const told = other.logger.warnings.filter((warning) => JSON.stringify(warning).includes('Another database is cached'))
+    const told = other.logger.warnings.filter((warning) =>
+      JSON.stringify(warning).includes('Another database, or another role of this one, is cached'),
+    )
     expect(told).toHaveLength(1)
   })
 

@@ -162,21 +162,34 @@ describe('what cannot be kept true is refused', () => {
   })
 })
 
-describe('a process without a cache', () => {
-  test.each([undefined, false] as const)('warns once as it writes what modules cache: %s', async (cache) => {
-    const database = await openTestDatabase('sqlite')
+describe.each(dialects)('a process without a cache, on %s', (dialect) => {
+  test.each<[string, false | undefined, (em: SqlEntityManager) => unknown]>([
+    ['a flush', undefined, (em) => em.create(Member, { id: 2 })],
+    ['a flush', false, (em) => em.create(Member, { id: 2 })],
+    ['insert()', false, (em) => em.insert(Member, { id: 2 })],
+    ['upsert()', false, (em) => em.upsert(Member, { id: 1, title: 'new' })],
+    ['nativeUpdate()', false, (em) => em.nativeUpdate(Member, { id: 1 }, { title: 'new' })],
+    ['nativeDelete()', false, (em) => em.nativeDelete(Member, { id: 1 })],
+    ['a query builder', false, (em) => em.createQueryBuilder(Member).update({ title: 'new' }).execute()],
+  ])('warns once as it writes what modules cache, by %s: %s', async (_how, cache, write) => {
+    if (dialect === 'postgresql' && cache === undefined) return // one needs a choice there
+    const database = await openTestDatabase(dialect)
     const logger = new MemoryLogger()
     const modules = [{ name: 'teams', entities: relationEntities, caches: [memberPolicy, byTeam] }]
     const data = await createDataAccess({ modules, database: { url: database.url }, cache, logger })
     await data.migrate()
     await data.orm.schema.create()
-    const write = (run: (em: EntityManager) => void) => data.unitOfWork(async ({ em }) => run(em))
-    await write((em) => void em.create(Label, { id: 1, text: 'not cached' }))
+    const inUnit = (run: (em: SqlEntityManager) => unknown) =>
+      data.unitOfWork(async ({ em }) => void (await run(em as SqlEntityManager)))
+    await inUnit((em) => em.create(Label, { id: 1, text: 'not cached' }))
+    await inUnit((em) => em.insert(Label, { id: 2, text: 'not cached' }))
     expect(logger.warnings).toEqual([])
-    for (const id of [1, 2]) await write((em) => void em.create(Member, { id }))
-    expect(logger.warnings.map(({ message }) => message)).toEqual([
-      expect.stringContaining('writes Member, which a module caches'),
-    ])
+    for (const each of [write, (em: EntityManager) => em.create(Member, { id: 3 })]) {
+      await inUnit(each)
+      expect(logger.warnings.map(({ message }) => message)).toEqual([
+        expect.stringContaining('writes Member, which a module caches'),
+      ])
+    }
     await data.close()
     await database.close()
   })

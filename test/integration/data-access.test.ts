@@ -401,7 +401,12 @@ describe('opening a data access', () => {
     await data.migrate()
     // A second fork inside a unit waits for the connection that the unit holds.
     const query = data.unitOfWork(() => data.fork().count(Note))
-    await expect(query).rejects.toMatchObject({ code: 'POOL_EXHAUSTED', message: expect.stringContaining('`em` of a unit') })
+    const context = { size: 1, max: 1, inUse: 1, idle: 0, waiting: 0 }
+    await expect(query).rejects.toMatchObject({
+      code: 'POOL_EXHAUSTED',
+      message: expect.stringContaining('`em` of a unit'),
+      context,
+    })
     const unit = data.unitOfWork(() => data.unitOfWork(async () => {}, { em: data.fork() }))
     await expect(unit).rejects.toMatchObject({ code: 'POOL_EXHAUSTED' })
     expect(await data.fork().count(Note)).toBe(0)

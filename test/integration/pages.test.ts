@@ -188,6 +188,9 @@ describe.each(dialects)('pages on %s', (dialect) => {
     const descending = [...all].sort((one, other) => (one % 2) - (other % 2) || other - one)
     const orderBy = [{ [raw((alias) => `${alias}.id % 2`)]: 'asc' }, { [raw((alias) => `1.5 - ${alias}.id`)]: 'asc' }]
     expect(await walk(Thing, { orderBy })).toEqual(descending)
+    // As a name in a JSON document would need it.
+    const escaped = raw((alias) => `case length('\\?') when 1 then -${alias}.id else ${alias}.id end`)
+    expect(await walk(Thing, { orderBy: { [escaped]: 'asc' } })).toEqual([...all].reverse())
     await expect(walk(Thing, { orderBy: { [raw('id')]: 'up' } })).rejects.toMatchObject({ code: 'OPTION_INVALID' })
     const withValue = walk(Thing, { orderBy: { [raw('id % ?', [2])]: 'asc' } })
     await expect(withValue).rejects.toThrow('has parameters, which a cursor does not carry')
@@ -262,6 +265,7 @@ describe.each(dialects)('pages on %s', (dialect) => {
     [{ name: { length: 'asc' } }, 'orderBy.name has nothing within'],
     [{ name: ['asc'] }, 'orderBy.name is an array'],
     [{ notes: { rank: 'up' } }, 'orderBy.notes.rank is "up"'],
+    [{ notes: { 'rank?': 'asc' } }, 'orderBy.notes.rank? has a `?` in its name'],
     [{ parent: { nmae: 'asc' } }, 'orderBy.parent.nmae: Thing has no property `nmae`; did you mean `name`?'],
   ])('an order that is none, %j, is refused', async (orderBy, words) => {
     const page = findPage(fork(), Thing, { orderBy: orderBy as never })

@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module'
 import pg from 'pg'
 
-/** A step at which a child process kills itself with SIGKILL: at a statement that its driver sends. */
+/** A step at which a child process ends or stands still: at a statement that its driver sends. */
 export interface Failpoint {
   /** Part of the statement's text, as a regular expression. */
   readonly statement: string
@@ -9,6 +9,8 @@ export interface Failpoint {
   readonly when: 'before' | 'sent' | 'after'
   /** At the how manieth of these statements; of those that read, only the ones that brought rows count. Default 1. */
   readonly hit?: number
+  /** What it sends itself. Default: SIGKILL; with SIGSTOP it stands still, and its connections stay open. */
+  readonly signal?: NodeJS.Signals
 }
 
 interface SqliteStatement {
@@ -18,10 +20,10 @@ interface SqliteStatement {
 }
 
 /** Arms a failpoint in this process, below all code of ours: in the drivers. Once for the life of the process. */
-export function armFailpoint({ statement, when, hit = 1 }: Failpoint): void {
+export function armFailpoint({ statement, when, hit = 1, signal = 'SIGKILL' }: Failpoint): void {
   const pattern = new RegExp(statement, 'is')
   let hits = 0
-  const die = () => process.kill(process.pid, 'SIGKILL')
+  const die = () => process.kill(process.pid, signal)
   const count = (rows: readonly unknown[] | undefined) => {
     if (rows?.length !== 0 && ++hits === hit) die()
   }

@@ -27,6 +27,7 @@ export function leaseGround(dialect: TestDialect) {
         ...{ leaseMs, publishTimeoutMs },
         noteCrash: async () => {},
         onDead: () => {},
+        onNotTaken: () => {},
         onLost: () => {},
         ...parts,
       }),

@@ -80,7 +80,37 @@ const LineSchema = defineEntity({
 export class Line extends LineSchema.class {}
 LineSchema.setClass(Line)
 
-const library = { name: 'library', entities: [Author, Book, Page, Tag, Line] }
+const ShelfSchema = defineEntity({
+  name: 'Shelf',
+  tableName: 'shelves',
+  properties: {
+    id: p.string().primary(),
+    boards: () => p.oneToMany(Board).mappedBy('shelf').eager(),
+    tags: () => p.manyToMany(Tag).owner(),
+  },
+})
+export class Shelf extends ShelfSchema.class {}
+ShelfSchema.setClass(Shelf)
+
+const BoardSchema = defineEntity({
+  name: 'Board',
+  tableName: 'boards',
+  properties: {
+    id: p.string().primary(),
+    width: p.integer(),
+    depth: p.integer(),
+    label: p
+      .string()
+      .formula(({ width }) => `'w' || ${width}`)
+      .$type<Opt<string>>(),
+    shelf: () => p.manyToOne(Shelf),
+    version: p.integer().$type<Opt<number>>().version(),
+  },
+})
+export class Board extends BoardSchema.class {}
+BoardSchema.setClass(Board)
+
+const library = { name: 'library', entities: [Author, Book, Page, Tag, Line, Shelf, Board] }
 
 /** Opens a database with the tables of a library. */
 export async function openLibrary(url: string): Promise<DataAccess> {

@@ -18,6 +18,9 @@ export function outboxGround(dialect: TestDialect) {
     get bench() {
       return bench
     },
+    get url() {
+      return database.url
+    },
     /** Another data access to the same database. */
     openBeside: () => openOutbox(database.url),
   }

@@ -1,9 +1,12 @@
 import { appendFileSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
+import { z } from 'zod'
 import { createDataAccess } from '../../src/data-access.ts'
 import { DataAccessExtension } from '../../src/extension.ts'
 import { monotonicClock } from '../../src/kernel/clock.ts'
 import { silentLogger } from '../../src/kernel/logger.ts'
+import type { DataModule } from '../../src/module.ts'
+import { defineEvent } from '../../src/outbox/event/define-event.ts'
 import { Outbox } from '../../src/outbox/outbox.ts'
 import type { OutboxEvent, Outcome } from '../../src/outbox/publishing/publisher.ts'
 import { armFailpoint } from './failpoint.ts'
@@ -14,7 +17,11 @@ import type { ChildOptions } from './relay-process.ts'
 const options = JSON.parse(process.argv[2] as string) as ChildOptions
 if (options.clockOffsetMs !== undefined) shiftClock(options.clockOffsetMs)
 if (options.failpoint !== undefined) armFailpoint(options.failpoint)
-const data = await createDataAccess({ modules: [notes], database: { url: options.url }, logger: silentLogger })
+const payload = z.unknown().refine((value) => value !== options.killRead || process.kill(process.pid, 'SIGKILL'))
+/** The notes, with an event whose schema ends the process. */
+const killing: DataModule = { ...notes, events: [defineEvent({ type: 'NoteTagged', aggregate: 'Note', payload })] }
+const modules = [options.killRead === undefined ? notes : killing]
+const data = await createDataAccess({ modules, database: { url: options.url }, logger: silentLogger })
 const { wake, events } = DataAccessExtension.of(data.orm)
 const outbox = new Outbox({ orm: data.orm, wake, definitions: events, clock: monotonicClock, logger: silentLogger })
 

@@ -16,6 +16,8 @@ export interface ChildOptions {
   readonly killBefore?: unknown
   /** The payload at which it dies after it has published, and before the mark. */
   readonly killAfter?: unknown
+  /** The payload at which it dies while it reads the event. */
+  readonly killRead?: unknown
   /** The statement at which it dies. */
   readonly failpoint?: Failpoint
   /** The payload that its publisher fails to publish, and how. */

@@ -2,7 +2,7 @@ import { expectTypeOf } from 'vitest'
 import { z } from 'zod'
 import { AIRScoreCalculated } from '../../src/assessment/air-score-calculated.ts'
 import { defineEvent } from '../../src/outbox/event/define-event.ts'
-import type { DecodedEvent, OutboxEvent } from '../../src/outbox/publishing/publisher.ts'
+import type { DecodedEvent, OutboxEvent, PublishFunction } from '../../src/outbox/publishing/publisher.ts'
 
 const Dated = defineEvent({
   type: 'Dated',
@@ -28,4 +28,18 @@ export function types(event: OutboxEvent): void {
   } else {
     expectTypeOf(event).toEqualTypeOf<OutboxEvent>()
   }
+}
+
+/** One by one: in a list, one that returns nothing would stand for all. */
+export function publishers(give: (publisher: PublishFunction) => void): void {
+  give(({ type }) => console.log(type))
+  give(async ({ type }) => void (await fetch(type)))
+  give(async () => ({ status: 'published' }))
+  give(() => ({ status: 'permanent', error: 'no' }))
+  // @ts-expect-error an answer of 500 resolves too
+  give(({ type }) => fetch(type))
+  // @ts-expect-error a number is no outcome
+  give(async () => 5)
+  // @ts-expect-error nor is one that is misspelt
+  give(() => ({ status: 'publishd' }))
 }

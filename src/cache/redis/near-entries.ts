@@ -8,6 +8,11 @@ export interface NearBounds {
   readonly maxBytes: number
 }
 
+/** What an entry takes beside its key and its payload. */
+const entryBytes = 150
+
+const beyondLatin = /[^\0-\xff]/
+
 interface NearEntry {
   readonly payload: Payload
   readonly version: string
@@ -43,7 +48,11 @@ export class NearEntries {
 
   /** @param endsAt and `at` are times of one monotonic clock. */
   keep({ key, version }: EntryRequest, payload: Payload, ticket: number, endsAt: number): void {
-    this.#entries.set(key, { payload, version, ticket, endsAt, goodAt: -1 }, { size: bytesOf(payload) + key.length })
+    this.#entries.set(
+      key,
+      { payload, version, ticket, endsAt, goodAt: -1 },
+      { size: entryBytes + bytesOfText(key) + bytesOf(payload) },
+    )
   }
 
   /** The payload of a copy that is still good. */
@@ -85,12 +94,22 @@ export class NearEntries {
   }
 }
 
-/** About what a value takes of memory: texts by their length, all else by what V8 needs for it. */
+/** About what a value takes of memory, as V8 keeps it. */
 function bytesOf(value: unknown): number {
-  if (typeof value === 'string') return 16 + value.length
-  if (typeof value !== 'object' || value === null) return 16
-  if (value instanceof Uint8Array) return 64 + value.byteLength
+  if (typeof value === 'string') return bytesOfText(value)
+  if (typeof value === 'bigint') return 32
+  if (typeof value !== 'object' || value === null) return 8
+  if (value instanceof Uint8Array) return 250 + value.byteLength
+  if (value instanceof Date) return 110
   let bytes = 64
-  for (const item of Object.values(value)) bytes += bytesOf(item)
+  const names = Array.isArray(value) ? undefined : Object.keys(value)
+  for (const item of names === undefined ? (value as unknown[]) : Object.values(value)) bytes += bytesOf(item)
+  // Rows share their names; what has so many is a map by names of its own.
+  if (names !== undefined && names.length > 50) for (const name of names) bytes += 40 + bytesOfText(name)
   return bytes
+}
+
+/** Each character takes two bytes where one of them needs two. */
+function bytesOfText(text: string): number {
+  return 24 + (beyondLatin.test(text) ? 2 : 1) * text.length
 }

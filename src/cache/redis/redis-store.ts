@@ -172,8 +172,9 @@ export class RedisStore implements CacheStore {
   #warnOfAnother(): void {
     if (this.#warned) return
     this.#warned = true
-    const cure = 'which costs both of them most hits; give each database a prefix of its own: redisCache({ prefix })'
-    this.#logger.warn(`Another database is cached under the prefix "${this.#prefix}" of the same Redis, ${cure}`)
+    const what = `Another database, or another role of this one, is cached under the prefix "${this.#prefix}" of the same Redis`
+    const cure = 'give each database a prefix of its own: redisCache({ prefix }), and all processes of one the same role'
+    this.#logger.warn(`${what}, which costs both of them most hits; ${cure}`)
   }
 
   async #run<T>(what: string, command: (client: RedisClient) => Promise<T>, timeoutMs?: number): Promise<T> {

@@ -49,7 +49,7 @@ export class TieredStore implements CacheStore {
       if (copy !== undefined) return copy
       const { answer, leftMs } = answers.next().value as { answer: Found; leftMs: number }
       // Its age counts from before it was asked for, so that it ends no later than the entry itself.
-      if (keeps && answer.state === 'hit') near.keep(request, answer, ticket, askedAt + Math.min(ttlMs, leftMs))
+      if (keeps && answer.state === 'hit') near.keep(request, lone(answer), ticket, askedAt + Math.min(ttlMs, leftMs))
       return answer
     })
   }
@@ -97,4 +97,9 @@ export class TieredStore implements CacheStore {
     await bus.close()
     await far.close()
   }
+}
+
+/** A part of a text keeps the whole of it in memory: here all that Redis has sent for the entry. */
+function lone(hit: Hit): Hit {
+  return { ...hit, seen: Buffer.from(hit.seen).toString() }
 }

@@ -63,7 +63,7 @@ const pausedRelays: Check = async ({ store }) => {
     ok: false,
     finding: `${paused.length} of ${relays.length} relays are paused: ${shown.join('; ')}${paused.length > 3 ? '; …' : ''}`,
     remedy:
-      'Bring back what is away; the relays go on by themselves. When it is not away, see that the publisher calls nothing unavailable that concerns a single event or receiver',
+      'Bring back what is away; the relays go on by themselves. Those that are paused beside others that are not may be stopped: the others take their events over. When it is not away, see that the publisher calls nothing unavailable that concerns a single event or receiver',
   }
 }
 

@@ -1,4 +1,5 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec'
+import { entityNameOf } from '../../database/entity-name.ts'
 import { DataAccessError } from '../../errors.ts'
 import { anything, callable, checkOptions, type Expectation, record } from '../../kernel/options.ts'
 import { isStorableText } from '../../kernel/storable-text.ts'
@@ -24,7 +25,7 @@ export interface PayloadCodec<Payload> {
 export interface DomainEventOptions<Schema extends StandardSchemaV1, Aggregate extends object> {
   /** The event's permanent name, at most 100 characters. */
   readonly type: string
-  /** The kind of thing the event is about: its entity class, or a name of at most 100 characters. */
+  /** The kind of thing the event is about: the class of an entity, which has a permanent name, or a name of at most 100 characters. */
   readonly aggregate: AggregateClass<Aggregate> | string
   /** Any Standard Schema (zod, valibot, arktype …) that validates synchronously and accepts its own output. */
   readonly payload: Schema
@@ -44,6 +45,7 @@ type CodecParts = Partial<PayloadCodec<unknown>>
 /** A typed kind of domain event; made by {@link defineEvent}. */
 export interface DomainEventDefinition<Schema extends StandardSchemaV1 = StandardSchemaV1, Aggregate extends object = object> {
   readonly type: string
+  /** The name of the aggregate's entity, or the one that was given. */
   readonly aggregateType: string
   /** The aggregate's class, when the event was defined with one. */
   readonly aggregate: AggregateClass<Aggregate> | undefined
@@ -74,9 +76,9 @@ export function defineEvent<Schema extends StandardSchemaV1, Aggregate extends o
   const known = { type: anything, aggregate: anything, payload: anything, version: anything, codec: codecExpected }
   checkOptions({ door: 'defineEvent' }, options, known)
   const { type, aggregate, payload, version = 1, codec } = options
-  const aggregateType: unknown = typeof aggregate === 'function' ? aggregate.name : aggregate
   requireName('type', type, eventLengths.type, type)
-  requireName('aggregate', aggregateType, eventLengths.aggregateType, type)
+  // A class may get its entity's name later, when its file has run to the end; EventDefinitions looks at it.
+  if (typeof aggregate !== 'function') requireName('aggregate', aggregate, eventLengths.aggregateType, type)
   if (typeof payload?.['~standard']?.validate !== 'function') {
     throw new DataAccessError(
       'EVENT_DEFINITION_INVALID',
@@ -99,10 +101,17 @@ export function defineEvent<Schema extends StandardSchemaV1, Aggregate extends o
       { context: { event: type, version } },
     )
   }
-  return Object.freeze({ type, aggregateType, aggregate: aggregateClass, payload, version, codec, is })
+  const definition = { type, aggregate: aggregateClass, payload, version, codec, is }
+  return Object.freeze({
+    ...definition,
+    get aggregateType() {
+      return typeof aggregate === 'string' ? aggregate : (entityNameOf(aggregate) ?? aggregate.name)
+    },
+  })
 }
 
-function requireName(option: string, value: unknown, limit: number, type: unknown): asserts value is string {
+/** @throws DataAccessError `EVENT_DEFINITION_INVALID` for a name that no column takes. */
+export function requireName(option: string, value: unknown, limit: number, type: unknown): asserts value is string {
   const fault =
     typeof value !== 'string' || value.length === 0 || value.length > limit
       ? `1 to ${limit} characters, not ${typeof value === 'string' ? value.length : typeof value}`

@@ -1,12 +1,15 @@
 import { DataAccessError } from '../../errors.ts'
 import { record } from '../../kernel/options.ts'
-import type { DomainEventDefinition } from './define-event.ts'
+import { type DomainEventDefinition, eventLengths, requireName } from './define-event.ts'
 
 /** The event definitions that the modules of a data access list: what it records, and how its relay reads payloads. */
 export class EventDefinitions {
   readonly #listed = new Map<string, DomainEventDefinition>()
 
-  /** @throws DataAccessError `EVENT_DEFINITION_INVALID` for two definitions of one type and version, or for what is none. */
+  /**
+   * @throws DataAccessError `EVENT_DEFINITION_INVALID` for two definitions of one type and version, two aggregates of one name, or what
+   * is no definition.
+   */
   constructor(definitions: Iterable<DomainEventDefinition>) {
     for (const event of definitions) {
       requireDefinition(event, 'The `events` of a module hold')
@@ -17,6 +20,7 @@ export class EventDefinitions {
           `Event "${type}" is defined twice with version ${version}; give one definition another type, or a new shape of the same event another version`,
         )
       }
+      requireOwnAggregate(event, this.#listed.values())
       this.#listed.set(keyOf(type, version), event)
     }
   }
@@ -57,6 +61,18 @@ function requireDefinition(event: unknown, giver: string): void {
   throw new DataAccessError(
     'EVENT_DEFINITION_INVALID',
     `${giver} ${what} where an event belongs; give what defineEvent() returned, and see whether two files import each other`,
+  )
+}
+
+function requireOwnAggregate(event: DomainEventDefinition, listed: Iterable<DomainEventDefinition>): void {
+  const { type, aggregate, aggregateType } = event
+  requireName('aggregate', aggregateType, eventLengths.aggregateType, type)
+  if (aggregate === undefined) return
+  const other = [...listed].find((each) => each.aggregateType === aggregateType && (each.aggregate ?? aggregate) !== aggregate)
+  if (other === undefined) return
+  throw new DataAccessError(
+    'EVENT_DEFINITION_INVALID',
+    `Events "${type}" and "${other.type}" are about two entities of one name, "${aggregateType}", which would share their ordering keys and dead letters; give one of the entities another name, or one of the events a name as its aggregate`,
   )
 }
 

@@ -1,6 +1,7 @@
 import { type EntityMetadata, helper } from '@mikro-orm/core'
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { v7 as uuidv7 } from 'uuid'
+import { entityNameOf } from '../../database/entity-name.ts'
 import { Uuid } from '../../database/uuid.ts'
 import { DataAccessError } from '../../errors.ts'
 import { checkOptions, type KnownOptions, record } from '../../kernel/options.ts'
@@ -97,6 +98,7 @@ export function makeEvent<Schema extends StandardSchemaV1, Aggregate extends obj
 }
 
 function aggregateIdOf(event: DomainEventDefinition, aggregate: object | string | number | bigint): string {
+  requireEntity(event)
   // Types promise more than a database: an id that it has not made yet is undefined.
   if (aggregate === undefined || aggregate === null || Number.isNaN(aggregate)) {
     throw new DataAccessError(
@@ -113,7 +115,7 @@ function aggregateIdOf(event: DomainEventDefinition, aggregate: object | string 
   if (wrapped === undefined || (event.aggregate !== undefined && !(aggregate instanceof event.aggregate))) {
     throw new DataAccessError(
       'EVENT_AGGREGATE_INVALID',
-      `Event "${event.type}" is about ${event.aggregateType}; it was recorded for ${aggregate.constructor?.name ?? 'an object'}. Give the entity or its id`,
+      `Event "${event.type}" is about ${event.aggregateType}; it was recorded for ${wrapped?.__meta.className ?? aggregate.constructor?.name ?? 'an object'}. Give the entity or its id`,
     )
   }
   const id = wrapped.hasPrimaryKey() ? wrapped.getSerializedPrimaryKey() : ''
@@ -124,6 +126,15 @@ function aggregateIdOf(event: DomainEventDefinition, aggregate: object | string 
     )
   }
   return requireLength(event.type, 'aggregate id', id, eventLengths.aggregateId)
+}
+
+/** Of another class there is no name that lasts, and so no key that two builds of a program share. */
+function requireEntity({ type, aggregate }: DomainEventDefinition): void {
+  if (aggregate === undefined || entityNameOf(aggregate) !== undefined) return
+  throw new DataAccessError(
+    'EVENT_AGGREGATE_INVALID',
+    `Event "${type}": its aggregate, the class ${aggregate.name}, is no entity here; add it to the \`entities\` of a module, or give defineEvent a name as the aggregate`,
+  )
 }
 
 /** The type of the ids of an aggregate whose ids are uuids of this library. */

@@ -1,6 +1,6 @@
 import type { EntityManager } from '@mikro-orm/core'
+import type { CommitParticipant } from '../../database/commit-participant.ts'
 import { dialectOf, runSql, runSqlWithCommit } from '../../database/sql.ts'
-import type { CommitParticipant } from '../../database/transaction-subscriber.ts'
 import { type CommitScope, Journal } from '../../kernel/commit-scope.ts'
 import { advisoryLockClass, type KeyPlacement, placeKey } from './ordering-key.ts'
 import type { RecordedEvent } from './recorded-event.ts'

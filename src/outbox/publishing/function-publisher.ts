@@ -1,3 +1,4 @@
+import { inspect } from 'node:util'
 import { DataAccessError } from '../../errors.ts'
 import { untilAborted } from '../../kernel/abortable.ts'
 import {
@@ -10,9 +11,13 @@ import {
   type Publisher,
   type PublishFunction,
 } from './publisher.ts'
+import { Turns } from './turns.ts'
 
 /** How many events a function publishes at the same time. They have different ordering keys. */
 const concurrency = 32
+
+/** How long a publisher's name may be, in characters: it stands in a column. */
+const longestName = 100
 
 /**
  * Makes a publisher of what a relay was given: a function of one event, which then is called for up to 32 events of
@@ -21,8 +26,19 @@ const concurrency = 32
  * @throws DataAccessError `OPTION_INVALID` for anything else.
  */
 export function toPublisher(given: Publisher | PublishFunction): Publisher {
-  if (typeof given === 'function') return new FunctionPublisher(given)
-  if (typeof given?.publish === 'function' && typeof given.name === 'string' && given.name !== '' && given.name.length <= 100) {
+  if (typeof given === 'function') {
+    if (given.name.length <= longestName) return new FunctionPublisher(given)
+    throw new DataAccessError(
+      'OPTION_INVALID',
+      `relay: publisher is a function whose name has ${given.name.length} characters; give one with a name of at most ${longestName}`,
+    )
+  }
+  if (
+    typeof given?.publish === 'function' &&
+    typeof given.name === 'string' &&
+    given.name !== '' &&
+    given.name.length <= longestName
+  ) {
     return given
   }
   throw new DataAccessError(
@@ -31,11 +47,18 @@ export function toPublisher(given: Publisher | PublishFunction): Publisher {
   )
 }
 
+/** The names that a function has which was written in place, in any program. */
+const namesOfNone = ['function', 'publisher', 'default']
+
+/** Whether a publisher is a function without a name by which other processes could tell it from another one. */
+export function isNameless(publisher: Publisher): boolean {
+  return publisher instanceof FunctionPublisher && namesOfNone.includes(publisher.name)
+}
+
 class FunctionPublisher implements Publisher {
   readonly name: string
   readonly #publish: PublishFunction
-  /** How often calls in a row had no time to begin an event, by its id. */
-  #left: ReadonlyMap<string, number> = new Map()
+  readonly #turns = new Turns()
 
   constructor(publish: PublishFunction) {
     this.name = publish.name || 'function'
@@ -45,30 +68,48 @@ class FunctionPublisher implements Publisher {
   async publish(events: readonly OutboxEvent[], context: PublishContext): Promise<Outcome[]> {
     const { signal, closing } = context
     const outcomes = events.map(() => notBegun)
-    // What has waited longest for a turn comes first: behind events that hang with each try it would never get one.
-    const calls = ({ id }: OutboxEvent) => this.#left.get(id) ?? 0
-    const places = [...events.entries()].sort(([, a], [, b]) => calls(b) - calls(a))
+    // What has waited longest for a turn comes first.
+    const places = [...events.entries()].sort(([, a], [, b]) => this.#turns.waited(b) - this.#turns.waited(a))
     const turns = places.values()
     const lane = async () => {
       for (const [index, event] of turns) {
         // What the function never got is no failure, and what it got with no time left would be one.
         if (signal.aborted || closing?.aborted) return
-        outcomes[index] = await publishOne(this.#publish, event, context)
+        outcomes[index] = await this.#publishOne(event, context)
       }
     }
     await Promise.all(Array.from({ length: Math.min(concurrency, events.length) }, lane))
-    this.#left = new Map(events.filter((_, index) => outcomes[index] === notBegun).map((event) => [event.id, calls(event) + 1]))
+    this.#turns.ended(events, outcomes)
     return outcomes
+  }
+
+  /** Gives up on a function that ignores its signal, so that the outcomes of the other events are not lost with it. */
+  async #publishOne(event: OutboxEvent, context: PublishContext): Promise<Outcome> {
+    try {
+      const returned: unknown = await untilAborted((async () => this.#publish(event, context))(), context.signal)
+      // Whoever returns an outcome, as a publisher of many events does, means it.
+      if (isOutcome(returned)) return returned
+      return looksLikeAnswer(returned) ? { status: 'retryable', error: this.#unclear(event, returned) } : { status: 'published' }
+    } catch (error) {
+      return outcomeOfError(error)
+    }
+  }
+
+  #unclear({ id }: OutboxEvent, returned: object): DataAccessError {
+    const kind = returned.constructor?.name ?? 'Object'
+    const found = kind === 'Object' ? 'an object' : `a ${kind}`
+    const status = 'status' in returned ? ` of status ${inspect(returned.status)}` : ''
+    return new DataAccessError(
+      'PUBLISHER_INVALID_OUTCOME',
+      `Publisher "${this.name}" returned ${found}${status}, so whether event ${id} was published is unknown; it counts as a failed try. Look at the answer yourself: throw when the event was not published, and return nothing, or an outcome, when it was`,
+      { context: { publisher: this.name, event: id } },
+    )
   }
 }
 
-/** Gives up on a function that ignores its signal, so that the outcomes of the other events are not lost with it. */
-async function publishOne(publish: PublishFunction, event: OutboxEvent, context: PublishContext): Promise<Outcome> {
-  try {
-    const returned: unknown = await untilAborted((async () => publish(event, context))(), context.signal)
-    // Whoever returns an outcome, as a publisher of many events does, means it.
-    return isOutcome(returned) ? returned : { status: 'published' }
-  } catch (error) {
-    return outcomeOfError(error)
-  }
+/** Whether it tells of success or failure in other words than ours, as the answer of a fetch does: most resolve for both. */
+function looksLikeAnswer(returned: unknown): returned is object {
+  return (
+    typeof returned === 'object' && returned !== null && ('status' in returned || ('ok' in returned && returned.ok === false))
+  )
 }

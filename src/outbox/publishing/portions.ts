@@ -1,5 +1,6 @@
 import { untilAborted } from '../../kernel/abortable.ts'
 import { notBegun, type OutboxEvent, type Outcome, outcomeOfError, type PublishContext, permanent } from './publisher.ts'
+import type { Turns } from './turns.ts'
 
 /**
  * About how much text is one portion, in characters. Ordinary waves are smaller and stay one round trip; a larger one would need
@@ -33,36 +34,50 @@ export interface MessagePublishing {
 
 /**
  * Publishes events portion by portion, so that what was acknowledged is published whatever becomes of the others. Behind an
- * `unavailable` nothing more goes out, and all of it is; what has not gone out when the time is over was not begun.
+ * `unavailable` nothing more goes out, and all of it is; what has not gone out when the time is over was not begun, and goes first with
+ * the next call.
+ *
+ * @param turns those of the publisher.
  */
 export async function publishInPortions(
   events: readonly OutboxEvent[],
   { signal, closing }: PublishContext,
+  turns: Turns,
   { place, write, publish }: MessagePublishing,
 ): Promise<Outcome[]> {
   const outcomes = events.map(() => notBegun)
   const open: Placed[] = []
   for (const [index, event] of events.entries()) {
     try {
-      open.push({ index, message: { place: place(event), text: textOf(write, event) } })
+      open.push({ index, waited: turns.waited(event), message: { place: place(event), text: textOf(write, event) } })
     } catch (error) {
       outcomes[index] = outcomeOfError(error)
     }
   }
   let away: Outcome | undefined
-  for (const portion of toPortions(open)) {
+  for (const portion of toPortions(open.sort(byTurns))) {
     if (away === undefined && (signal.aborted || closing?.aborted)) break
     const answers = away === undefined ? await publishPortion(portion, signal, publish) : []
     for (const [n, { index }] of portion.entries()) outcomes[index] = away ?? (answers[n] as Outcome)
     away ??= answers.find(({ status }) => status === 'unavailable')
   }
+  turns.ended(events, outcomes)
   return outcomes
 }
 
 /** A message with the place of its event among those of the call. */
 interface Placed {
   readonly index: number
+  /** For how many calls it has waited for its turn. */
+  readonly waited: number
   readonly message: Message
+}
+
+const isLarge = ({ message }: Placed) => message.text.length >= largeLength
+
+/** What has waited longest comes first, and among equals the large ones last: one that does not arrive takes the time of all behind it. */
+function byTurns(one: Placed, other: Placed): number {
+  return other.waited - one.waited || Number(isLarge(one)) - Number(isLarge(other))
 }
 
 function textOf(write: (event: OutboxEvent) => string, event: OutboxEvent): string {
@@ -92,7 +107,7 @@ function toPortions(messages: readonly Placed[]): Placed[][] {
   let length = Number.POSITIVE_INFINITY
   for (const placed of messages) {
     const own = placed.message.text.length
-    const large = own >= largeLength
+    const large = isLarge(placed)
     length += own
     if (length > portionLength || large) {
       portions.push([])

@@ -27,6 +27,8 @@ const worstFirst = ['unavailable', 'retryable', 'permanent', 'published'] as con
  * events are remembered, unless an earlier one of its key comes again, or a relay with other memory tries next: in another process, or
  * after a restart.
  *
+ * All get the same event objects: one that changes a payload changes it for the others.
+ *
  * @param name permanent, and so not made of theirs: it stays when a destination is added.
  * @throws DataAccessError `OPTION_INVALID`.
  */
@@ -46,6 +48,14 @@ interface Given {
   readonly sequence: bigint
   /** The destination has acknowledged it, and was given nothing since that comes before it. */
   had: boolean
+  /** How often it was given. An answer may come after the next try has begun. */
+  tries: number
+}
+
+/** One try of an event. */
+interface Try {
+  readonly of: Given
+  readonly number: number
 }
 
 /** A publisher with what it was given, by the events' ids, the oldest first. */
@@ -72,10 +82,10 @@ class PublisherToAll implements Publisher {
       this.#destinations.map(async ({ publisher, given }) => {
         const open = events.filter(({ id }) => given.get(id)?.had !== true)
         forgetLater(given, open)
-        const places = open.map((event) => place(given, event))
+        const tries = open.map((event) => begin(given, event))
         const outcomes = open.length === 0 ? [] : await askPublisher(publisher, open, context)
         // At once: another one may never answer, and the relay then speaks for all.
-        for (const [index, { id }] of open.entries()) settle(given, id, places[index] as Given, outcomes[index])
+        for (const [index, { id }] of open.entries()) settle(given, id, tries[index] as Try, outcomes[index])
         return new Map(open.map(({ id }, index) => [id, outcomes[index] as Outcome]))
       }),
     )
@@ -110,18 +120,21 @@ function forgetLater(given: Map<string, Given>, events: readonly OutboxEvent[]):
   }
 }
 
-function place(given: Map<string, Given>, { id, orderingKey, sequence }: OutboxEvent): Given {
+function begin(given: Map<string, Given>, { id, orderingKey, sequence }: OutboxEvent): Try {
   const known = given.get(id)
-  if (known !== undefined) return known
-  const place = { orderingKey, sequence, had: false }
+  if (known !== undefined) return { of: known, number: ++known.tries }
+  const place = { orderingKey, sequence, had: false, tries: 1 }
   given.set(id, place)
   const [oldest] = given.keys()
   if (given.size > rememberedEvents && oldest !== undefined) given.delete(oldest)
-  return place
+  return { of: place, number: 1 }
 }
 
-/** Keeps what was acknowledged. An answer that comes after its event was forgotten keeps nothing: its place is no longer among the given. */
-function settle(given: Map<string, Given>, id: string, place: Given, outcome: Outcome | undefined): void {
-  if (outcome?.status === 'published') place.had = true
-  else if (!place.had && given.get(id) === place) given.delete(id)
+/**
+ * Keeps what was acknowledged, by whichever try. An answer that comes after its event was forgotten keeps nothing: its place is no longer
+ * among the given. A refusal that comes when the next try has begun forgets nothing: that one's answer is still to come.
+ */
+function settle(given: Map<string, Given>, id: string, { of, number }: Try, outcome: Outcome | undefined): void {
+  if (outcome?.status === 'published') of.had = true
+  else if (!of.had && of.tries === number && given.get(id) === of) given.delete(id)
 }

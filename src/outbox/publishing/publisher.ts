@@ -87,8 +87,12 @@ export interface PublishContext {
   readonly closing?: AbortSignal
 }
 
-/** A publisher for one event: resolves when it was published, unless to another {@link Outcome}; throws when it was not. */
-export type PublishFunction = (event: OutboxEvent, context: PublishContext) => unknown
+/**
+ * A publisher for one event: resolves when it was published, unless to another {@link Outcome}; throws when it was not. It returns nothing
+ * else: the answer of a fetch, which tells of failures too, would be taken for success.
+ */
+// biome-ignore lint/suspicious/noConfusingVoidType: a function without a return statement returns void.
+export type PublishFunction = (event: OutboxEvent, context: PublishContext) => void | Outcome | Promise<void | Outcome>
 
 /**
  * What our own publishers answer for an event that they had no time to begin: it stays pending as if it had not been in the wave,
@@ -120,8 +124,9 @@ function markFault(error: unknown, fault: PublishFault): Error {
 
 /** The outcome that a thrown error stands for. */
 export function outcomeOfError(error: unknown): Failure {
-  const mark = typeof error === 'object' && error !== null && faultMark in error ? error[faultMark] : undefined
-  return { status: mark === 'permanent' || mark === 'unavailable' ? mark : 'retryable', error: toError(error) }
+  const given = toError(error)
+  const mark = faultMark in given ? given[faultMark] : undefined
+  return { status: mark === 'permanent' || mark === 'unavailable' ? mark : 'retryable', error: given }
 }
 
 /** One for all: a wave has hundreds. */

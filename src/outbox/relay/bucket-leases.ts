@@ -16,6 +16,8 @@ export interface BucketLeasesParts {
   /** Writes down what a relay that died had in hand, before any of its buckets is taken. */
   readonly noteCrash: NoteCrash
   readonly onDead: (dead: DeadRelay) => void
+  /** The dead could not be taken over. It is tried again with each {@link BucketLeases.keep}. */
+  readonly onNotTaken: (error: unknown) => void
   readonly onLost: (buckets: readonly number[]) => void
 }
 
@@ -115,16 +117,14 @@ export class BucketLeases {
    * same time and was not seen before; from then on no publish begins.
    */
   async keep(): Promise<void> {
-    const { store, relay, clock, leaseMs, noteCrash, onDead, signOfLife } = this.#parts
+    const { store, clock, leaseMs, signOfLife } = this.#parts
     // A pause that begins or ends is told at once: others ask why nothing comes.
     const news = signOfLife?.().paused !== this.#toldPause
     if (news || this.#doubts > this.#answered || longestSince(this.#renewedAt, clock) >= leaseMs / 3) await this.#renew()
     const { live, dead, free } = await store.look()
     this.#lookedAt = momentOf(clock)
     this.#refuseOtherPublisher(live)
-    if (dead > 0 && clock.now() >= this.#judgesFrom) {
-      for (const found of await store.takeDead(relay.id, noteCrash)) onDead(found)
-    }
+    if (dead > 0 && clock.now() >= this.#judgesFrom) await this.#takeDead()
     await this.#balance(Math.ceil(bucketCount / Math.max(1, live.length)), free + dead)
   }
 
@@ -185,6 +185,13 @@ export class BucketLeases {
       `Relay "${oldest.name}" publishes this outbox to publisher "${oldest.publisher}", and this one, which came later, would publish to "${relay.publisher}": each event would reach only one of them. Stop it first (after a crash its registration ends within ${leaseMs} ms), or give all relays one publisher that publishes to both`,
       { context: { running: oldest.publisher, refused: relay.publisher } },
     )
+  }
+
+  /** Does not reject: what somebody has locked of the dead keeps nobody from the buckets that are free. */
+  async #takeDead(): Promise<void> {
+    const { store, relay, noteCrash, onDead, onNotTaken } = this.#parts
+    const found = await store.takeDead(relay.id, noteCrash).catch(onNotTaken)
+    for (const dead of found ?? []) onDead(dead)
   }
 
   async #balance(fair: number, free: number): Promise<void> {

@@ -1,6 +1,7 @@
 import { type Clock, momentOf } from '../../kernel/clock.ts'
 import type { Logger } from '../../kernel/logger.ts'
 import type { EventDefinitions } from '../event/event-definitions.ts'
+import type { OutboxEvent } from '../publishing/publisher.ts'
 import type { EventStore } from '../store/event-store.ts'
 import type { ProgressStore } from '../store/progress-store.ts'
 import type { RelayMarks, RelayNote } from '../store/relay-marks.ts'
@@ -44,7 +45,7 @@ export class EventReader {
   readonly #parts: EventReaderParts
   readonly #plan: FetchPlan
   readonly #watermark = new Watermark()
-  readonly #unread: UnreadTypes
+  readonly #tellUnread: (event: OutboxEvent) => void
   #syncAt = 0
   #redrives = 0
   #meetsEarlier = false
@@ -58,7 +59,8 @@ export class EventReader {
 
   constructor(parts: EventReaderParts) {
     this.#parts = parts
-    this.#unread = new UnreadTypes(parts.logger)
+    const unread = new UnreadTypes(parts.logger)
+    this.#tellUnread = (event) => unread.note(event)
     this.#plan = new FetchPlan(parts.settings.batchSize)
   }
 
@@ -113,6 +115,12 @@ export class EventReader {
     if (this.#plan.parked.size > 0) return
     // An error here is met again by the reading that follows.
     this.#ahead = this.#fetch(inHand, false).catch(() => undefined)
+  }
+
+  /** Keeps keys from the next reading behind the first of these events in each: they come as heads that are due, beside others. */
+  putOff(hands: readonly EventInHand[]): void {
+    const now = momentOf(this.#parts.clock)
+    for (const { row } of hands.toReversed()) this.#plan.parkHead(row, 0, now)
   }
 
   /** Learns what became of a batch: parks the keys that must wait, and lets go on those that waited for it. */
@@ -197,12 +205,13 @@ export class EventReader {
     const request = this.#plan.request(held, clock.now())
     const watermark = this.#watermark.value
     const before = clock.now()
-    const { rows, note } = noting
-      ? await events.fetchNoting(request, marks.relay)
-      : { rows: await events.fetch(request), note: undefined }
+    const { rows, note } =
+      noting && !request.bare
+        ? await events.fetchNoting(request, marks.relay)
+        : { rows: await events.fetch(request), note: undefined }
     const now = momentOf(clock)
     const { ready, more } = this.#plan.take(rows, request, now, watermark, now.now - before)
-    const hands = this.#toHands(ready)
+    const hands = this.#toHands(request.bare ? await events.fetchByIds(ready.map(({ id }) => id)) : ready)
     return { hands, more, note: hands.length === rows.length ? note : undefined }
   }
 
@@ -210,9 +219,7 @@ export class EventReader {
     return rows.flatMap((row) => {
       const epoch = this.#epochs.get(row.bucket)
       if (epoch === undefined) return []
-      const hand = toHand(row, epoch, this.#parts.definitions)
-      if (hand.event !== undefined) this.#unread.note(hand.event)
-      return [hand]
+      return [toHand(row, epoch, this.#parts.definitions, this.#tellUnread)]
     })
   }
 

@@ -13,7 +13,7 @@ const namedKeys = 500
 /** The least that is read of a bucket, so that a small batch still brings several events of a key. */
 const smallestQuota = 8
 
-/** Readings grow to so many rows, or by one batch that is larger, by what was read in vain: they hold payloads. */
+/** Readings grow to so many rows, or by one batch that is larger, by what was read in vain; by more than a batch, they go without payloads. */
 const largestInVain = 10_000
 
 /**
@@ -70,7 +70,8 @@ export class FetchPlan {
       this.#rescans = true
     }
     const buckets = [...this.#epochs.keys()]
-    const parts = this.#fullBuckets > 0 ? this.#fullBuckets : Math.max(1, buckets.length)
+    // One part more than there are full buckets: the others must not wait for their backlogs.
+    const parts = Math.max(1, this.#fullBuckets > 0 ? Math.min(this.#fullBuckets + 1, buckets.length) : buckets.length)
     return {
       shares: buckets.map((bucket) => ({ bucket, after: this.#passed.get(bucket) ?? 0n })),
       // What was read in vain last time will be again, until it may be passed over.
@@ -78,6 +79,7 @@ export class FetchPlan {
       limit: this.#batchSize + this.#dropped,
       exceptKeys: this.parked.keys(namedKeys),
       exceptSequences: inHand,
+      bare: this.#dropped > this.#batchSize,
     }
   }
 

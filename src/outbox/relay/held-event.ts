@@ -15,13 +15,56 @@ export interface EventInHand {
   readonly fault: Error | undefined
 }
 
-/** Reads a row: with the event's definition when it is listed, else as plain JSON. A row that cannot be read is a dead letter. */
-export function toHand(row: StoredEvent, epoch: number, definitions: EventDefinitions): EventInHand {
-  const { id, orderingKey } = row
-  try {
-    return { id, orderingKey, row, epoch, event: toOutboxEvent(row, definitions), fault: undefined }
-  } catch (error) {
-    return { id, orderingKey, row, epoch, event: undefined, fault: permanent(error) }
+type Decoded = Pick<EventInHand, 'event' | 'fault'>
+
+/**
+ * Takes a row in hand. It is decoded when it is first asked for its event, which is to be behind its note: a schema may end the
+ * process as a publisher may. With the event's definition when it is listed, else as plain JSON; a row that cannot be decoded is a
+ * dead letter.
+ *
+ * @param onDecoded gets each event once.
+ */
+export function toHand(
+  row: StoredEvent,
+  epoch: number,
+  definitions: EventDefinitions,
+  onDecoded?: (event: OutboxEvent) => void,
+): EventInHand {
+  return new LazyHand(row, epoch, () => {
+    try {
+      const event = toOutboxEvent(row, definitions)
+      onDecoded?.(event)
+      return { event, fault: undefined }
+    } catch (error) {
+      return { event: undefined, fault: permanent(error) }
+    }
+  })
+}
+
+class LazyHand implements EventInHand {
+  readonly id: string
+  readonly orderingKey: string | null
+  readonly row: StoredEvent
+  readonly epoch: number
+  readonly #decode: () => Decoded
+  #decoded: Decoded | undefined
+
+  constructor(row: StoredEvent, epoch: number, decode: () => Decoded) {
+    this.id = row.id
+    this.orderingKey = row.orderingKey
+    this.row = row
+    this.epoch = epoch
+    this.#decode = decode
+  }
+
+  get event(): OutboxEvent | undefined {
+    this.#decoded ??= this.#decode()
+    return this.#decoded.event
+  }
+
+  get fault(): Error | undefined {
+    this.#decoded ??= this.#decode()
+    return this.#decoded.fault
   }
 }
 

@@ -10,7 +10,7 @@ import { ProgressStore } from '../store/progress-store.ts'
 import { RelayMarks, type RelayNote } from '../store/relay-marks.ts'
 import { SettlementStore } from '../store/settlement-store.ts'
 import type { SignOfLife } from '../store/sign-of-life.ts'
-import { chooseBatch } from './batch-choice.ts'
+import { BatchChoice } from './batch-choice.ts'
 import { BatchMarker } from './batch-marker.ts'
 import { BatchSettler, type RelayCounts, sumOf } from './batch-settler.ts'
 import { BucketLeases } from './bucket-leases.ts'
@@ -18,6 +18,7 @@ import { EventReader } from './event-reader.ts'
 import type { EventInHand } from './held-event.ts'
 import { DatabaseOutage, Outage } from './outage.ts'
 import type { RelayListeners } from './relay-events.ts'
+import { logTakeovers } from './relay-log.ts'
 import type { RelaySettings } from './relay-options.ts'
 import { WavePublisher } from './wave-publisher.ts'
 import { publishInWaves } from './waves.ts'
@@ -47,6 +48,9 @@ export type Step =
   /** The publisher is away; ask again in so many milliseconds. */
   | { readonly kind: 'paused'; readonly waitMs: number; readonly error: unknown }
 
+/** A batch begins no wave after so many ms: keys that are not in it would wait for the last event of the deepest. */
+const turnMs = 1000
+
 const nothing: RelayCounts = { published: 0, retried: 0, deadLettered: 0 }
 
 /** One run of a relay: it holds leases, and publishes one batch with each step. */
@@ -58,7 +62,7 @@ export class RelayEngine {
   readonly database: DatabaseOutage
   readonly #parts: RelayEngineParts
   readonly #progress: ProgressStore
-  readonly #settlements: SettlementStore
+  readonly #choice: BatchChoice
   readonly #reader: EventReader
   readonly #publisher: WavePublisher
   readonly #settler: BatchSettler
@@ -70,8 +74,8 @@ export class RelayEngine {
   constructor(parts: RelayEngineParts) {
     const { store, settings, definitions, listeners, signOfLife, awaited, clock, logger } = parts
     const settlements = new SettlementStore(store)
-    this.#settlements = settlements
     this.events = new EventStore(store)
+    this.#choice = new BatchChoice(this.events, settlements)
     this.#progress = new ProgressStore(store, this.#marks)
     this.#parts = parts
     this.leases = new BucketLeases({
@@ -82,9 +86,7 @@ export class RelayEngine {
       publishTimeoutMs: settings.publishTimeoutMs,
       signOfLife,
       noteCrash: (em, { id, inFlight }) => settlements.blameCrash(em, id, inFlight),
-      onDead: ({ id, inFlight }) => {
-        logger.warn(`Relay ${id} died; its buckets are taken over`, { inFlight: inFlight.length })
-      },
+      ...logTakeovers(logger),
       onLost: (buckets) => listeners.tell('leaseLost', { buckets }),
     })
     this.outage = new Outage(clock, listeners, awaited)
@@ -144,7 +146,8 @@ export class RelayEngine {
     const reading = ahead !== undefined && ahead.hands.length > 0 ? ahead : await this.#reader.next()
     const { hands, more } = reading
     if (hands.length === 0) return more ? { kind: 'busy', counts: nothing } : this.#idle()
-    const batch = await chooseBatch(hands, this.outage.probing, this.#settlements)
+    const { batch, waiting } = await this.#choice.choose(hands, this.outage.probing)
+    this.#reader.putOff(waiting)
     if (batch.length < hands.length) this.#reader.reset()
     // What one that kills is tried behind would come again with each crash.
     if (batch.length < hands.length || batch.some(({ row }) => row.suspect)) await this.#marker.ended()
@@ -192,11 +195,14 @@ export class RelayEngine {
   async #publish(batch: readonly EventInHand[], readAhead: boolean, undoings: number, deadline: AbortSignal): Promise<Step> {
     const admission = this.outage.admit()
     if (readAhead) this.#reader.readAhead([...this.#marker.hands, ...batch])
-    const { tried, untried } = await publishInWaves(
+    const over = this.#parts.clock.now() + turnMs
+    const { tried, untried, late } = await publishInWaves(
       batch,
       (wave) => this.#publishWave(wave, deadline),
       ({ row, epoch }) => !deadline.aborted && this.leases.epochOf(row.bucket) === epoch && this.leases.safe(row.bucket),
+      () => this.#parts.clock.now() < over,
     )
+    this.#reader.putOff(late)
     const settled = this.#settler.decide(tried)
     const pause = settled.find(({ settlement }) => settlement.kind === 'pause')
     // Before anything that the database may fail: a probe whose end is not told would be followed by others without a wait.

@@ -1,7 +1,11 @@
+import type { MikroORM } from '@mikro-orm/core'
+import { isAlone } from '../../database/alone.ts'
 import type { Logger } from '../../kernel/logger.ts'
 import { nearestName } from '../../kernel/nearest-name.ts'
 import type { EventDefinitions } from '../event/event-definitions.ts'
+import { isNameless } from '../publishing/function-publisher.ts'
 import { type DeadLetterRules, errorText } from '../publishing/retry-policy.ts'
+import type { BucketLeasesParts } from './bucket-leases.ts'
 import type { RelayListeners } from './relay-events.ts'
 import type { RelaySettings } from './relay-options.ts'
 
@@ -49,6 +53,38 @@ export function logPauses(
   listeners.on('resumed', ({ cause }) => {
     logger.info(`Relay "${name}" goes on: its ${whom[cause]} is back`, { relay: name, cause })
   })
+}
+
+/** Logs each relay that was found dead, and once that the dead could not be taken over. */
+export function logTakeovers(logger: Logger): Pick<BucketLeasesParts, 'onDead' | 'onNotTaken'> {
+  let failing = false
+  return {
+    onDead: ({ id, inFlight }) => {
+      failing = false
+      logger.warn(`Relay ${id} died; its buckets are taken over`, { inFlight: inFlight.length })
+    },
+    onNotTaken: (error) => {
+      if (failing) return
+      failing = true
+      logger.warn(
+        'The buckets of relays that died could not be taken over; that is tried on. Further failures are not logged until it succeeds',
+        { error },
+      )
+    },
+  }
+}
+
+/** Logs that relays of other processes cannot tell this one's publisher from another one, where there may be such relays. */
+export function warnOfNameless(
+  { name, publisher }: Pick<RelaySettings, 'name' | 'publisher'>,
+  orm: MikroORM,
+  logger: Logger,
+): void {
+  if (isAlone(orm) || !isNameless(publisher)) return
+  logger.warn(
+    `Relay "${name}" has a function without a name as its publisher, known to other relays as "${publisher.name}": another program with such a function would take a part of the events, and nobody would be told. Give it a permanent name: publishToAll('webhook', [publisher])`,
+    { relay: name },
+  )
 }
 
 /** Logs a rule for an event that no module lists, where one of nearly the same name is listed: others may come from elsewhere. */

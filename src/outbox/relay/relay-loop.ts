@@ -5,6 +5,7 @@ import type { Clock } from '../../kernel/clock.ts'
 import type { Logger } from '../../kernel/logger.ts'
 import type { StopSignals } from '../../kernel/service.ts'
 import type { RelayCounts } from './batch-settler.ts'
+import type { DrainWait } from './drain-wait.ts'
 import { untilDeadline } from './relay-deadline.ts'
 import type { RelayEngine } from './relay-engine.ts'
 import type { RelaySettings } from './relay-options.ts'
@@ -81,6 +82,8 @@ export interface DrainParts {
   readonly engine: RelayEngine
   readonly clock: Clock
   readonly settings: RelaySettings
+  /** For what other relays hold. */
+  readonly wait: DrainWait
 }
 
 /**
@@ -89,7 +92,7 @@ export interface DrainParts {
  * @throws DataAccessError `CLOSED` when it was stopped; `PUBLISHER_FAILED`; what the database throws.
  */
 export async function publishAllDue(
-  { engine, clock, settings }: DrainParts,
+  { engine, clock, settings, wait }: DrainParts,
   { stopping, deadline }: StopSignals,
 ): Promise<RelayCounts> {
   const sum = { published: 0, retried: 0, deadLettered: 0 }
@@ -114,12 +117,14 @@ export async function publishAllDue(
       add(step.counts)
       if (step.counts.published > 0) {
         outages = 0
+        wait.ended()
         continue
       }
     } else if (step.kind === 'paused') {
       if (++outages >= drainOutages) throw away(settings.publisher.name, step.error)
       await clock.wait(step.waitMs, stopping).catch(() => {})
     } else if (await engine.events.dueOutside(engine.bucketsRead)) {
+      await wait.goesOn().catch(giveUp)
       await clock.wait(settings.poll.min, stopping).catch(() => {})
     } else {
       return sum

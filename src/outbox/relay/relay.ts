@@ -9,12 +9,13 @@ import type { EventDefinitions } from '../event/event-definitions.ts'
 import { OutboxStore } from '../store/outbox-store.ts'
 import { pruneInBackground } from '../store/retention.ts'
 import type { RelayCounts } from './batch-settler.ts'
+import { DrainWait } from './drain-wait.ts'
 import { openEngine, startStopped } from './open-engine.ts'
 import { requireNoTransaction } from './outside-transaction.ts'
 import { stopDeadlineMs, untilDeadline } from './relay-deadline.ts'
 import type { RelayEngine } from './relay-engine.ts'
 import { type RelayEventName, type RelayEvents, type RelayListeners, relayListeners } from './relay-events.ts'
-import { logFailures, logPauses, warnOfRules } from './relay-log.ts'
+import { logFailures, logPauses, warnOfNameless, warnOfRules } from './relay-log.ts'
 import { drainMarkTries, drainStopped, keepPublishing, publishAllDue, whileHolding } from './relay-loop.ts'
 import { type RelayOptions, type RelaySettings, toRelaySettings } from './relay-options.ts'
 import type { RelayStatus } from './relay-status.ts'
@@ -89,7 +90,8 @@ export class Relay {
    * wait for their next try are not due. What another relay has in hand is waited for. `stop()` and `data.close()` end it as they
    * end a relay, once the batch in hand is published and marked: it rejects then, for what it did not look at may be due.
    *
-   * @throws DataAccessError `PUBLISHER_FAILED` when the publisher was away three times in a row; `RELAY_ALREADY_RUNNING`;
+   * @throws DataAccessError `PUBLISHER_FAILED` when the publisher was away three times in a row, or when for the length of a lease what was
+   * due lay only with other relays that are paused; `RELAY_ALREADY_RUNNING`;
    * `TRANSACTION_FORK` inside a transaction; `CLOSED` when it was stopped, with the counts as its context; the signal's reason, for
    * an aborted signal drops the batch at once; what the publisher's `prepare()` and the database throw.
    */
@@ -115,11 +117,12 @@ export class Relay {
    * Publishes and marks what is in hand, gives the buckets back, and resolves. After `deadline` milliseconds (default 10,000),
    * or with a second call, what is in hand is dropped: it is published again, with the same ids. Safe before the start.
    *
-   * @throws DataAccessError `OPTION_INVALID`.
+   * @throws DataAccessError `OPTION_INVALID`; `TRANSACTION_FORK` inside a transaction.
    */
   async stop(options: { readonly deadline?: number | undefined } = {}): Promise<void> {
     checkOptions({ door: 'relay.stop' }, options, { deadline: numberFrom(0, 86_400_000, ' milliseconds') })
     const { deadline = stopDeadlineMs } = options
+    requireNoTransaction(this.#parts.orm, 'stop')
     await (this.#draining ?? this.#service).stop(deadline)
   }
 
@@ -195,7 +198,8 @@ export class Relay {
   async #run(signals: StopSignals): Promise<void> {
     const engine = await this.#opened(signals)
     if (engine === undefined) return
-    const { clock, logger, wake, store } = this.#parts
+    const { orm, clock, logger, wake, store } = this.#parts
+    warnOfNameless(this.#settings, orm, logger)
     const { poll, keepMs } = this.#settings
     const bell = new Bell(clock)
     const unsubscribe = wake.subscribe(() => bell.ring())
@@ -220,7 +224,9 @@ export class Relay {
     try {
       given.throwIfAborted()
       const engine = await this.#open(signals, drainMarkTries)
-      const held = { engine, bell: new Bell(clock), clock, logger, settings: this.#settings }
+      const { answerMs, leaseMs } = this.#settings
+      const wait = new DrainWait({ store: new OutboxStore(this.#parts.orm, answerMs), engine, clock, logger, leaseMs })
+      const held = { engine, bell: new Bell(clock), clock, logger, settings: this.#settings, wait }
       return await whileHolding(held, signals, (signals) => publishAllDue(held, signals))
     } catch (error) {
       given.throwIfAborted()

@@ -45,6 +45,8 @@ export interface WaveResult<Event> {
   readonly tried: readonly Published<Event>[]
   /** Events that were not tried, since one before them failed, the publishing was broken off, or the publisher had no time. */
   readonly untried: readonly Event[]
+  /** Of these the first of each key for which the batch had no more time. */
+  readonly late: readonly Event[]
 }
 
 /**
@@ -53,22 +55,28 @@ export interface WaveResult<Event> {
  *
  * @param publish publishes one wave: one outcome per event, in order.
  * @param admit tells before each wave which of its events may still be tried.
+ * @param inTime tells before each wave but the first whether it may begin.
  */
 export async function publishInWaves<Event extends Orderable>(
   events: readonly Event[],
   publish: (wave: readonly Event[]) => Promise<readonly Outcome[]>,
   admit: (event: Event) => boolean = () => true,
+  inTime: () => boolean = () => true,
 ): Promise<WaveResult<Event>> {
   const tried: Published<Event>[] = []
   const untried: Event[] = []
+  const late: Event[] = []
   const stopped = new Set<string>()
   let broken = false
-  for (const wave of toWaves(events)) {
+  for (const [depth, wave] of toWaves(events).entries()) {
+    const over = depth > 0 && !inTime()
     const open: Event[] = []
     for (const event of wave) {
-      if (!broken && !stopped.has(laneOf(event)) && admit(event)) {
+      const admitted = !broken && !stopped.has(laneOf(event)) && admit(event)
+      if (admitted && !over) {
         open.push(event)
       } else {
+        if (admitted) late.push(event)
         stopped.add(laneOf(event))
         untried.push(event)
       }
@@ -83,5 +91,5 @@ export async function publishInWaves<Event extends Orderable>(
       if (outcome.status === 'unavailable') broken = true // also where it was not begun
     })
   }
-  return { tried, untried }
+  return { tried, untried, late }
 }

@@ -24,6 +24,8 @@ export interface FetchRequest {
   readonly exceptKeys: readonly string[]
   /** Events to leave out by their sequence numbers, since they are in hand. */
   readonly exceptSequences: readonly bigint[]
+  /** Without payloads and headers, since most will have to wait: {@link EventStore.fetchByIds} brings what goes out. */
+  readonly bare?: boolean
 }
 
 /** What a fetch brought. */
@@ -92,16 +94,17 @@ export class EventStore {
 
   /** Reads those of these events that are still pending. Relies on the primary key. */
   async fetchByIds(ids: readonly string[]): Promise<StoredEvent[]> {
-    const rows = JSON.stringify(ids.map((id) => ({ id })))
-    const among = sqlAmong(this.#dialect, 'e.id', `select s.id from ${sqlRows(this.#dialect, 's', { id: 'uuid' })}`)
-    return this.#events(
-      `select ${sqlStoredEvent(this.#dialect)} from domain_events as e${sqlBy(this.#dialect, keyIndex)} where e.status = 'pending' and ${among} order by e.sequence`,
-      [rows],
-    )
+    return (await this.#pending<EventRow>(ids, sqlStoredEvent(this.#dialect))).map(toStoredEvent)
+  }
+
+  /** The last errors of those of these events that are still pending, by their ids. */
+  async lastErrors(ids: readonly string[]): Promise<ReadonlyMap<string, string | null>> {
+    const rows = await this.#pending<{ id: string; last_error: string | null }>(ids, 'e.id, e.last_error')
+    return new Map(rows.map(({ id, last_error }) => [id, last_error]))
   }
 
   /**
-   * Reads what is pending before these heads in their keys. Relies on domain_events_pending_index, and looks once at what each bucket
+   * Reads, without their payloads, what is pending before these heads in their keys. Relies on domain_events_pending_index, and looks once at what each bucket
    * has up to the last of the heads, and for each at one head.
    */
   async fetchEarlier(heads: readonly HeadPlace[]): Promise<StoredEvent[]> {
@@ -110,7 +113,7 @@ export class EventStore {
     for (const { bucket, head } of heads) if (head > (lasts.get(bucket) ?? 0n)) lasts.set(bucket, head)
     const buckets = sqlRows(this.#dialect, 'b', { bucket: 'int', last: 'bigint' })
     const bucketRows = JSON.stringify([...lasts].map(([bucket, last]) => ({ bucket, last: String(last) })))
-    const columns = sqlStoredEvent(this.#dialect)
+    const columns = sqlStoredEvent(this.#dialect, true)
     if (this.#dialect === 'postgresql') {
       // A look into one value, and no join: PostgreSQL does not know how many heads there are, and would compare each row with each.
       return this.#events(
@@ -164,8 +167,8 @@ export class EventStore {
   }
 
   /** The statement of a fetch, and its parameters. */
-  #reading({ shares, quota, limit, exceptKeys, exceptSequences }: FetchRequest): { sql: string; params: unknown[] } {
-    const columns = sqlStoredEvent(this.#dialect)
+  #reading({ shares, quota, limit, exceptKeys, exceptSequences, bare }: FetchRequest): { sql: string; params: unknown[] } {
+    const columns = sqlStoredEvent(this.#dialect, bare)
     const table = sqlRows(this.#dialect, 's', { bucket: 'int', after: 'bigint' })
     const except = this.#except(exceptKeys, exceptSequences)
     const rows = JSON.stringify(shares.map(({ bucket, after }) => ({ bucket, after: String(after) })))
@@ -208,6 +211,13 @@ export class EventStore {
       params.push(postgresql ? `{${sequences}}` : `[${sequences}]`)
     }
     return { sql: sql.join(''), params }
+  }
+
+  #pending<Row extends object>(ids: readonly string[], columns: string): Promise<Row[]> {
+    const among = sqlAmong(this.#dialect, 'e.id', `select s.id from ${sqlRows(this.#dialect, 's', { id: 'uuid' })}`)
+    const by = sqlBy(this.#dialect, keyIndex)
+    const sql = `select ${columns} from domain_events as e${by} where e.status = 'pending' and ${among} order by e.sequence`
+    return this.#store.run<Row>(sql, [JSON.stringify(ids.map((id) => ({ id })))])
   }
 
   async #events(sql: string, params: readonly unknown[]): Promise<StoredEvent[]> {

@@ -1,3 +1,4 @@
+import type { Dialect } from '../../database/sql.ts'
 import { sqlIsDue } from './due-events.ts'
 import type { OutboxStore } from './outbox-store.ts'
 import type { RelayRates } from './relay-rates.ts'
@@ -11,7 +12,10 @@ const countLimit = 100_000
 export interface OutboxStats {
   /** Pending events, counted up to 100,000. */
   readonly backlog: number
-  /** Milliseconds since the oldest pending event that waits for nothing but a relay was recorded; 0 when there is none. */
+  /**
+   * For how many milliseconds the oldest pending event that waits for nothing but a relay has been due: since it was recorded, since its
+   * time came, if it was delayed or failed before, or since its redrive; 0 when there is none.
+   */
   readonly oldestDueAgeMs: number
   /** Keys with an event that waits for its next try or its time, or that a dead letter holds. */
   readonly blockedKeys: number
@@ -49,8 +53,7 @@ export async function readOutboxStats(store: OutboxStore): Promise<OutboxStats> 
   const [figures] = await store.run<Record<'backlog' | 'oldest' | 'blocked' | 'letters', number | string | null>>(
     `select
       (select count(*) from (select 1 as one from domain_events where status = 'pending' limit ${countLimit}) as p) as backlog,
-      (select ${sqlUntil(store.dialect, 'e.created_at')} from domain_events e where ${sqlIsDue(store.dialect)}
-        order by e.created_at limit 1) as oldest,
+      ${sqlOldestDue(store.dialect)} as oldest,
       (select count(*) from (${delayed} union ${held}) as b) as blocked,
       (select count(*) from outbox_dead_letters) as letters`,
   )
@@ -64,6 +67,21 @@ export async function readOutboxStats(store: OutboxStore): Promise<OutboxStats> 
     rates: { published: sum('published'), retried: sum('retried'), deadLettered: sum('deadLettered') },
     relays,
   }
+}
+
+/**
+ * Until when, in ms, the oldest due event was not due yet. Of events that never waited for a time the index of status and time finds it
+ * at its beginning; of the others, which are few, all are looked at.
+ */
+function sqlOldestDue(dialect: Dialect): string {
+  const isDue = sqlIsDue(dialect)
+  const later = `${dialect === 'postgresql' ? 'greatest' : 'max'}(e.created_at, e.available_at)`
+  return `(select min(until) from (
+        select * from (select ${sqlUntil(dialect, 'e.created_at')} as until from domain_events e
+          where e.available_at is null and ${isDue} order by e.created_at limit 1) as n
+        union all select min(${sqlUntil(dialect, later)}) from domain_events e${sqlBy(dialect, delayedIndex)}
+          where e.available_at is not null and ${isDue}
+      ) as o)`
 }
 
 /** Reads the relays that live, the oldest first, with what they told last. */

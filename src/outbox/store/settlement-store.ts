@@ -4,7 +4,7 @@ import type { DeadLetterReason } from '../publishing/retry-policy.ts'
 import type { OutboxStore } from './outbox-store.ts'
 import type { HeldEvent } from './progress-store.ts'
 import { sqlAmong, sqlEpochMs, sqlFromNow, sqlNow, sqlRows, writeLock } from './store-sql.ts'
-import { crashMark } from './stored-event.ts'
+import { crashMark, crashText } from './stored-event.ts'
 
 /** An event to be tried again. */
 export interface RetryWrite extends HeldEvent {
@@ -173,7 +173,7 @@ export class SettlementStore {
   }
 
   /**
-   * Marks the events that a crashed relay had in hand, so that they are tried one by one. When it was a single one, the crash
+   * Marks the events that a crashed relay had in hand, so that they are tried apart from others. When it was a single one, the crash
    * is counted as its failed attempt. Relies on domain_events_pending_index: they are looked for in the relay's buckets alone.
    */
   async blameCrash(em: EntityManager, relay: string, sequences: readonly bigint[]): Promise<void> {
@@ -182,7 +182,7 @@ export class SettlementStore {
     const last = sequences.at(-1)
     if (first === undefined || last === undefined) return
     const alone = sequences.length === 1
-    const error = `${crashMark}: relay ${relay} ended without a word while it published ${alone ? 'this event' : `${sequences.length} events, this one among them`}`
+    const error = crashText(relay, sequences.length)
     const rows = JSON.stringify(sequences.map((sequence) => ({ sequence: String(sequence) })))
     const span = "e.status = 'pending' and e.bucket = l.bucket and e.sequence between ? and ?"
     // Offset 0 keeps the planner from reading the whole table for a hash join.

@@ -24,6 +24,16 @@ export interface StoredEvent {
 /** Begins the `last_error` of an event that was in hand when a relay crashed. */
 export const crashMark = 'RELAY_CRASHED'
 
+/** The `last_error` of events that a relay had in hand when it crashed: one text for all of them. */
+export function crashText(relay: string, events: number): string {
+  return `${crashMark}: relay ${relay} ended without a word while it published ${events === 1 ? 'this event' : `${events} events, this one among them`}`
+}
+
+/** How many events were in hand, by the text that each of them got. */
+export function crashSize(text: string): number {
+  return Number(/ published (\d+) events/.exec(text)?.[1] ?? 1)
+}
+
 /** One row of {@link sqlStoredEvent}, as both drivers give it. */
 export interface EventRow {
   id: string
@@ -42,10 +52,14 @@ export interface EventRow {
   suspect: number
 }
 
-/** The columns of a stored event, of a table with the alias `e`. */
-export function sqlStoredEvent(dialect: Dialect): string {
-  return `e.id, e.event_type, e.aggregate_type, e.aggregate_id, cast(e.payload as text) as payload,
-    cast(e.headers as text) as headers, e.ordering_key, e.bucket, cast(e.sequence as text) as sequence, e.schema_version,
+/**
+ * The columns of a stored event, of a table with the alias `e`.
+ *
+ * @param bare without its payload and headers.
+ */
+export function sqlStoredEvent(dialect: Dialect, bare = false): string {
+  const texts = bare ? "'' as payload, '' as headers" : 'cast(e.payload as text) as payload, cast(e.headers as text) as headers'
+  return `e.id, e.event_type, e.aggregate_type, e.aggregate_id, ${texts}, e.ordering_key, e.bucket, cast(e.sequence as text) as sequence, e.schema_version,
     e.attempts, ${sqlEpochMs(dialect, 'e.created_at')} as created_ms, ${sqlUntil(dialect, 'e.available_at')} as wait_ms,
     case when e.last_error like '${crashMark}%' then 1 else 0 end as suspect`
 }

@@ -3,6 +3,7 @@ import type { Logger } from '../../kernel/logger.ts'
 import { callable, either, text } from '../../kernel/options.ts'
 import { type Message, publishInPortions } from '../../outbox/publishing/portions.ts'
 import type { OutboxEvent, Outcome, PublishContext, Publisher } from '../../outbox/publishing/publisher.ts'
+import { Turns } from '../../outbox/publishing/turns.ts'
 import { isRedisAway, runSized } from '../../redis/large-command.ts'
 import { RedisConnection } from '../../redis/redis-connection.ts'
 import { checkRedisOptions, type RedisOptions, redisTimeout } from '../../redis/redis-options.ts'
@@ -42,6 +43,7 @@ export function redisPubSub(options: RedisPubSubOptions): Publisher {
 class RedisPubSubPublisher implements Publisher {
   readonly name = 'redis-pubsub'
   readonly #redis: RedisConnection
+  readonly #turns = new Turns()
   readonly #timeoutMs: number
   readonly #channelOf: (event: OutboxEvent) => string
 
@@ -59,7 +61,7 @@ class RedisPubSubPublisher implements Publisher {
   }
 
   async publish(events: readonly OutboxEvent[], context: PublishContext): Promise<readonly Outcome[]> {
-    return publishInPortions(events, context, {
+    return publishInPortions(events, context, this.#turns, {
       place: (event) => this.#place(event),
       write: toMessage,
       publish: (messages, signal) => this.#send(messages, signal),

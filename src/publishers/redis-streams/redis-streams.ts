@@ -3,6 +3,7 @@ import type { Logger } from '../../kernel/logger.ts'
 import { callable, checkOptions, either, record, text, wholeFrom } from '../../kernel/options.ts'
 import { type Message, publishInPortions } from '../../outbox/publishing/portions.ts'
 import type { OutboxEvent, Outcome, PublishContext, Publisher } from '../../outbox/publishing/publisher.ts'
+import { Turns } from '../../outbox/publishing/turns.ts'
 import { isRedisAway, runSized } from '../../redis/large-command.ts'
 import { RedisConnection } from '../../redis/redis-connection.ts'
 import { checkRedisOptions, type RedisOptions, redisTimeout } from '../../redis/redis-options.ts'
@@ -51,6 +52,7 @@ export function redisStreams(options: RedisStreamsOptions): Publisher {
 class RedisStreamsPublisher implements Publisher {
   readonly name = 'redis-streams'
   readonly #redis: RedisConnection
+  readonly #turns = new Turns()
   readonly #timeoutMs: number
   readonly #streamOf: (event: OutboxEvent) => string
   readonly #bounds: StreamBounds
@@ -73,7 +75,7 @@ class RedisStreamsPublisher implements Publisher {
   }
 
   async publish(events: readonly OutboxEvent[], context: PublishContext): Promise<readonly Outcome[]> {
-    return publishInPortions(events, context, {
+    return publishInPortions(events, context, this.#turns, {
       place: (event) => this.#place(event),
       write: writeEntry,
       publish: (entries, signal) => this.#append(entries, signal),

@@ -39,6 +39,20 @@ describe.each(dialects)('leases on %s', (dialect) => {
     expect(taken.some((bucket) => one.safe(bucket))).toBe(false)
   })
 
+  test('what is locked of the dead keeps nobody from the buckets that are free', async () => {
+    const one = open(ids.one)
+    await one.join()
+    await expire(ids.one)
+    await ground.bench.sql('update outbox_leases set owner = null where bucket >= 32')
+    const locked = new Error('57014')
+    const notTaken: unknown[] = []
+    const store = Object.assign(new LeaseStore(ground.outboxStore()), { takeDead: () => Promise.reject(locked) })
+    const two = ground.leases(ids.two, { clock, store, onNotTaken: (error) => void notTaken.push(error) })
+    await two.join()
+    expect(two.buckets).toHaveLength(32)
+    expect(notTaken).toEqual([locked])
+  })
+
   test('a pause that begins while a sign of life is on its way is told by the next', async () => {
     const pause = { cause: 'publisher', since: new Date(0), error: 'away' } as const
     const sign: { rates: SignOfLife['rates']; paused: SignOfLife['paused'] } = {

@@ -31,7 +31,7 @@ describe.each(['repeatable read', 'serializable'])('relays where %s is the defau
       const relay = outbox.relay({
         batchSize: 5,
         pollInterval: { min: 5, max: 50 },
-        publisher: ({ aggregateId, payload }) => {
+        publisher: function publish({ aggregateId, payload }) {
           const of = seen.get(aggregateId) ?? []
           seen.set(aggregateId, [...of, payload as number])
         },

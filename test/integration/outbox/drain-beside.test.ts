@@ -62,3 +62,62 @@ test.each(dialects)(
     expect(seen.toSorted()).toEqual(['first', 'theirs'])
   },
 )
+
+test.each(dialects)(
+  'a drain on %s ends when what is due lies only with relays that are paused',
+  { timeout: 60_000 },
+  async (dialect) => {
+    const database = await openTestDatabase(dialect)
+    onTestFinished(() => database.close())
+    const bench = await openOutbox(database.url)
+    onTestFinished(() => bench.close())
+    const beside = await openOutbox(database.url)
+    onTestFinished(() => beside.close())
+    const timing = { publishTimeout: 500, lease: 1500, pollInterval: { min: 5, max: 50 } }
+    const publish = (away: boolean) =>
+      function webhook() {
+        if (away) throw unavailable(new Error('no network here'))
+      }
+    await bench.record('first', [0])
+    const other = beside.outbox.relay({ publisher: publish(true), ...timing })
+    await other.start()
+    await expect.poll(() => other.status().paused).toBeDefined()
+    const relay = bench.outbox.relay({ publisher: publish(false), ...timing })
+    const drained = relay.drain()
+    drained.catch(() => {})
+    await expect.poll(() => other.status().buckets.length, { timeout: 10_000 }).toBe(32)
+    for (let n = 0; n < 64; n++) await bench.record(`${n}`, [n])
+    await expect(drained).rejects.toMatchObject({
+      code: 'PUBLISHER_FAILED',
+      message: expect.stringMatching(/lies with relays that are paused.*: relay "relay" \(.*no network here/),
+    })
+    expect(bench.logger.warnings.map(({ message }) => message)).toEqual([])
+    await other.stop()
+    expect(await bench.outbox.relay({ publisher: publish(false), ...timing }).drain()).toMatchObject({ retried: 0 })
+    expect(await bench.outbox.stats()).toMatchObject({ backlog: 0 })
+  },
+)
+
+test.each(dialects)('a drain on %s says for whom it waits longer than a lease', { timeout: 60_000 }, async (dialect) => {
+  const database = await openTestDatabase(dialect)
+  onTestFinished(() => database.close())
+  const bench = await openOutbox(database.url)
+  onTestFinished(() => bench.close())
+  const beside = await openOutbox(database.url)
+  onTestFinished(() => beside.close())
+  const mayEnd = Promise.withResolvers<void>()
+  const publisher = async () => {
+    await mayEnd.promise
+  }
+  await bench.record('first', [0])
+  const other = beside.outbox.relay({ publisher })
+  await other.start()
+  await expect.poll(() => other.status().inHand).toBe(1)
+  const drained = bench.outbox.relay({ publisher, publishTimeout: 500, lease: 1500, pollInterval: { min: 5, max: 50 } }).drain()
+  await expect
+    .poll(() => bench.logger.warnings.map(({ message }) => message), { timeout: 20_000 })
+    .toEqual([expect.stringMatching(/drain\(\) waits for what is due with relay "relay"/)])
+  mayEnd.resolve()
+  expect(await drained).toMatchObject({ deadLettered: 0 })
+  expect(await bench.outbox.stats()).toMatchObject({ backlog: 0 })
+})

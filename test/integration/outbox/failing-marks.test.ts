@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest'
+import type { PublishFunction } from '../../../src/outbox/publishing/publisher.ts'
 import type { Relay } from '../../../src/outbox/relay/relay.ts'
 import { ProgressStore } from '../../../src/outbox/store/progress-store.ts'
 import { dialects } from '../../support/databases.ts'
@@ -36,7 +37,8 @@ describe.each(dialects)('a relay on %s whose database takes no marks', (dialect)
     const { bench } = ground
     const marks = failMarks()
     const seen: unknown[] = []
-    const relay = bench.outbox.relay({ publisher: ({ payload }) => void seen.push(payload), pollInterval: { min: 5, max: 50 } })
+    const publish: PublishFunction = ({ payload }) => void seen.push(payload)
+    const relay = bench.outbox.relay({ publisher: publish, pollInterval: { min: 5, max: 50 } })
     listen(relay)
     await bench.record('a', [1])
     await relay.start()

@@ -78,7 +78,7 @@ describe.each(dialects)('a paused relay on %s', (dialect) => {
   })
 
   test('of which the database is the cause says so too', async () => {
-    const relay = await bench.outbox.relay({ publisher: () => {}, ...timing }).start()
+    const relay = await bench.outbox.relay({ publisher: function hooks() {}, ...timing }).start()
     await bench.sql('alter table domain_events rename to hidden')
     await expect.poll(() => relay.status().paused?.cause, slowly).toBe('database')
     const finding = async () => (await bench.outbox.doctor()).find(({ check }) => check === 'paused-relays')?.finding

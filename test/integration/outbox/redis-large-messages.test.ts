@@ -92,6 +92,27 @@ describe.each(publishers)('a publisher to Redis %s', (_, open) => {
     },
   )
 
+  test('keeps no small message waiting behind large ones that never arrive', { timeout: 60_000 }, async () => {
+    const database = await openTestDatabase('sqlite')
+    onTestFinished(() => database.close())
+    const bench = await openOutbox(database.url)
+    onTestFinished(() => bench.close())
+    const publisher = open({ url: await openNarrow(300_000, 'stands still'), timeoutMs: 500 })
+    for (let n = 0; n < 8; n++) await bench.record(`big ${n}`, ['x'.repeat(400_000)])
+    await bench.record('small', [1])
+    const relay = bench.outbox.relay({
+      publisher,
+      ...{ publishTimeout: 1000, lease: 4000, retry: { attempts: 1000, baseMs: 20, maxMs: 100 } },
+    })
+    const tried = new Set<string>()
+    relay.on('retried', ({ eventId }) => void tried.add(eventId))
+    await relay.start()
+    await expect.poll(() => relay.status().published, { timeout: 15_000 }).toBe(1)
+    await expect.poll(() => tried.size, { timeout: 25_000 }).toBe(8)
+    await relay.stop({ deadline: 0 })
+    await publisher.close?.()
+  })
+
   test('has nothing wait behind a large message that was cut off', async () => {
     const publisher = open({ url: await openNarrow(300_000, 'stands still'), timeoutMs: 1000 })
     await expect.poll(() => publisher.publish([contractEvent('small', 1)], context)).toEqual([{ status: 'published' }])

@@ -3,7 +3,7 @@ import { createRequire } from 'node:module'
 import { setTimeout as delay } from 'node:timers/promises'
 import pg from 'pg'
 import { afterEach, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
-import { type OutboxEvent, permanent } from '../../../src/outbox/publishing/publisher.ts'
+import { type PublishFunction, permanent } from '../../../src/outbox/publishing/publisher.ts'
 import { ProgressStore } from '../../../src/outbox/store/progress-store.ts'
 import { SettlementStore } from '../../../src/outbox/store/settlement-store.ts'
 import { dialects, openTestDatabase, type TestDatabase } from '../../support/databases.ts'
@@ -28,7 +28,7 @@ async function passOn(): Promise<void> {
   await bench.sql('update outbox_leases set owner = ?, epoch = epoch + 1', [randomUUID()])
 }
 
-function openRelay(publisher: (event: OutboxEvent) => unknown, options: { readonly batchSize?: number } = {}) {
+function openRelay(publisher: PublishFunction, options: { readonly batchSize?: number } = {}) {
   const relay = bench.outbox.relay({ publisher, retry: { attempts: 1 }, pollInterval: { min: 5, max: 20 }, ...options })
   relay.on('published', ({ events }) => void told.push(...events.map(({ payload }) => `published ${payload}`)))
   relay.on('deadLettered', () => void told.push('dead'))
@@ -229,7 +229,7 @@ describe('a move to the dead letters', () => {
       Database.prototype.prepare = prepare
     })
     await bench.record('a', [1])
-    const relay = openRelay(() => {
+    const relay = openRelay(function refusing() {
       throw permanent(new Error('bad'))
     })
     await relay.start()

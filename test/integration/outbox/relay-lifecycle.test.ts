@@ -161,18 +161,21 @@ describe.each(dialects)('the life of a relay on %s', (dialect) => {
     await relay.stop()
   })
 
-  test.each(['start', 'drain'] as const)('%s() inside a transaction is refused instead of waiting for its end', async (door) => {
-    publisher.open.resolve()
-    const relay = relayOf()
-    await data.unitOfWork(async ({ record }) => {
-      record(NoteTagged, 'a', 1)
-      await expect(relay[door]()).rejects.toMatchObject({
-        code: 'TRANSACTION_FORK',
-        message: expect.stringContaining(`${door}()`),
+  test.each(['start', 'drain', 'stop'] as const)(
+    '%s() inside a transaction is refused instead of waiting for its end',
+    async (door) => {
+      publisher.open.resolve()
+      const relay = relayOf()
+      await data.unitOfWork(async ({ record }) => {
+        record(NoteTagged, 'a', 1)
+        await expect(relay[door]()).rejects.toMatchObject({
+          code: 'TRANSACTION_FORK',
+          message: expect.stringContaining(`${door}()`),
+        })
       })
-    })
-    expect(await relay.drain()).toMatchObject({ published: 1 })
-  })
+      expect(await relay.drain()).toMatchObject({ published: 1 })
+    },
+  )
 
   test('rows may be told to stay for up to ten years, and no longer', async () => {
     const tenYears = 10 * 365 * 86_400_000

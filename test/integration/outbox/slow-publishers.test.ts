@@ -40,7 +40,7 @@ describe.each(dialects)('a relay on %s to a function with no time for all', (dia
     const publisher = ({ payload }: OutboxEvent) => {
       if (Number.parseInt(String(payload), 10) >= 40) return undefined
       hung.set(payload, (hung.get(payload) ?? 0) + 1)
-      return new Promise(() => {})
+      return new Promise<void>(() => {})
     }
     const relay = ground.bench.outbox.relay({ publisher, ...timing, retry: { attempts: 100, baseMs: 1, maxMs: 1 } })
     await relay.start()

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import pg from 'pg'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
+import type { PublishFunction } from '../../../src/outbox/publishing/publisher.ts'
 import type { Relay } from '../../../src/outbox/relay/relay.ts'
 import { dialects, openTestDatabase } from '../../support/databases.ts'
 import { type OutboxUnderTest, openOutbox } from '../../support/outbox-bench.ts'
@@ -19,7 +20,8 @@ function listen(relay: Relay): string[] {
 /** Starts a relay, which tells what it has published once it has published something. */
 async function startPublishing({ outbox, record }: OutboxUnderTest) {
   const published: unknown[] = []
-  const relay = outbox.relay({ ...timing, publisher: ({ payload }) => void published.push(payload) })
+  const publish: PublishFunction = ({ payload }) => void published.push(payload)
+  const relay = outbox.relay({ ...timing, publisher: publish })
   const told = listen(relay)
   await relay.start()
   await record('a', [1])

@@ -1,3 +1,4 @@
+import { PolymorphicRef } from '@mikro-orm/core'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { canonical, copy, decode, encode, NotCacheable } from '../../../src/cache/codec.ts'
@@ -19,6 +20,10 @@ describe('the codec of cached values', () => {
     ['not a number', Number.NaN],
     ['an object that looks like a tag', { $: ['d', 1], other: { $: 2 } }],
     ['nothing inside', { gone: undefined, none: null, empty: '', zero: 0, no: false }],
+    [
+      'what a row has for a relation to one of several entities',
+      { of: new PolymorphicRef('post', 2n), at: [new PolymorphicRef('x', [1, -0])] },
+    ],
     ['deep values', [{ at: new Date(1), list: [1n, [Buffer.from('x')]] }]],
   ])('gives back %s', (_what, value) => {
     expect(decode(encode(value))).toStrictEqual(value)
@@ -31,6 +36,16 @@ describe('the codec of cached values', () => {
         expect(decode(encode(value))).toStrictEqual(value)
       }),
     )
+  })
+
+  test('copies what a row has for a relation to one of several entities', () => {
+    const kept = { of: new PolymorphicRef('post', [1, 2n]) }
+    expect(copy(kept)).toStrictEqual(kept)
+    expect(parts(copy(kept)).filter((part) => parts(kept).includes(part))).toEqual([])
+  })
+
+  test('gives binary data a memory of its own, which keeps nothing else', () => {
+    expect((decode(encode(Buffer.from('abc'))) as Buffer).buffer.byteLength).toBe(3)
   })
 
   test('gives a new value every time', () => {

@@ -53,9 +53,25 @@ describe('copies near to the reader', () => {
     const few = open({ maxEntries: 2 })
     for (const key of ['a', 'b', 'c']) few.keep(entry(key), key, few.ticket(), 10)
     expect(['a', 'b', 'c'].map((key) => few.find(entry(key), 0))).toEqual([undefined, 'b', 'c'])
-    const small = open({ maxBytes: 2500 })
+    const small = open({ maxBytes: 3000 })
     for (const key of ['a', 'b', 'c']) small.keep(entry(key), { text: 'x'.repeat(1000) }, small.ticket(), 10)
     small.keep(entry('d'), 'x'.repeat(3000), small.ticket(), 10)
     expect(['a', 'b', 'c', 'd'].map((key) => small.find(entry(key), 0) !== undefined)).toEqual([false, true, true, false])
+  })
+
+  test.each([
+    ['Latin letters, of one byte each', () => ({ text: 'ü'.repeat(1000) }), 1000],
+    ['other letters, of two', () => ({ text: 'ж'.repeat(1000) }), 2000],
+    ['a text with one other letter, and so of two each', () => ({ text: `${'x'.repeat(999)}ж` }), 2000],
+    ['binary data', () => ({ data: Buffer.alloc(1000) }), 1000],
+    ['a map by long names', () => Object.fromEntries(Array.from({ length: 100 }, (_, n) => [`${n}`.padEnd(60, 'x'), 1])), 10_000],
+  ])('count %s', (_what, make, bytes) => {
+    const near = open({ maxBytes: 100_000 })
+    const count = Math.ceil(200_000 / bytes)
+    const keys = Array.from({ length: count }, (_, n) => `key ${n}`)
+    for (const key of keys) near.keep(entry(key), make(), near.ticket(), 10)
+    const left = keys.filter((key) => near.find(entry(key), 0) !== undefined).length
+    expect(left * bytes).toBeLessThanOrEqual(100_000)
+    expect(left * bytes).toBeGreaterThan(60_000)
   })
 })

@@ -50,4 +50,27 @@ describe('what was thrown', () => {
     expect(describeThrown(new RangeError())).toBe('RangeError without a message')
     expect(describeThrown(Object.assign(new Error('x'), { message: Symbol('y') }))).toBe('Error: Symbol(y)')
   })
+
+  test('what cannot be put into words is told as that, up to there, and becomes an error that can', () => {
+    const throws = (property: string) =>
+      Object.defineProperty(new Error('odd'), property, {
+        get: () => {
+          throw new Error('no')
+        },
+      })
+    const { proxy, revoke } = Proxy.revocable({}, {})
+    revoke()
+    const unnamed = 'an error that cannot be put into words'
+    for (const [thrown, words] of [
+      [throws('message'), unnamed],
+      [Object.assign(new Error('odd'), { message: Object.create(null) }), unnamed],
+      [throws('cause'), `Error: odd ← ${unnamed}`],
+      [new Error('outer', { cause: proxy }), `Error: outer ← ${unnamed}`],
+      [proxy, unnamed],
+    ]) {
+      expect(describeThrown(thrown)).toBe(words)
+      expect(toError(thrown)).toMatchObject({ message: words })
+      expect(toError(thrown).cause).toBeUndefined()
+    }
+  })
 })

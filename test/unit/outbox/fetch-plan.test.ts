@@ -204,19 +204,18 @@ describe('fetch plan', () => {
     expect(afterOf(plan)).toBe(5n)
   })
 
-  test('a crowded bucket gets the whole batch', () => {
+  test('a crowded bucket gets half of a batch, and two get a third each: the rest is for what comes behind them', () => {
     const plan = new FetchPlan(640)
     plan.own(new Map(Array.from({ length: 64 }, (_, bucket) => [bucket, 1])))
     const request = plan.request([], 1)
     expect(request.quota).toBe(10)
-    const { more } = plan.take(
-      Array.from({ length: 10 }, (_, n) => row(n, `k${n}`)),
-      request,
-      at(1),
-      far,
-    )
-    expect(more).toBe(true)
-    expect(plan.request([], 1).quota).toBe(640)
+    const crowd = (bucket: number, many: number) =>
+      Array.from({ length: many }, (_, n) => row(bucket * 1000 + n, `k${n}`, bucket))
+    expect(plan.take(crowd(1, 10), request, at(1), far).more).toBe(true)
+    const second = plan.request([], 1)
+    expect(second.quota).toBe(320)
+    plan.take([...crowd(1, 320), ...crowd(2, 320)], second, at(1), far)
+    expect(plan.request([], 1).quota).toBe(214)
   })
 })
 

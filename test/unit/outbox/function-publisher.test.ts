@@ -1,6 +1,13 @@
 import { describe, expect, test } from 'vitest'
 import { toPublisher } from '../../../src/outbox/publishing/function-publisher.ts'
-import { checkOutcomes, notBegun, type OutboxEvent, permanent, unavailable } from '../../../src/outbox/publishing/publisher.ts'
+import {
+  checkOutcomes,
+  notBegun,
+  type OutboxEvent,
+  type Outcome,
+  permanent,
+  unavailable,
+} from '../../../src/outbox/publishing/publisher.ts'
 
 const event = (id: string): OutboxEvent => ({
   id,
@@ -31,18 +38,39 @@ describe('function publisher', () => {
     expect(statuses(outcomes)).toEqual(['published', 'retryable', 'permanent', 'unavailable'])
   })
 
-  test('an outcome that it returns is taken as such, and anything else is not looked at', async () => {
-    const returns: Record<string, unknown> = {
+  test('an outcome that it returns is taken as such', async () => {
+    const returns: Record<string, Outcome> = {
       a: { status: 'permanent', error: new Error('never') },
       b: { status: 'retryable', error: new Error('later') },
       c: { status: 'published' },
-      d: { status: 200 },
-      e: false,
     }
     const publisher = toPublisher(({ id }: OutboxEvent) => returns[id])
     const outcomes = await publisher.publish(Object.keys(returns).map(event), context)
-    expect(statuses(outcomes)).toEqual(['permanent', 'retryable', 'published', 'published', 'published'])
+    expect(statuses(outcomes)).toEqual(['permanent', 'retryable', 'published'])
   })
+
+  // Types refuse all of these; a program without them must not mark as published what nobody has taken.
+  test.each([
+    ['an answer of 500', new Response('no', { status: 500 }), 'a Response of status 500'],
+    ['an answer of 200', new Response('yes'), 'a Response of status 200'],
+    ['an answer that is not ok', { ok: false }, 'an object'],
+    ['an outcome that is misspelt', { status: 'publishd' }, "an object of status 'publishd'"],
+  ])('%s, returned, tells nothing of the event, which counts as a failed try', async (_, returned, words) => {
+    const publisher = toPublisher((async () => returned) as never)
+    const [outcome] = await publisher.publish([event('a')], context)
+    expect(outcome).toMatchObject({
+      status: 'retryable',
+      error: { code: 'PUBLISHER_INVALID_OUTCOME', message: expect.stringContaining(`returned ${words}, so`) },
+    })
+  })
+
+  test.each([[false], [7], [null], [{ id: 1 }], [{ ok: true }]])(
+    '%j, returned by a program without types, is not looked at',
+    async (returned) => {
+      const publisher = toPublisher((() => returned) as never)
+      expect(statuses(await publisher.publish([event('a')], context))).toEqual(['published'])
+    },
+  )
 
   test('a function that ignores its signal costs only its own event', async () => {
     const abort = new AbortController()
@@ -119,6 +147,13 @@ describe('function publisher', () => {
     const outcomes = await publishing
     expect(statuses(outcomes.slice(0, 32))).toEqual(Array(32).fill('published'))
     expect(outcomes.slice(32).every((outcome) => outcome === notBegun)).toBe(true)
+  })
+
+  test('a function whose name is longer than a column takes is refused', () => {
+    const name = 'f'.repeat(101)
+    expect(() => toPublisher({ [name]: () => {} }[name] as never)).toThrow(
+      expect.objectContaining({ code: 'OPTION_INVALID', message: expect.stringContaining('name has 101 characters') }),
+    )
   })
 
   test('what is neither a function nor a publisher is refused', () => {

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { type MessagePublishing, publishInPortions } from '../../../src/outbox/publishing/portions.ts'
 import { notBegun, type Outcome, permanent } from '../../../src/outbox/publishing/publisher.ts'
+import { Turns } from '../../../src/outbox/publishing/turns.ts'
 import { contractEvent } from '../../../src/testing/publisher-contract.ts'
 
 const never = { signal: new AbortController().signal }
@@ -28,24 +29,24 @@ function broker(length: number, answer: (portion: number) => Outcome | Promise<O
 describe('publishing in portions', () => {
   test('an ordinary wave is one portion, and a large one is several in its order', async () => {
     const small = broker(1000, () => published)
-    await publishInPortions(events(500), never, small.publishing)
+    await publishInPortions(events(500), never, new Turns(), small.publishing)
     expect(small.portions).toHaveLength(1)
     const large = broker(tenth, () => published)
-    expect(await publishInPortions(events(25), never, large.publishing)).toEqual(Array(25).fill(published))
+    expect(await publishInPortions(events(25), never, new Turns(), large.publishing)).toEqual(Array(25).fill(published))
     expect(large.portions.map(({ length }) => length)).toEqual([10, 10, 5])
     expect(large.portions.flat()).toEqual(Array.from({ length: 25 }, (_, n) => String(n)))
   })
 
-  test('a large message goes alone, so that no other fails with it', async () => {
+  test('a large message goes alone and behind the others, so that none fails with it or waits for it', async () => {
     const { portions, publishing } = broker(1000, () => published)
     const write: MessagePublishing['write'] = ({ payload }) => 'x'.repeat(payload === 2 || payload === 3 ? 100_000 : 1000)
-    await publishInPortions(events(6), never, { ...publishing, write })
-    expect(portions).toEqual([['0', '1'], ['2'], ['3'], ['4', '5']])
+    await publishInPortions(events(6), never, new Turns(), { ...publishing, write })
+    expect(portions).toEqual([['0', '1', '4', '5'], ['2'], ['3']])
   })
 
   test('what was acknowledged is published, and behind an outage nothing more goes out', async () => {
     const { portions, publishing } = broker(tenth, (portion) => (portion === 2 ? away : published))
-    const outcomes = await publishInPortions(events(30), never, publishing)
+    const outcomes = await publishInPortions(events(30), never, new Turns(), publishing)
     expect(outcomes).toEqual([...Array(10).fill(published), ...Array(20).fill(away)])
     expect(portions).toHaveLength(2)
   })
@@ -58,7 +59,7 @@ describe('publishing in portions', () => {
       abort.abort(late)
       return new Promise<Outcome>(() => {})
     })
-    const outcomes = await publishInPortions(events(30), abort, publishing)
+    const outcomes = await publishInPortions(events(30), abort, new Turns(), publishing)
     expect(outcomes.slice(0, 10)).toEqual(Array(10).fill(published))
     expect(outcomes.slice(10, 20)).toEqual(Array(10).fill({ status: 'retryable', error: late }))
     expect(outcomes.slice(20).every((outcome) => outcome === notBegun)).toBe(true)
@@ -70,14 +71,33 @@ describe('publishing in portions', () => {
       closing.abort()
       return published
     })
-    const outcomes = await publishInPortions(events(11), { ...never, closing: closing.signal }, publishing)
+    const outcomes = await publishInPortions(events(11), { ...never, closing: closing.signal }, new Turns(), publishing)
     expect(outcomes).toEqual([...Array(10).fill(published), notBegun])
+  })
+
+  test('what had no time to go out goes first with the next call, so that none waits for ever behind what fails', async () => {
+    const turns = new Turns()
+    const given = events(6)
+    const went: string[] = []
+    for (let call = 0; call < 3; call++) {
+      const closing = new AbortController()
+      const { publishing } = broker(100_000, () => ({ status: 'retryable', error: new Error('too slow') }))
+      await publishInPortions(given, { ...never, closing: closing.signal }, turns, {
+        ...publishing,
+        publish: async (portion, signal) => {
+          went.push(...portion.map(({ place }) => place))
+          if (went.length % 2 === 0) closing.abort()
+          return publishing.publish(portion, signal)
+        },
+      })
+    }
+    expect(went).toEqual(['0', '1', '2', '3', '4', '5'])
   })
 
   test('an event without a place, or that cannot be written, fails alone, and is asked for once', async () => {
     const asked: unknown[] = []
     const { portions, publishing } = broker(1, () => published)
-    const outcomes = await publishInPortions(events(4), never, {
+    const outcomes = await publishInPortions(events(4), never, new Turns(), {
       ...publishing,
       place: ({ payload }) => {
         asked.push(payload)

@@ -102,6 +102,32 @@ describe('publishing to all of several', () => {
     expect(gates).toHaveLength(2)
   })
 
+  test('a late refusal of one try forgets nothing of the next', async () => {
+    const gates: PromiseWithResolvers<Outcome>[] = []
+    const late: Publisher = {
+      name: 'late',
+      publish: async () => {
+        const gate = Promise.withResolvers<Outcome>()
+        gates.push(gate)
+        return [await gate.promise]
+      },
+    }
+    let fault: unknown = new Error('not now')
+    const publisher = publishToAll('all', [late, (_: OutboxEvent) => (fault === undefined ? undefined : Promise.reject(fault))])
+    const tries = [publisher.publish([a], context), publisher.publish([a], context)]
+    await expect.poll(() => gates.length).toBe(2)
+    gates[0]?.resolve(failure('retryable'))
+    await tries[0]
+    gates[1]?.resolve({ status: 'published' })
+    expect((await tries[1])?.[0]?.status).toBe('retryable')
+    fault = undefined
+    const third = publisher.publish([a], context)
+    await new Promise(setImmediate)
+    gates[2]?.resolve({ status: 'published' })
+    expect(await third).toEqual([{ status: 'published' }])
+    expect(gates).toHaveLength(2)
+  })
+
   test('events of a key that come again from an earlier one on come again to all, so that none ends on an old value', async () => {
     let fault: unknown = unavailable(new Error('away'))
     const [a1, a2, a3] = [contractEvent('a', 1), contractEvent('a', 2), contractEvent('a', 3)]

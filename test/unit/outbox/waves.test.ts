@@ -79,4 +79,18 @@ describe('waves', () => {
     const { tried } = await publishInWaves(events, published, (event) => event.id !== 'e0')
     expect(tried.map(({ event }) => event.id)).toEqual(['e2'])
   })
+
+  test('no wave but the first begins when there is no more time, and the next event of each key that was well is told as late', async () => {
+    const events = ['a', 'a', 'a', 'b', 'b', 'c', 'c'].map((orderingKey, index) => ({ id: `e${index}`, orderingKey }))
+    const waves: string[][] = []
+    const publish = async (wave: readonly { id: string }[]) => {
+      waves.push(wave.map(({ id }) => id))
+      return wave.map(({ id }): Outcome => (id === 'e3' ? { status: 'retryable', error: 1 } : { status: 'published' }))
+    }
+    const { tried, untried, late } = await publishInWaves(events, publish, undefined, () => false)
+    expect(waves).toEqual([['e0', 'e3', 'e5']])
+    expect(tried).toHaveLength(3)
+    expect(late.map(({ id }) => id)).toEqual(['e1', 'e6'])
+    expect(untried.map(({ id }) => id)).toEqual(['e1', 'e4', 'e6', 'e2'])
+  })
 })

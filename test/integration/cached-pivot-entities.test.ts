@@ -1,0 +1,133 @@
+import { defineEntity, type EntityManager, p } from '@mikro-orm/core'
+import type { SqlEntityManager } from '@mikro-orm/sql'
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { cachedQuery, dep } from '../../src/cache/cached-query.ts'
+import { cachePolicy } from '../../src/cache/policy.ts'
+import { type CacheGround, cacheCombinations, openCacheGround } from '../support/cache-ground.ts'
+
+const StudentSchema = defineEntity({
+  name: 'Student',
+  tableName: 'students',
+  properties: {
+    id: p.integer().primary(),
+    name: p.text(),
+    courses: () => p.manyToMany(Course).pivotEntity(() => Enrolment),
+  },
+})
+class Student extends StudentSchema.class {}
+StudentSchema.setClass(Student)
+
+const CourseSchema = defineEntity({
+  name: 'Course',
+  tableName: 'courses',
+  properties: { id: p.integer().primary(), title: p.text(), students: () => p.manyToMany(Student).mappedBy('courses') },
+})
+class Course extends CourseSchema.class {}
+CourseSchema.setClass(Course)
+
+const TermSchema = defineEntity({ name: 'Term', tableName: 'terms', properties: { id: p.integer().primary() } })
+class Term extends TermSchema.class {}
+TermSchema.setClass(Term)
+
+/** The pivot table of a relation, with columns of its own, and rows that go with those of a third entity. */
+const EnrolmentSchema = defineEntity({
+  name: 'Enrolment',
+  tableName: 'enrolments',
+  properties: {
+    student: () => p.manyToOne(Student).primary().ref(),
+    course: () => p.manyToOne(Course).primary().ref(),
+    term: () => p.manyToOne(Term).deleteRule('cascade').nullable().ref(),
+    mark: p.integer().nullable(),
+  },
+})
+class Enrolment extends EnrolmentSchema.class {}
+EnrolmentSchema.setClass(Enrolment)
+
+const studentPolicy = cachePolicy(Student)
+const enrolled = cachedQuery({
+  name: 'enrolled',
+  dependsOn: () => [dep(Student), dep(Course)],
+  run: async (em, { course }: { course: number }) => (await em.find(Student, { courses: course })).map(({ id }) => id),
+})
+/** By a value of one end: no row of the pivot table tells whether it is one of those. */
+const enrolledIn = cachedQuery({
+  name: 'enrolledIn',
+  dependsOn: ({ title }: { title: string }) => [dep(Student), dep(Course, { title })],
+  run: async (em, { title }) => (await em.find(Student, { courses: { title } })).map(({ id }) => id),
+})
+
+describe.each(cacheCombinations)('the pivot entity of a relation on $dialect with the $store store', ({ dialect, store }) => {
+  let ground: CacheGround
+  let id = 0
+  beforeAll(async () => {
+    const entities = [StudentSchema, CourseSchema, TermSchema, EnrolmentSchema]
+    ground = await openCacheGround(dialect, store, { entities, caches: [studentPolicy, enrolled, enrolledIn] })
+  })
+  afterAll(() => ground.close())
+  const make = async (run: (em: EntityManager) => unknown) => {
+    const em = ground.fork()
+    await run(em)
+    await em.flush()
+  }
+  beforeEach(async () => {
+    id++
+    await make((em) => {
+      em.create(Student, { id, name: 'student' })
+      em.create(Course, { id, title: `course ${id}` })
+      em.create(Term, { id })
+    })
+  })
+  const row = () => ({ student: id, course: id, term: id }) as never
+  const found = async () => {
+    const both = [await ground.cache.cached(enrolled).get({ course: id })]
+    both.push(await ground.cache.cached(enrolledIn).get({ title: `course ${id}` }))
+    expect(both[0]).toEqual(both[1])
+    return both[0]
+  }
+  const builder = () => (ground.fork() as SqlEntityManager).createQueryBuilder(Enrolment)
+
+  test.each<[string, () => Promise<unknown>]>([
+    ['a flush', () => make((em) => em.create(Enrolment, row()))],
+    ['insertMany()', () => ground.fork().insertMany(Enrolment, [row()])],
+    ['upsert()', () => ground.fork().upsert(Enrolment, row())],
+    ['a query builder', () => builder().insert(row()).execute()],
+  ])('expires what depends on the ends of the relation as it is inserted by %s', async (_how, insert) => {
+    expect(await found()).toEqual([])
+    await insert()
+    expect(await found()).toEqual([id])
+  })
+
+  test.each<[string, () => Promise<unknown>]>([
+    ['a flush', () => make(async (em) => em.remove(await em.findOneOrFail(Enrolment, { student: id, course: id })))],
+    ['nativeDelete()', () => ground.fork().nativeDelete(Enrolment, { student: id })],
+    ['a query builder', () => builder().delete({ student: id }).execute()],
+    ['the database, with a row of a third entity', () => make(async (em) => em.remove(await em.findOneOrFail(Term, id)))],
+    ['the same by nativeDelete()', () => ground.fork().nativeDelete(Term, { id })],
+    ['the collection', () => make(async (em) => (await em.findOneOrFail(Student, id)).courses.removeAll())],
+  ])('and as it is deleted by %s', async (_how, remove) => {
+    await ground.fork().insert(Enrolment, row())
+    expect(await found()).toEqual([id])
+    await remove()
+    expect(await found()).toEqual([])
+  })
+
+  test('expires nothing of the ends by its own values', async () => {
+    await ground.fork().insert(Enrolment, row())
+    await found()
+    const { hits } = ground.cache.cached(enrolled).stats()
+    await make(async (em) => Object.assign(await em.findOneOrFail(Enrolment, { student: id, course: id }), { mark: 1 }))
+    expect(await found()).toEqual([id])
+    expect(ground.cache.cached(enrolled).stats().hits).toBe(hits + 1)
+  })
+
+  test('an end that goes expires no rows of the other one, and all queries on itself', async () => {
+    await ground.fork().insert(Enrolment, row())
+    await make((em) => em.create(Course, { id: -id, title: 'other' }))
+    expect(await found()).toEqual([id])
+    const { hits } = ground.cache.cached(enrolledIn).stats()
+    await ground.cache.cached(enrolledIn).get({ title: 'other' })
+    await make(async (em) => em.remove(await em.findOneOrFail(Student, id)))
+    expect(await found()).toEqual([])
+    expect(ground.cache.cached(enrolledIn).stats().hits).toBe(hits)
+  })
+})

@@ -1,0 +1,74 @@
+import { beforeEach, describe, expect, test } from 'vitest'
+import { permanent } from '../../../src/outbox/publishing/publisher.ts'
+import { dialects } from '../../support/databases.ts'
+import { outboxGround } from '../../support/outbox-ground.ts'
+
+const hourMs = 3_600_000
+
+describe.each(dialects)('the age of what is due on %s', (dialect) => {
+  const ground = outboxGround(dialect)
+  const ago = (ms: number) =>
+    dialect === 'postgresql' ? `now() - interval '${ms} milliseconds'` : `cast(unixepoch('subsec') * 1000 as integer) - ${ms}`
+  const age = async () => (await ground.bench.outbox.stats()).oldestDueAgeMs
+  /** Records an event for each, long ago, that may be published since so many ms. */
+  const record = async (...dueMs: (number | undefined)[]) => {
+    for (const [n, ms] of dueMs.entries()) {
+      const [id] = await ground.bench.record(`${n}`, [n])
+      const due = ms === undefined ? 'null' : ago(ms)
+      await ground.bench.sql(`update domain_events set created_at = ${ago(hourMs)}, available_at = ${due} where id = ?`, [id])
+    }
+  }
+  let near: (ms: number) => Promise<void>
+  beforeEach(() => {
+    near = async (ms) => {
+      const found = await age()
+      expect(found).toBeGreaterThanOrEqual(ms)
+      expect(found).toBeLessThan(ms + 30_000)
+    }
+  })
+
+  test('counts from the record of an event that waits for no time', async () => {
+    await record(undefined)
+    await near(hourMs)
+  })
+
+  test('counts from the time of a delayed event, or of a next try', async () => {
+    await record(1000, -hourMs, 60_000)
+    await near(60_000)
+    const doctor = await ground.bench.outbox.doctor({ oldestDueMs: 100_000 })
+    expect(doctor.find(({ check }) => check === 'oldest-due')).toMatchObject({ ok: true })
+  })
+
+  test('is the greater of both', async () => {
+    await record(1000, undefined, 500)
+    await near(hourMs)
+  })
+
+  test('is the record of an event whose time came before it', async () => {
+    await record(2 * hourMs)
+    await near(hourMs)
+  })
+
+  test('leaves out a due event behind a head that waits', async () => {
+    await ground.bench.record('a', [1, 2])
+    await ground.bench.sql(`update domain_events set created_at = ${ago(hourMs)}, available_at = ${ago(-hourMs)}`)
+    const last = 'where sequence = (select max(sequence) from domain_events)'
+    await ground.bench.sql(`update domain_events set available_at = ${ago(60_000)} ${last}`)
+    expect(await age()).toBe(0)
+  })
+
+  test('counts from the redrive of a letter', async () => {
+    const { bench } = ground
+    await bench.record('a', [1])
+    await bench.outbox
+      .relay({
+        publisher: () => {
+          throw permanent(new Error('no'))
+        },
+      })
+      .drain()
+    await bench.sql(`update outbox_dead_letters set created_at = ${ago(hourMs)}`)
+    expect(await bench.outbox.deadLetters.redrive({ aggregateId: 'a' })).toBe(1)
+    await near(0)
+  })
+})
