@@ -47,9 +47,7 @@ export function limitAnswers(client: PgClient): void {
     const limit = limits.getStore()
     const ms = limit?.ms ?? ownMs + graceMs
     const answer =
-      limit === undefined
-        ? query(...args)
-        : askShortly(limit.ms && Math.min(ownMs, Math.floor(limit.ms * serverShare)), query, args)
+      limit === undefined ? query(...args) : askShortly(limit.ms && Math.floor(limit.ms * serverShare), ownMs, query, args)
     if (!(answer instanceof Promise) || ms > longestTimerMs) return answer
     const expiry = setTimeout(() => {
       const message = `PostgreSQL did not answer within ${ms} ms, so the connection was given up; see that it and the network are up`
@@ -63,12 +61,12 @@ export function limitAnswers(client: PgClient): void {
  * Asks with settings for the statement's own transaction, in one message with it: those of the session would stay with
  * whoever a transaction pooler gives the connection next.
  */
-function askShortly(ms: number | undefined, query: PgClient['query'], args: readonly unknown[]): unknown {
+function askShortly(ms: number | undefined, ownMs: number, query: PgClient['query'], args: readonly unknown[]): unknown {
   const [text, parameters, ...rest] = args
   const plain = typeof text === 'string' && Array.isArray(parameters) && parameters.length === 0 && rest.length === 0
   if (!plain || !bounded.test(text)) return query(...args)
   const limits =
-    ms === undefined ? [] : ['statement_timeout', 'idle_in_transaction_session_timeout'].map((name) => `${name} = ${ms}`)
+    ms === undefined ? [] : [`statement_timeout = ${Math.min(ownMs, ms)}`, `idle_in_transaction_session_timeout = ${ms}`]
   const settings = ['jit = off', ...limits].map((setting) => `set local ${setting};\n`)
   const answer = query(`${settings.join('')}${text}`, [])
   return answer instanceof Promise ? answer.then((results: unknown[]) => results.at(-1)) : answer

@@ -96,11 +96,12 @@ export class CommitScope {
     this.#drop(this.#take(name))
   }
 
-  /** The same for a savepoint whose rollback failed; false if it was rolled back, or released. */
+  /** The same for a savepoint whose rollback may have failed. @returns false if it was rolled back. */
   abandonSavepoint(layer: ScopeLayer): boolean {
+    const { rolledBack } = layer
     const index = this.#layers.indexOf(layer)
     if (index > 0) this.#drop(this.#layers.splice(index))
-    return index > 0
+    return !rolledBack
   }
 
   #drop(dropped: ScopeLayer[]): void {

@@ -85,14 +85,20 @@ export class EntitySnapshot {
     if (identityMap.getByEntity?.(entity) === undefined) identityMap.store(entity)
   }
 
+  #manages(entity: object): boolean {
+    return this.#em.getUnitOfWork(false).getIdentityMap().getByEntity?.(entity) === entity
+  }
+
   #takeOver(entity: object, stale: Stale, fresh: FreshRows): void {
     // Also of references those alone to which a row leads: of others there may be no row.
     if (fresh.has(entity)) this.#store(entity)
     else if (stale.has(entity)) {
       // It was inserted by an upsert, say, of which no flush tells.
-      const unitOfWork = this.#em.getUnitOfWork(false)
-      if (unitOfWork.getIdentityMap().getByEntity?.(entity) === entity) unitOfWork.unsetIdentity(entity)
+      if (this.#manages(entity)) this.#em.getUnitOfWork(false).unsetIdentity(entity)
       makeNew([{ kept: new WeakRef(entity), generated: [] }])
+    } else if (!this.#manages(entity)) {
+      // A reference that only what was made leads to: MikroORM puts the one of the entity manager in its place that persists that.
+      Object.assign(helper(entity), { __em: undefined })
     }
   }
 
@@ -101,9 +107,10 @@ export class EntitySnapshot {
     const unitOfWork = this.#em.getUnitOfWork(false)
     const stacks = [unitOfWork.getRemoveStack(), unitOfWork.getOrphanRemoveStack()].map((stack) => ({ stack, kept: [...stack] }))
     // MikroORM takes a one-to-one relation from the owner that it finds on the other side, whose row may have given it back already.
-    for (const { entity } of states) forgetOneToOne(entity)
-    for (const state of states) putBackRow(this.#em, state)
-    for (const { entity, inverse } of states) {
+    const rows = states.filter(({ onlyRelations }) => onlyRelations !== true)
+    for (const { entity } of rows) forgetOneToOne(entity)
+    for (const state of rows) putBackRow(this.#em, state)
+    for (const { entity, inverse } of rows) {
       for (const [name, value] of inverse) putBackInverse(entity, name, value)
     }
     // Behind the rows, which MikroORM adds to the relations that they belong to.

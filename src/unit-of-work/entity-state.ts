@@ -16,6 +16,8 @@ export interface EntityState {
   readonly inverse: ReadonlyMap<string, unknown>
   /** Each relation to many. */
   readonly collections: ReadonlyMap<string, Items>
+  /** Whether its row is left as it is. */
+  readonly onlyRelations?: boolean
 }
 
 /** Takes down how an entity stands, with its own row and the one that it is compared with. */

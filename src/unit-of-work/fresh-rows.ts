@@ -65,16 +65,19 @@ export class FreshRows {
       // Of one that was known, another branch of the outer work may have loaded it by now.
       else if (before === undefined) collections.set(name, { collection, items, partial })
     }
-    if (before !== undefined) return { ...before, collections }
+    // Its row stands as it was put back, and may have been edited since by another branch of the outer work.
+    if (before !== undefined) return { ...before, collections, onlyRelations: true }
     const { properties } = helper<object>(read).__meta as { properties: Record<string, { ref?: boolean }> }
-    const inverse = new Map(
-      [...state.inverse].map(([name, value]) => {
-        const other = Reference.unwrapReference(value as object)
-        if (!Utils.isEntity(other, true)) return [name, value]
-        return [name, properties[name]?.ref === true ? Reference.create(this.#own(other)) : this.#own(other)]
-      }),
-    )
-    return { ...state, entity: entity as Record<string, unknown>, inverse, collections }
+    const owned = (values: EntityState['made']) =>
+      new Map(
+        [...values].map(([name, value]) => {
+          const other = Reference.unwrapReference(value as object)
+          if (!Utils.isEntity(other, true)) return [name, value]
+          return [name, properties[name]?.ref === true ? Reference.create(this.#own(other)) : this.#own(other)]
+        }),
+      )
+    const [inverse, made] = [owned(state.inverse), owned(state.made)]
+    return { ...state, entity: entity as Record<string, unknown>, inverse, made, collections }
   }
 
   /** The entity of the entity manager that has the same row. */

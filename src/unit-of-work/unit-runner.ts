@@ -198,7 +198,9 @@ export class UnitRunner {
       } catch (error) {
         const around = em.getTransactionContext() as object
         // What cannot be read anew, such as edits that are kept, would be left out of what the work around writes.
+        const letGo = this.#parts.subscriber.holdBack(em)
         await snapshot?.restore(unit).catch((fault) => this.#parts.subscriber.fail(around, fault))
+        letGo()
         const told = describeNested(error, em.getConnection('write'))
         if (unit?.abandon() === true) this.#parts.subscriber.fail(around, notRolledBack(told, em))
         throw told

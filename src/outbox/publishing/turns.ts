@@ -1,12 +1,16 @@
+import { LRUCache } from 'lru-cache'
 import { notBegun, type OutboxEvent, type Outcome } from './publisher.ts'
+
+/** So many events are remembered. */
+const mostLeft = 20_000
 
 /**
  * Remembers what a publisher had no time to begin. That goes first with the next call: behind what fails late each time it would never
  * get its turn.
  */
 export class Turns {
-  /** How many calls in a row had no time to begin an event, by its id. */
-  #left: ReadonlyMap<string, number> = new Map()
+  /** How many calls in a row had no time to begin an event, by its id. What another relay publishes in the end is forgotten some time. */
+  readonly #left = new LRUCache<string, number>({ max: mostLeft })
 
   waited({ id }: OutboxEvent): number {
     return this.#left.get(id) ?? 0
@@ -14,7 +18,9 @@ export class Turns {
 
   /** Takes the outcomes of a call. */
   ended(events: readonly OutboxEvent[], outcomes: readonly Outcome[]): void {
-    const left = events.filter((_, index) => outcomes[index] === notBegun)
-    this.#left = new Map(left.map((event) => [event.id, this.waited(event) + 1]))
+    events.forEach((event, index) => {
+      if (outcomes[index] === notBegun) this.#left.set(event.id, this.waited(event) + 1)
+      else this.#left.delete(event.id)
+    })
   }
 }

@@ -26,7 +26,8 @@ export interface Choice {
 export class BatchChoice {
   readonly #events: EventStore
   readonly #settlements: SettlementStore
-  #othersNext = false
+  /** Whoever restarts again and again must not begin with what may end it each time. */
+  #othersNext = true
 
   constructor(events: EventStore, settlements: SettlementStore) {
     this.#events = events

@@ -51,6 +51,7 @@ export class EventReader {
   #meetsEarlier = false
   #epochs: ReadonlyMap<number, number> = new Map()
   #ahead: Promise<Reading | undefined> | undefined
+  #readingMs = 0
   #stale = false
   /** The last reading found nothing, and so the relay waited. */
   #waited = false
@@ -67,6 +68,11 @@ export class EventReader {
   /** Milliseconds until the next parked event is due; `Infinity` when none is known. */
   get dueInMs(): number {
     return this.#plan.parked.dueInMs(momentOf(this.#parts.clock))
+  }
+
+  /** How long the last fetch took, in ms. */
+  get readingMs(): number {
+    return this.#readingMs
   }
 
   /** The buckets that the last reading looked at. */
@@ -97,7 +103,12 @@ export class EventReader {
     }
     const heads = await this.#dueHeads()
     // Behind heads that wait a fetch may bring what must not be published yet, and is in nobody's hand.
-    const { hands, more, note } = await this.#fetch([], this.#plan.parked.size === 0)
+    const { hands, more, note } = await this.#fetch([], this.#plan.parked.size === 0).catch((error: unknown): Reading => {
+      // Where to read past a long backlog takes too long, its key still goes on; the error is met again without a head that is due.
+      if (heads.length === 0) throw error
+      this.reset()
+      return { hands: [], more: true }
+    })
     const all = this.#stillOurs([...heads, ...hands])
     if (all.length === 0 && !more) {
       this.#waited = true
@@ -114,7 +125,7 @@ export class EventReader {
   readAhead(inHand: readonly EventInHand[]): void {
     if (this.#plan.parked.size > 0) return
     // An error here is met again by the reading that follows.
-    this.#ahead = this.#fetch(inHand, false).catch(() => undefined)
+    this.#ahead = this.#fetch(inHand, false).catch((): undefined => void this.reset())
   }
 
   /** Keeps keys from the next reading behind the first of these events in each: they come as heads that are due, beside others. */
@@ -210,8 +221,10 @@ export class EventReader {
         ? await events.fetchNoting(request, marks.relay)
         : { rows: await events.fetch(request), note: undefined }
     const now = momentOf(clock)
-    const { ready, more } = this.#plan.take(rows, request, now, watermark, now.now - before)
-    const hands = this.#toHands(request.bare ? await events.fetchByIds(ready.map(({ id }) => id)) : ready)
+    this.#readingMs = now.now - before
+    const { ready, more } = this.#plan.take(rows, request, now, watermark, this.#readingMs)
+    const isBare = request.bare && ready.length > 0
+    const hands = this.#toHands(isBare ? await events.fetchByIds(ready.map(({ id }) => id)) : ready)
     return { hands, more, note: hands.length === rows.length ? note : undefined }
   }
 

@@ -2,7 +2,6 @@ import { v7 as uuidv7 } from 'uuid'
 import type { Clock } from '../../kernel/clock.ts'
 import type { Logger } from '../../kernel/logger.ts'
 import type { EventDefinitions } from '../event/event-definitions.ts'
-import type { OutboxEvent, Outcome } from '../publishing/publisher.ts'
 import { EventStore } from '../store/event-store.ts'
 import { LeaseStore } from '../store/lease-store.ts'
 import type { OutboxStore } from '../store/outbox-store.ts'
@@ -20,7 +19,7 @@ import { DatabaseOutage, Outage } from './outage.ts'
 import type { RelayListeners } from './relay-events.ts'
 import { logTakeovers } from './relay-log.ts'
 import type { RelaySettings } from './relay-options.ts'
-import { WavePublisher } from './wave-publisher.ts'
+import { publishWave, WavePublisher } from './wave-publisher.ts'
 import { publishInWaves } from './waves.ts'
 
 /** What a {@link RelayEngine} works with. */
@@ -48,8 +47,12 @@ export type Step =
   /** The publisher is away; ask again in so many milliseconds. */
   | { readonly kind: 'paused'; readonly waitMs: number; readonly error: unknown }
 
-/** A batch begins no wave after so many ms: keys that are not in it would wait for the last event of the deepest. */
+/**
+ * A batch begins no wave after so many ms: keys that are not in it would wait for the last event of the deepest. After ten times as long as
+ * its reading took, if that is more, since the next one reads past that backlog.
+ */
 const turnMs = 1000
+const turnPerReading = 10
 
 const nothing: RelayCounts = { published: 0, retried: 0, deadLettered: 0 }
 
@@ -195,11 +198,13 @@ export class RelayEngine {
   async #publish(batch: readonly EventInHand[], readAhead: boolean, undoings: number, deadline: AbortSignal): Promise<Step> {
     const admission = this.outage.admit()
     if (readAhead) this.#reader.readAhead([...this.#marker.hands, ...batch])
-    const over = this.#parts.clock.now() + turnMs
+    const over = this.#parts.clock.now() + Math.max(turnMs, turnPerReading * this.#reader.readingMs)
+    const admit = ({ row, epoch }: EventInHand) =>
+      !deadline.aborted && this.leases.epochOf(row.bucket) === epoch && this.leases.safe(row.bucket)
     const { tried, untried, late } = await publishInWaves(
       batch,
-      (wave) => this.#publishWave(wave, deadline),
-      ({ row, epoch }) => !deadline.aborted && this.leases.epochOf(row.bucket) === epoch && this.leases.safe(row.bucket),
+      (wave) => publishWave(wave, this.#publisher, admit, deadline),
+      admit,
       () => this.#parts.clock.now() < over,
     )
     this.#reader.putOff(late)
@@ -231,15 +236,6 @@ export class RelayEngine {
       this.id,
       batch.map(({ row }) => row.sequence),
     )
-  }
-
-  async #publishWave(wave: readonly EventInHand[], deadline: AbortSignal): Promise<Outcome[]> {
-    const events = wave.flatMap(({ event }): OutboxEvent[] => (event === undefined ? [] : [event]))
-    const outcomes = events.length === 0 ? [] : await this.#publisher.publish(events, deadline)
-    let next = 0
-    return wave.map(({ event, fault }) => {
-      return event === undefined ? { status: 'permanent', error: fault } : (outcomes[next++] as Outcome)
-    })
   }
 
   #hold(batch: readonly EventInHand[]): void {

@@ -2,6 +2,7 @@ import { DataAccessError } from '../../errors.ts'
 import type { Clock } from '../../kernel/clock.ts'
 import { askPublisher } from '../publishing/ask-publisher.ts'
 import { notBegun, type OutboxEvent, type Outcome, outcomeOfError, type Publisher, unavailable } from '../publishing/publisher.ts'
+import type { EventInHand } from './held-event.ts'
 
 /** How long a publisher may still report outcomes after its signal aborted, in ms. */
 const graceMs = 50
@@ -71,6 +72,26 @@ export class WavePublisher {
     await this.#clock.wait(graceMs, settled).catch(() => {})
     return events.map(() => outcomeOfError(abort.signal.reason))
   }
+}
+
+/**
+ * Publishes the events of a wave that can be read; the others are dead letters.
+ *
+ * @param admit tells of an event whether it may still be tried: to read the wave takes time, in which a lease may go by.
+ */
+export async function publishWave(
+  wave: readonly EventInHand[],
+  publisher: WavePublisher,
+  admit: (hand: EventInHand) => boolean,
+  deadline: AbortSignal,
+): Promise<Outcome[]> {
+  const events = wave.flatMap(({ event }): OutboxEvent[] => (event === undefined ? [] : [event]))
+  if (!wave.every(admit)) return wave.map(() => notBegun)
+  const outcomes = events.length === 0 ? [] : await publisher.publish(events, deadline)
+  let next = 0
+  return wave.map(({ event, fault }) => {
+    return event === undefined ? { status: 'permanent', error: fault } : (outcomes[next++] as Outcome)
+  })
 }
 
 /** Aborts for a reason that keeps its meaning: all events of the call share it, and marked as an outage by one it would be one for all. */
