@@ -28,6 +28,25 @@ describe.each(dialects)('a nested unit that failed and could not be rolled back,
     await expect(outer).rejects.toMatchObject({ code: 'TRANSACTION_ABORTED' })
     expect(await storedNotes(data)).toEqual({ rows: [], events: [] })
   })
+
+  it('takes the outer unit with it, where its savepoint was released before the failure', async () => {
+    const data = await openNotes(dialect)
+    let throws = true
+    data.orm.em.getEventManager().registerSubscriber({
+      async afterTransactionCommit() {
+        if (throws) throw new Error('of the application')
+      },
+    })
+    const outer = data.unitOfWork(async () => {
+      const nested = data.unitOfWork(async ({ em, record }) => {
+        record(NoteTagged, em.create(Note, { id: 'inner', title: 'inner' }), 'a')
+      })
+      await expect(nested).rejects.toThrow()
+      throws = false
+    })
+    await expect(outer).rejects.toMatchObject({ code: 'TRANSACTION_ABORTED' })
+    expect(await storedNotes(data)).toEqual({ rows: [], events: [] })
+  })
 })
 
 describe('a nested unit that released its savepoint by hand', () => {
