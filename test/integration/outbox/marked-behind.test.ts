@@ -55,9 +55,10 @@ describe('a relay whose mark has to wait', () => {
   })
 
   test.each([
-    ['alone', ['a', 'b', 'c']],
-    ['with others', ['a', 'b', 'c', 'd']],
-  ])('does not try an event that was in hand in a crash, and was read %s', async (_, keys) => {
+    ['alone', ['a', 'b', 'c'], ['c']],
+    // A relay that starts takes others first: what killed the one before must not end it before they had their turn.
+    ['with others', ['a', 'b', 'c', 'd'], ['d', 'c']],
+  ])('does not try an event that was in hand in a crash, and was read %s', async (_, keys, later) => {
     for (const key of keys) await bench.record(key, [key])
     await other.query("update domain_events set attempts = 1, last_error = 'RELAY_CRASHED' where payload::text = '\"c\"'")
     await hold('a')
@@ -69,7 +70,7 @@ describe('a relay whose mark has to wait', () => {
     await release()
     await until(() => relay.status().published === keys.length)
     await relay.stop()
-    expect(seen).toEqual(keys)
+    expect(seen).toEqual(['a', 'b', ...later])
   })
 
   test('and whose bucket is another epoch then, publishes its events again before what follows them', async () => {
