@@ -54,9 +54,9 @@ describe.each(dialects)('a batch on %s that was in hand when a relay was killed'
     await (await startChild({ killBefore: 0 })).ended
     const { seen, publisher } = slowly(ms)
     const relay = await takeOver(publisher)
-    await expect.poll(() => seen.includes('new'), { interval: 20, timeout: 5000 }).toBe(true)
+    await expect.poll(() => seen.includes('new'), { interval: 20, timeout: 15_000 }).toBe(true)
     // One by one it took half a minute.
-    if (ms === 300) await expect.poll(() => seen.length, { interval: 20, timeout: 8000 }).toBe(101)
+    if (ms === 300) await expect.poll(() => seen.length, { interval: 20, timeout: 20_000 }).toBe(101)
     await relay.stop({ deadline: 0 })
   })
 
