@@ -129,7 +129,7 @@ export class EventReader {
   }
 
   /** Keeps keys from the next reading behind the first of these events in each: they come as heads that are due, beside others. */
-  putOff(hands: readonly EventInHand[]): void {
+  park(hands: readonly EventInHand[]): void {
     const now = momentOf(this.#parts.clock)
     for (const { row } of hands.toReversed()) this.#plan.parkHead(row, 0, now)
   }

@@ -150,7 +150,7 @@ export class RelayEngine {
     const { hands, more } = reading
     if (hands.length === 0) return more ? { kind: 'busy', counts: nothing } : this.#idle()
     const { batch, waiting } = await this.#choice.choose(hands, this.outage.probing)
-    this.#reader.putOff(waiting)
+    this.#reader.park(waiting)
     if (batch.length < hands.length) this.#reader.reset()
     // What one that kills is tried behind would come again with each crash.
     if (batch.length < hands.length || batch.some(({ row }) => row.suspect)) await this.#marker.ended()
@@ -207,7 +207,7 @@ export class RelayEngine {
       admit,
       () => this.#parts.clock.now() < over,
     )
-    this.#reader.putOff(late)
+    this.#reader.park(late)
     const settled = this.#settler.decide(tried)
     const pause = settled.find(({ settlement }) => settlement.kind === 'pause')
     // Before anything that the database may fail: a probe whose end is not told would be followed by others without a wait.

@@ -1,21 +1,25 @@
 import { expect, onTestFinished, test } from 'vitest'
 import { placeKey } from '../../../src/outbox/event/ordering-key.ts'
 import { type OutboxEvent, unavailable } from '../../../src/outbox/publishing/publisher.ts'
-import { dialects, openTestDatabase } from '../../support/databases.ts'
+import { dialects, openTestDatabase, type TestDialect } from '../../support/databases.ts'
 import { openOutbox } from '../../support/outbox-bench.ts'
 
 const timing = { publishTimeout: 3000, lease: 6000, pollInterval: { min: 5, max: 50 } }
+
+/** Two data accesses to one database. */
+async function openTwo(dialect: TestDialect) {
+  const database = await openTestDatabase(dialect)
+  onTestFinished(() => database.close())
+  const two = [await openOutbox(database.url), await openOutbox(database.url)] as const
+  for (const each of two) onTestFinished(() => each.close())
+  return two
+}
 
 test.each(dialects)(
   'a drain on %s publishes what is due in buckets that came to it while a batch failed',
   { timeout: 120_000 },
   async (dialect) => {
-    const database = await openTestDatabase(dialect)
-    onTestFinished(() => database.close())
-    const bench = await openOutbox(database.url)
-    onTestFinished(() => bench.close())
-    const beside = await openOutbox(database.url)
-    onTestFinished(() => beside.close())
+    const [bench, beside] = await openTwo(dialect)
     const until = (condition: () => boolean) => expect.poll(condition, { interval: 5, timeout: 60_000 }).toBe(true)
 
     // The drain waits for it while it is due elsewhere, and so does its publisher should it come here.
@@ -67,12 +71,7 @@ test.each(dialects)(
   'a drain on %s ends when what is due lies only with relays that are paused',
   { timeout: 60_000 },
   async (dialect) => {
-    const database = await openTestDatabase(dialect)
-    onTestFinished(() => database.close())
-    const bench = await openOutbox(database.url)
-    onTestFinished(() => bench.close())
-    const beside = await openOutbox(database.url)
-    onTestFinished(() => beside.close())
+    const [bench, beside] = await openTwo(dialect)
     const timing = { publishTimeout: 500, lease: 1500, pollInterval: { min: 5, max: 50 } }
     const publish = (away: boolean) =>
       function webhook() {
@@ -99,12 +98,7 @@ test.each(dialects)(
 )
 
 test.each(dialects)('a drain on %s says for whom it waits longer than a lease', { timeout: 60_000 }, async (dialect) => {
-  const database = await openTestDatabase(dialect)
-  onTestFinished(() => database.close())
-  const bench = await openOutbox(database.url)
-  onTestFinished(() => bench.close())
-  const beside = await openOutbox(database.url)
-  onTestFinished(() => beside.close())
+  const [bench, beside] = await openTwo(dialect)
   const mayEnd = Promise.withResolvers<void>()
   const publisher = async () => {
     await mayEnd.promise
