@@ -38,31 +38,35 @@ describe('a relay whose PostgreSQL crashes and forgets the last marks', () => {
       for (let n = 0; n < 6; n++) for (const key of keys) await bench.record(key, [n])
       const seen: Delivery[] = []
       const lost: unknown[] = []
-      let crashed = false
+      const pending = () => bench.sql("select id from domain_events where status = 'pending'").then((rows) => rows.length)
+      let undone = 0
       const relay = bench.outbox.relay({
         batchSize: 3,
         retention,
         ...timing,
         publisher: async (event) => {
           seen.push(toDelivery(event))
-          if (event.payload !== 3 || crashed) return
-          crashed = true
+          // Again while it undid nothing: what else the server wrote may have taken the marks to the disk.
+          if (Number(event.payload) < 3 || undone > 0) return
           // The marks of two batches are answered meanwhile.
           await delay(100)
+          const before = await pending()
           await server.crash()
           await server.start()
+          // The first connections that are taken may be those that the crash ended.
+          const after = await vi.waitUntil(() => pending().catch(() => undefined), { timeout: 20_000, interval: 10 })
+          undone = after - before
         },
       })
       relay.on('leaseLost', (loss) => lost.push(loss))
       await relay.start()
-      const pending = () => bench.sql("select id from domain_events where status = 'pending'").then((rows) => rows.length, String)
-      await expect.poll(pending, { timeout: 60_000, interval: 50 }).toBe(0)
+      await expect.poll(() => pending().catch(String), { timeout: 60_000, interval: 50 }).toBe(0)
       await expect.poll(() => relay.status().inHand, { timeout: 20_000 }).toBe(0)
       expect(relay.status()).toMatchObject({ paused: undefined, retried: 0, deadLettered: 0 })
       await relay.stop()
       const payloads = seen.filter(({ key }) => key === 'Note:a').map(({ payload }) => payload)
-      // Else nothing was undone.
-      expect(payloads.length).toBeGreaterThan(7)
+      expect(undone).toBeGreaterThan(0)
+      expect(seen.length).toBeGreaterThanOrEqual(18 + undone)
       expect(findInversion(seen), payloads.join(' ')).toBeUndefined()
       expect(lost).toEqual([])
     },
