@@ -28,16 +28,18 @@ export class CircuitBreaker {
   #failures = 0
   #failedAt = Number.NEGATIVE_INFINITY
   #openedAt: number | undefined
+  #openMs: number
   #probing = false
 
   constructor(options: CircuitBreakerOptions, clock: Clock) {
     this.#options = options
+    this.#openMs = options.openMs
     this.#clock = clock
   }
 
   get state(): CircuitState {
     if (this.#openedAt === undefined) return 'closed'
-    return this.#clock.now() - this.#openedAt < this.#options.openMs ? 'open' : 'half-open'
+    return this.#clock.now() - this.#openedAt < this.#openMs ? 'open' : 'half-open'
   }
 
   /** Admits an attempt, or refuses it by `undefined`. In the half-open state exactly one attempt is admitted, as the probe. */
@@ -62,15 +64,24 @@ export class CircuitBreaker {
     this.#probing = false
   }
 
-  /** The other side did not answer. A late failure of an attempt from before the opening does not prolong it. */
-  failed({ kind, at }: Admission): void {
+  /**
+   * The other side did not answer. A late failure of an attempt from before the opening does not prolong it.
+   *
+   * @param openMs for how long it opens, if it does.
+   */
+  failed({ kind, at }: Admission, openMs = this.#options.openMs): void {
     const now = this.#clock.now()
     if (kind === 'probe') {
       this.#probing = false
-      this.#openedAt = now
+      this.#open(now, openMs)
     } else if (this.#openedAt === undefined && at >= this.#failedAt) {
       this.#failedAt = now
-      if (++this.#failures >= this.#options.failures) this.#openedAt = now
+      if (++this.#failures >= this.#options.failures) this.#open(now, openMs)
     }
+  }
+
+  #open(now: number, openMs: number): void {
+    this.#openedAt = now
+    this.#openMs = openMs
   }
 }

@@ -23,6 +23,7 @@ export type { Outbox } from './outbox.ts'
 export { publishToAll } from './publishing/publish-to-all.ts'
 export {
   type DecodedEvent,
+  type NextTry,
   type OutboxEvent,
   type Outcome,
   type PublishContext,
@@ -30,6 +31,7 @@ export {
   type PublishFault,
   type PublishFunction,
   permanent,
+  retryable,
   unavailable,
 } from './publishing/publisher.ts'
 export type { DeadLetterReason, DeadLetterRule, DeadLetterRules, RetryPolicy } from './publishing/retry-policy.ts'

@@ -107,7 +107,11 @@ class PublisherToAll implements Publisher {
 function worstOf(outcomes: readonly Outcome[]): Outcome {
   // A destination that is away pauses the relay, also where another one had no time to begin.
   const rank = (outcome: Outcome) => (outcome === notBegun ? 0.5 : worstFirst.indexOf(outcome.status))
-  return outcomes.reduce((worst, outcome) => (rank(outcome) < rank(worst) ? outcome : worst))
+  const asked = (outcome: Outcome) => (outcome.status === 'published' ? 0 : (outcome.afterMs ?? 0))
+  return outcomes.reduce((worst, outcome) => {
+    const worse = rank(outcome) - rank(worst) || asked(worst) - asked(outcome)
+    return worse < 0 ? outcome : worst
+  })
 }
 
 /** What comes behind an event in its key is due again once that is: a mark was lost, and the destination must not end on the old value. */

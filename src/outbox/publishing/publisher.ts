@@ -42,7 +42,16 @@ export type PublishFault =
   | 'unavailable'
 
 /** What became of one event. */
-export type Outcome = { readonly status: 'published' } | { readonly status: PublishFault; readonly error: unknown }
+export type Outcome = { readonly status: 'published' } | ({ readonly status: PublishFault; readonly error: unknown } & NextTry)
+
+/** When to try again, which a receiver may ask for by `Retry-After`. */
+export interface NextTry {
+  /**
+   * Milliseconds for which this event is not tried again, or nothing is while `unavailable`; as ever when that is later. At most an
+   * hour counts, and nothing that is no positive number, such as the `NaN` of a header that was not sent.
+   */
+  readonly afterMs?: number | undefined
+}
 
 /** What became of an event that was not published. */
 export type Failure = Exclude<Outcome, { readonly status: 'published' }>
@@ -107,15 +116,20 @@ const faultMark = Symbol.for('@innovateai/data-access/publish-fault')
 
 /** Marks an error of a publisher: this event can never be published, and goes to the dead letters. */
 export function permanent(error: unknown): Error {
-  return markFault(error, 'permanent')
+  return markFault(error, { status: 'permanent' })
+}
+
+/** Marks an error of a publisher: this event failed, as with any error, and its receiver has said when to try again. */
+export function retryable(error: unknown, { afterMs }: NextTry = {}): Error {
+  return markFault(error, { status: 'retryable', afterMs })
 }
 
 /** Marks an error of a publisher: the broker is away; all events wait, and none spends an attempt. */
-export function unavailable(error: unknown): Error {
-  return markFault(error, 'unavailable')
+export function unavailable(error: unknown, { afterMs }: NextTry = {}): Error {
+  return markFault(error, { status: 'unavailable', afterMs })
 }
 
-function markFault(error: unknown, fault: PublishFault): Error {
+function markFault(error: unknown, fault: { readonly status: PublishFault } & NextTry): Error {
   const given = toError(error)
   const marked = Object.isExtensible(given) ? given : new Error(given.message, { cause: given })
   Object.defineProperty(marked, faultMark, { value: fault, configurable: true })
@@ -125,8 +139,8 @@ function markFault(error: unknown, fault: PublishFault): Error {
 /** The outcome that a thrown error stands for. */
 export function outcomeOfError(error: unknown): Failure {
   const given = toError(error)
-  const mark = faultMark in given ? given[faultMark] : undefined
-  return { status: mark === 'permanent' || mark === 'unavailable' ? mark : 'retryable', error: given }
+  const fault = faultMark in given ? (given[faultMark] as { readonly status: PublishFault } & NextTry) : undefined
+  return { status: fault?.status ?? 'retryable', error: given, afterMs: fault?.afterMs }
 }
 
 /** One for all: a wave has hundreds. */
@@ -158,9 +172,9 @@ function withError(publisher: string, outcome: Outcome): Outcome {
   const { status } = outcome
   // Not the publisher's own object: it may use that again for another event.
   if (status === 'published') return published
-  const { error } = outcome
-  if (error !== undefined && error !== null) return { status, error: toError(error) }
-  return { status, error: new Error(`Publisher "${publisher}" gave no error with its outcome ${status}`) }
+  const { error, afterMs } = outcome
+  if (error !== undefined && error !== null) return { status, error: toError(error), afterMs }
+  return { status, error: new Error(`Publisher "${publisher}" gave no error with its outcome ${status}`), afterMs }
 }
 
 /** Whether a value is the outcome of one event. */

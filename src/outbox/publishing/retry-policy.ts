@@ -2,7 +2,7 @@ import { DataAccessError } from '../../errors.ts'
 import { type BackoffOptions, fullJitter } from '../../kernel/backoff.ts'
 import { checkOptions, numberFrom, type Optional, wholeFrom } from '../../kernel/options.ts'
 import { describeThrown } from '../../kernel/thrown-error.ts'
-import type { Outcome } from './publisher.ts'
+import type { NextTry, Outcome } from './publisher.ts'
 
 /** How often, and how soon, a failed event is tried again. */
 export interface RetryPolicy extends BackoffOptions {
@@ -32,10 +32,13 @@ export type Settlement =
       readonly blocksKey: boolean
       readonly error: unknown
     }
-  | { readonly kind: 'pause'; readonly error: unknown }
+  | { readonly kind: 'pause'; readonly afterMs: number; readonly error: unknown }
 
 /** The default policy: ten tries over about four minutes on average. */
 export const defaultRetryPolicy: RetryPolicy = { attempts: 10, baseMs: 500, maxMs: 60_000 }
+
+/** The longest wait that counts when a publisher asks for one, in milliseconds: a receiver must not stop a relay for good. */
+const longestAsked = 3_600_000
 
 /** One for all: a batch has hundreds. */
 const published: Settlement = Object.freeze({ kind: 'published' })
@@ -56,13 +59,18 @@ export function settle(
   if (outcome.status === 'published') return published
   const { error } = outcome
   // An outage is not the event's failure: it spends no attempt.
-  if (outcome.status === 'unavailable') return { kind: 'pause', error }
+  if (outcome.status === 'unavailable') return { kind: 'pause', afterMs: askedFor(outcome), error }
   const attempts = event.attempts + 1
   if (outcome.status === 'retryable' && attempts < policy.attempts) {
-    return { kind: 'retry', attempts, delayMs: Math.ceil(fullJitter(policy, attempts, random)), error }
+    const delayMs = Math.ceil(Math.max(fullJitter(policy, attempts, random), askedFor(outcome)))
+    return { kind: 'retry', attempts, delayMs, error }
   }
   const blocksKey = event.orderingKey !== null && ruleFor(event.type, rules) === 'block-key'
   return { kind: 'dead-letter', attempts, reason: outcome.status === 'permanent' ? 'permanent' : 'exhausted', blocksKey, error }
+}
+
+function askedFor({ afterMs }: NextTry): number {
+  return typeof afterMs === 'number' && afterMs > 0 ? Math.min(afterMs, longestAsked) : 0
 }
 
 function ruleFor(type: string, rules: DeadLetterRules): DeadLetterRule {

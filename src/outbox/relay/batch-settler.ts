@@ -111,6 +111,15 @@ export class BatchSettler {
   }
 }
 
+/** What pauses the relay, if anything does: the longest pause that was asked for. */
+export function pauseOf(settled: readonly SettledEvent[]): Extract<Settlement, { kind: 'pause' }> | undefined {
+  let longest: ReturnType<typeof pauseOf>
+  for (const { settlement } of settled) {
+    if (settlement.kind === 'pause' && (longest === undefined || settlement.afterMs > longest.afterMs)) longest = settlement
+  }
+  return longest
+}
+
 /** Counts what became of events. */
 export function countsOf(settled: readonly SettledEvent[]): RelayCounts {
   const count = (kind: Settlement['kind']) => settled.filter(({ settlement }) => settlement.kind === kind).length

@@ -12,6 +12,7 @@ export class Outage {
   readonly #clock: Clock
   readonly #listeners: RelayListeners
   #since: number | undefined
+  #openMs = rule.openMs
   #error: unknown
   /** A pause was told, and not its end. */
   #told: boolean
@@ -40,17 +41,22 @@ export class Outage {
 
   /** Milliseconds until the next probe. */
   get waitMs(): number {
-    return this.#since === undefined ? 0 : Math.max(1, rule.openMs - (this.#clock.now() - this.#since))
+    return this.#since === undefined ? 0 : Math.max(1, this.#openMs - (this.#clock.now() - this.#since))
   }
 
   admit(): Admission {
     return this.#breaker.admit() ?? { kind: 'attempt', at: this.#clock.now() }
   }
 
-  /** The broker is away. A stop that cut the publishing off looks the same and is not told. */
-  began(admission: Admission, error: unknown, stopped: boolean): void {
+  /**
+   * The broker is away. A stop that cut the publishing off looks the same and is not told.
+   *
+   * @param afterMs for how long nothing shall be tried, if that is longer than usual.
+   */
+  began(admission: Admission, error: unknown, stopped: boolean, afterMs = 0): void {
     const first = this.#since === undefined
-    this.#breaker.failed(admission)
+    this.#openMs = Math.max(rule.openMs, afterMs)
+    this.#breaker.failed(admission, this.#openMs)
     this.#since = this.#clock.now()
     this.#error = error
     if (!first || stopped) return

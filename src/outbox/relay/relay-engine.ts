@@ -11,7 +11,7 @@ import { SettlementStore } from '../store/settlement-store.ts'
 import type { SignOfLife } from '../store/sign-of-life.ts'
 import { BatchChoice } from './batch-choice.ts'
 import { BatchMarker } from './batch-marker.ts'
-import { BatchSettler, type RelayCounts, sumOf } from './batch-settler.ts'
+import { BatchSettler, pauseOf, type RelayCounts, sumOf } from './batch-settler.ts'
 import { BucketLeases } from './bucket-leases.ts'
 import { EventReader } from './event-reader.ts'
 import type { EventInHand } from './held-event.ts'
@@ -209,9 +209,9 @@ export class RelayEngine {
     )
     this.#reader.park(late)
     const settled = this.#settler.decide(tried)
-    const pause = settled.find(({ settlement }) => settlement.kind === 'pause')
+    const pause = pauseOf(settled)
     // Before anything that the database may fail: a probe whose end is not told would be followed by others without a wait.
-    if (pause?.settlement.kind === 'pause') this.outage.began(admission, pause.settlement.error, deadline.aborted)
+    if (pause !== undefined) this.outage.began(admission, pause.error, deadline.aborted, pause.afterMs)
     // A row that cannot be read was not given to the publisher.
     else if (tried.some(({ event: { event } }) => event !== undefined)) this.outage.ended()
     else this.outage.unused(admission)

@@ -14,6 +14,9 @@ import type { Wake } from './wake.ts'
 /** How often a drain finds the publisher away before it gives up. */
 const drainOutages = 3
 
+/** The longest pause that a drain waits for, in milliseconds: a publisher may ask for an hour. */
+const longestDrainPause = 10_000
+
 /** How often a drain tries to mark a batch: 7 s on average. Whoever waits for it cannot wait for ever, as a relay does. */
 export const drainMarkTries = 12
 
@@ -121,7 +124,7 @@ export async function publishAllDue(
         continue
       }
     } else if (step.kind === 'paused') {
-      if (++outages >= drainOutages) throw away(settings.publisher.name, step.error)
+      if (++outages >= drainOutages || step.waitMs > longestDrainPause) throw away(settings.publisher.name, outages, step)
       await clock.wait(step.waitMs, stopping).catch(() => {})
     } else if (await engine.events.dueOutside(engine.bucketsRead)) {
       await wait.goesOn().catch(giveUp)
@@ -204,10 +207,10 @@ export function drainStopped(counts?: RelayCounts): DataAccessError {
   )
 }
 
-function away(publisher: string, error: unknown): DataAccessError {
+function away(publisher: string, outages: number, { waitMs, error }: { readonly waitMs: number; readonly error: unknown }) {
   return new DataAccessError(
     'PUBLISHER_FAILED',
-    `Publisher "${publisher}" was unavailable ${drainOutages} times in a row, so drain() gave up; the events are still pending. Bring its broker back and drain again`,
+    `Publisher "${publisher}" is unavailable (outages in a row: ${outages}; next try in ${Math.ceil(waitMs)} ms), so drain() gave up; the events are still pending. Bring its broker back and drain again`,
     { cause: error, context: { publisher } },
   )
 }

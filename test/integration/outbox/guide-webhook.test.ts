@@ -30,7 +30,10 @@ async function webhookOfGuide(port: number): Promise<PublishFunction> {
 /** What the receiver does with the event of a key; without a word it answers 200. */
 type Doings = Record<string, (response: ServerResponse) => unknown>
 
-const answers = (status: number) => (response: ServerResponse) => response.writeHead(status).end('x'.repeat(100_000))
+const answers =
+  (status: number, headers = {}) =>
+  (response: ServerResponse) =>
+    response.writeHead(status, headers).end('x'.repeat(100_000))
 const retry = { attempts: 2, baseMs: 1, maxMs: 1 }
 
 let database: TestDatabase
@@ -119,3 +122,44 @@ test.each(dialects)(
     await webhook.stop()
   },
 )
+
+test.each(dialects)('the webhook of the guide, on %s, comes back no sooner than the receiver asks', async (dialect) => {
+  const webhook = await relay(dialect)
+  await listen()
+  const times: Record<string, number[]> = {}
+  const busy = (key: string, status: number) => (response: ServerResponse) => {
+    times[key] = [...(times[key] ?? []), performance.now()]
+    if (times[key].length === 2) delete doings[key]
+    answers(status, { 'retry-after': '2' })(response)
+  }
+  doings = { failing: busy('failing', 500), closed: busy('closed', 503) }
+  await bench.record('failing', ['failing'])
+  await webhook.start()
+  await expect.poll(() => webhook.status().retried, { timeout: 10_000 }).toBe(1)
+  // The other keys go on meanwhile.
+  await bench.record('good', ['good'])
+  await expect.poll(() => received.includes('good'), { timeout: 10_000 }).toBe(true)
+  expect(times.failing).toHaveLength(1)
+  await expect.poll(() => webhook.status().deadLettered, { timeout: 20_000, interval: 10 }).toBe(1)
+  await bench.record('closed', ['closed'])
+  await expect.poll(() => webhook.status().paused?.error, { timeout: 10_000 }).toContain('answered 503')
+  await bench.record('later', ['later'])
+  await expect.poll(() => webhook.status().published, { timeout: 30_000 }).toBe(3)
+  for (const key of ['failing', 'closed']) {
+    const [first = 0, second = 0] = times[key] ?? []
+    expect(second - first, key).toBeGreaterThanOrEqual(1990)
+  }
+  await webhook.stop()
+})
+
+test.each(dialects)('a drain, on %s, gives up at once when the receiver asks for more than ten seconds', async (dialect) => {
+  const webhook = await relay(dialect)
+  await listen()
+  doings = { closed: answers(503, { 'retry-after': '60' }) }
+  await bench.record('closed', ['closed'])
+  await expect(webhook.drain()).rejects.toMatchObject({
+    code: 'PUBLISHER_FAILED',
+    message: expect.stringMatching(/: 1; next try in (59|60)/),
+  })
+  expect(received).toHaveLength(1)
+})

@@ -16,6 +16,23 @@ test('behind a probe of which nothing was tried the next one waits as long as ev
   expect(outage.open).toBe(true)
 })
 
+test('lasts as long as the publisher asks, and no shorter than ever', () => {
+  let now = 0
+  const outage = new Outage({ now: () => now, wait: async () => undefined }, relayListeners(new MemoryLogger()))
+  outage.began(outage.admit(), new Error('away'), false, 5000)
+  expect(outage.waitMs).toBe(5000)
+  now = 4999
+  expect(outage.open).toBe(true)
+  now = 5000
+  expect(outage.probing).toBe(true)
+  // The probe that fails says nothing of when to come back.
+  outage.began(outage.admit(), new Error('away'), false)
+  expect([outage.open, outage.waitMs]).toEqual([true, 1000])
+  now = 6000
+  outage.began(outage.admit(), new Error('away'), false, 10)
+  expect(outage.waitMs).toBe(1000)
+})
+
 test('its end is told once when its begin was, also by a run before, and not when it was not', () => {
   const told: string[] = []
   const open = (before?: boolean) => {

@@ -37,6 +37,15 @@ describe('publishing to all of several', () => {
     // What was not begun is no failure, but an outage is one also then.
     expect(await worst(retryable, notBegun)).toBe(notBegun)
     expect(await worst(notBegun, away)).toEqual(away)
+    // Of two the one that asks for the longer wait.
+    const patient = { ...away, afterMs: 5000 } as Outcome
+    for (const outcomes of [
+      [away, patient],
+      [patient, away],
+      [patient, { ...away, afterMs: 1 } as Outcome],
+    ]) {
+      expect(await worst(...outcomes)).toEqual(patient)
+    }
   })
 
   test('one that has acknowledged an event does not get it again because of another', async () => {

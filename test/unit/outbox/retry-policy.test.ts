@@ -1,6 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { outcomeOfError, retryable, unavailable } from '../../../src/outbox/publishing/publisher.ts'
 import { defaultRetryPolicy, errorText, settle, toRetryPolicy } from '../../../src/outbox/publishing/retry-policy.ts'
+import { pauseOf, type SettledEvent } from '../../../src/outbox/relay/batch-settler.ts'
 
 const event = { type: 'ScoreCalculated', orderingKey: 'k', attempts: 0 }
 const policy = { attempts: 3, baseMs: 100, maxMs: 1000 }
@@ -12,6 +14,7 @@ describe('retry policy', () => {
       fc.property(fc.nat(1000), (attempts) => {
         expect(settle({ ...event, attempts }, { status: 'unavailable', error: boom }, policy, 'skip')).toEqual({
           kind: 'pause',
+          afterMs: 0,
           error: boom,
         })
       }),
@@ -29,6 +32,28 @@ describe('retry policy', () => {
         expect(settlement.delayMs).toBeLessThanOrEqual(Math.min(1000, 100 * 2 ** attempts))
       }),
     )
+  })
+
+  test.each([
+    [undefined, 50],
+    [Number.NaN, 50],
+    [-1, 50],
+    [20, 50],
+    [700.5, 701],
+    [Number.POSITIVE_INFINITY, 3_600_000],
+  ])('a publisher that asks for %s ms gets a retry after %s', (afterMs, delayMs) => {
+    const outcome = outcomeOfError(retryable(boom, { afterMs }))
+    expect(settle(event, outcome, policy, 'skip', () => 0.5)).toEqual({ kind: 'retry', attempts: 1, delayMs, error: boom })
+  })
+
+  test('a publisher that asks for the longest pause gets it, up to an hour', () => {
+    const pauses = [1500, 7_000_000, 1].map((afterMs) => ({
+      hand: {} as SettledEvent['hand'],
+      settlement: settle(event, outcomeOfError(unavailable(new Error('away'), { afterMs })), policy, 'skip'),
+    }))
+    expect(pauseOf(pauses)?.afterMs).toBe(3_600_000)
+    expect(pauseOf(pauses.slice(0, 1))?.afterMs).toBe(1500)
+    expect(pauseOf([])).toBeUndefined()
   })
 
   test('the last attempt that fails makes a dead letter', () => {
