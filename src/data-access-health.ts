@@ -1,6 +1,7 @@
 import type { MikroORM, Transaction } from '@mikro-orm/core'
 import { askDatabase, type HealthReport, measureHealth } from './database/health.ts'
-import { type MigrationDefinition, pendingMigrations } from './database/migrations.ts'
+import { storedName } from './database/migration-plan.ts'
+import { listedMigrations, type MigrationDefinition, pendingMigrations } from './database/migrations.ts'
 import { checkOptions, flag } from './kernel/options.ts'
 import type { Cache } from './repository/cached-reads.ts'
 
@@ -13,7 +14,7 @@ export interface HealthOptions {
   readonly migrations?: boolean | undefined
 }
 
-/** Whether all migrations have run on a database. */
+/** Whether all migrations have run on a database: ours, the modules', and those in `migrations.migrationsList` of an ORM of your own. */
 export interface MigrationsReport extends HealthReport {
   /** Those that have not, in order; none where the database did not tell, which `error` does. */
   readonly pending: readonly string[]
@@ -64,8 +65,15 @@ async function askAll({ orm, closed, inside, migrations }: HealthParts, withMigr
   let pending: readonly string[] = []
   if (!database.ok) return [database, { ...database, latencyMs: 0, pending }] as const
   const ask = async () => {
-    pending = await pendingMigrations(orm, migrations, inside as Transaction | undefined)
-    if (pending.length > 0) throw new Error(`${pending.length} migrations have not run; run \`await data.migrate()\``)
+    const known = new Set(migrations.map(({ name }) => storedName(name)))
+    const others = listedMigrations(orm).filter(({ name }) => !known.has(storedName(name)))
+    pending = await pendingMigrations(orm, [...migrations, ...others], inside as Transaction | undefined)
+    if (pending.length === 0) return
+    const cures = [
+      ...(pending.some((name) => known.has(name)) ? ['`await data.migrate()`'] : []),
+      ...(pending.some((name) => !known.has(name)) ? ['`await orm.migrator.up()`'] : []),
+    ]
+    throw new Error(`${pending.length} migrations have not run; run ${cures.join(' and ')}`)
   }
   const report = await measureHealth(ask, Math.max(1, Math.round(healthTimeoutMs - database.latencyMs)))
   return [database, { ...report, pending }] as const

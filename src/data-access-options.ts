@@ -31,8 +31,8 @@ export interface DataAccessOptions extends DataAccessExtensionOptions, CacheOpti
 }
 
 /** A data access on your own ORM, which has the extension `dataAccess({ modules })`. */
-export interface AdoptOptions extends CacheOption, WakeOption {
-  readonly orm: MikroORM
+export interface AdoptOptions<Orm extends MikroORM = MikroORM> extends CacheOption, WakeOption {
+  readonly orm: Orm
 }
 
 const door = 'createDataAccess'

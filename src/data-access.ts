@@ -11,6 +11,7 @@ import {
   type DataAccessOptions,
   type WakeOption,
 } from './data-access-options.ts'
+import type { DataAccessUnit } from './data-access-unit.ts'
 import { isAlone } from './database/alone.ts'
 import { openOrm } from './database/connection.ts'
 import { databaseIdentity } from './database/database-identity.ts'
@@ -28,6 +29,7 @@ import { Outbox } from './outbox/outbox.ts'
 import { longestGraceMs } from './outbox/relay/relay-deadline.ts'
 import { type Cache, type CacheStats, openCache } from './repository/cached-reads.ts'
 import { freshFork } from './unit-of-work/fresh-fork.ts'
+import type { UnitFigures } from './unit-of-work/unit-figures.ts'
 import type { UnitOfWorkContext, UnitOfWorkOptions, Work } from './unit-of-work/unit-of-work.ts'
 import { UnitRunner } from './unit-of-work/unit-runner.ts'
 
@@ -46,7 +48,9 @@ const relayGraceMs = longestGraceMs + 500
  * @throws DataAccessError `DATABASE_URL_INVALID`, `DRIVER_MISSING`, `DRIVER_MISMATCH`, `DATABASE_UNREACHABLE`, `OPTION_INVALID`, or
  * `CACHE_CHOICE_REQUIRED` for an in-process cache without `singleProcess: true` of a database that other processes can open.
  */
-export async function createDataAccess(options: DataAccessOptions | AdoptOptions = {}): Promise<DataAccess> {
+export async function createDataAccess<Orm extends MikroORM = MikroORM>(
+  options: DataAccessOptions | AdoptOptions<Orm> = {},
+): Promise<DataAccess<Orm>> {
   checkDataAccessOptions(options)
   // A missing driver is told now, and not in the log of each read.
   if (options.cache) await options.cache.prepare?.()
@@ -62,16 +66,16 @@ export async function createDataAccess(options: DataAccessOptions | AdoptOptions
     entities: extension.entities as never[],
   })
   try {
-    return extension.adopt(() => new DataAccess(orm, extension, options, true))
+    return extension.adopt(() => new DataAccess(orm as Orm, extension, options, true))
   } catch (error) {
     await orm.close(true)
     throw error
   }
 }
 
-/** Entities, repositories, cache, units of work and outbox of one database. Made by {@link createDataAccess}. */
-export class DataAccess {
-  readonly orm: MikroORM
+/** Entities, repositories, cache, units of work and outbox of one database, by {@link createDataAccess}. Its types are those of its ORM. */
+export class DataAccess<Orm extends MikroORM = MikroORM> {
+  readonly orm: Orm
   readonly dialect: Dialect
   /** The stored domain events and the relays that publish them. */
   readonly outbox: Outbox
@@ -84,7 +88,7 @@ export class DataAccess {
   #closing: Promise<void> | undefined
 
   /** @internal Use {@link createDataAccess}. */
-  constructor(orm: MikroORM, extension: DataAccessExtension, options: CacheOption & WakeOption, owned: boolean) {
+  constructor(orm: Orm, extension: DataAccessExtension, options: CacheOption & WakeOption, owned: boolean) {
     const { logger, subscriber, guard, wake, events } = extension
     const clock = this.#clock
     explainUnknownEntities(orm)
@@ -108,9 +112,9 @@ export class DataAccess {
   }
 
   /** A fresh entity manager, for reads outside a unit of work. In a `RequestContext` it has the request's filters, session and schema. */
-  fork(): EntityManager {
+  fork(): Orm['em'] {
     this.#refuseWhenClosed()
-    return freshFork(this.orm)
+    return freshFork(this.orm) as Orm['em']
   }
 
   /**
@@ -118,13 +122,13 @@ export class DataAccess {
    *
    * @throws what the work throws, after rolling back; `UNIT_RETRIES_EXHAUSTED`; `COMMIT_OUTCOME_UNKNOWN`; `CLOSED`.
    */
-  async unitOfWork<Result>(work: Work<Result, DataAccessUnit>, options: UnitOfWorkOptions = {}): Promise<Result> {
+  async unitOfWork<Result>(work: Work<Result, DataAccessUnit<Orm>>, options: UnitOfWorkOptions = {}): Promise<Result> {
     // A unit that close() waits for may still divide its own transaction.
     if (!this.#runner.inside) this.#refuseWhenClosed()
     requireFunction('unitOfWork', work)
     const run = (unit: UnitOfWorkContext) => {
       const cached = ((what: never) => this.#requireCache().cached(what, { em: unit.em })) as unknown as Cache['cached']
-      return work({ ...unit, cached })
+      return work({ ...unit, cached } as DataAccessUnit<Orm>)
     }
     return this.#track(this.#runner.run(run, options))
   }
@@ -140,10 +144,10 @@ export class DataAccess {
     return this.#requireCache().cached(what, options)
   }) as unknown as Cache['cached']
 
-  /** Brings the tables up to date, ours and the modules'. Safe to call from several processes at once. */
+  /** Brings the tables up to date, ours and the modules', and expires what is cached if anything ran. Safe to call from several processes at once. */
   async migrate(options: MigrateOptions = {}): Promise<string[]> {
     this.#refuseWhenClosed()
-    return this.#track(migrate(this.orm, this.#extension.migrations(this.dialect), options))
+    return this.#track(migrate(this.orm, this.#extension.migrations(this.dialect), options, this.#cache?.participant))
   }
 
   /** The names of the migrations that have not run on this database, in order. Changes nothing. */
@@ -162,11 +166,11 @@ export class DataAccess {
     return healthOf({ orm: this.orm, cache: this.#cache, closed, inside, migrations }, options)
   }
 
-  /** The live figures of the connection pool, and those of the caches. */
+  /** The live figures of the connection pool, of the units of work, and of the caches. */
   async stats(): Promise<DataAccessStats> {
     this.#refuseWhenClosed()
     const pool = await poolFigures(this.orm, this.#extension.guard.use)
-    return { pool, ...(this.#cache === undefined ? {} : { cache: this.#cache.stats() }) }
+    return { pool, units: this.#runner.counter.read(), ...(this.#cache === undefined ? {} : { cache: this.#cache.stats() }) }
   }
 
   /**
@@ -235,14 +239,10 @@ export class DataAccess {
   }
 }
 
-/** The unit of work of a data access: with its cached reads, which inside a transaction read its own writes. */
-export interface DataAccessUnit extends UnitOfWorkContext {
-  readonly cached: Cache['cached']
-}
-
 /** Live figures. */
 export interface DataAccessStats {
   readonly pool: PoolFigures
+  readonly units: UnitFigures
   /** Absent when no cache was chosen. */
   readonly cache?: CacheStats
 }

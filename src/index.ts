@@ -11,14 +11,10 @@ export {
 export type { CacheFigures } from './cache/figures.ts'
 export type { InvalidationFigures } from './cache/invalidation.ts'
 export { type CachePolicy, type CachePolicyOptions, cachePolicy, type Lifetime } from './cache/policy.ts'
-export {
-  createDataAccess,
-  type DataAccess,
-  type DataAccessStats,
-  type DataAccessUnit,
-} from './data-access.ts'
+export { createDataAccess, type DataAccess, type DataAccessStats } from './data-access.ts'
 export type { DataAccessHealth, HealthOptions, MigrationsReport } from './data-access-health.ts'
 export type { AdoptOptions, CacheOption, DataAccessOptions, WakeOption } from './data-access-options.ts'
+export type { DataAccessUnit } from './data-access-unit.ts'
 export type { DatabaseOptions, PoolOptions } from './database/database-options.ts'
 export { idCheck, idProps, timestampProps } from './database/entity-props.ts'
 export type { HealthReport } from './database/health.ts'
@@ -42,7 +38,7 @@ export {
 export type { RecordEvent, RecordedEvent, RecordOptions } from './outbox/event/recorded-event.ts'
 export type { Outbox } from './outbox/outbox.ts'
 export type { WakeChoice } from './outbox/relay/wake.ts'
-export type { CachedQueryReads } from './repository/cached-query-reads.ts'
+export type { CachedQueryReads, QueryArguments } from './repository/cached-query-reads.ts'
 export type { CachedReadOptions } from './repository/cached-read-options.ts'
 export type { Cache, CacheStats } from './repository/cached-reads.ts'
 export type { CachedReads, CachedRepository, UniqueLookups } from './repository/cached-repository.ts'
@@ -50,4 +46,5 @@ export { DataRepository, type GetManyOptions, type GetOptions } from './reposito
 export type { Page, PageOptions } from './repository/page.ts'
 export type { CommitHook } from './unit-of-work/commit-hooks.ts'
 export type { UnitRetryOptions } from './unit-of-work/retry.ts'
+export type { UnitFigures } from './unit-of-work/unit-figures.ts'
 export type { UnitIsolation, UnitOfWorkContext, UnitOfWorkOptions, Work } from './unit-of-work/unit-of-work.ts'

@@ -1,7 +1,7 @@
 import { setTimeout } from 'node:timers/promises'
 import { AIRScoreCalculated } from '@innovateai/data-access/assessment'
 import type { Publisher, PublishFunction } from '@innovateai/data-access/outbox'
-import { defaultChannel, type PubSubMessage, redisPubSub } from '@innovateai/data-access/publishers/redis-pubsub'
+import { defaultChannel, type EventMessage, redisPubSub } from '@innovateai/data-access/publishers/redis-pubsub'
 import { Redis } from 'ioredis'
 
 /** The payload of `AIRScoreCalculated`, as the other side gets it. */
@@ -32,7 +32,7 @@ async function openRedis(url: string): Promise<Transport> {
   const messages: CalculatedScore[] = []
   const subscriber = new Redis(url)
   subscriber.on('message', (_channel, text) => {
-    const { payload }: PubSubMessage = JSON.parse(text)
+    const { payload }: EventMessage = JSON.parse(text)
     messages.push(payload as CalculatedScore)
   })
   // Redis keeps no message for those who come later: subscribe before anything is published.

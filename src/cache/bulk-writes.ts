@@ -1,4 +1,12 @@
-import { type EntityManager, type EntityMetadata, EventType, type MikroORM, type Transaction, Utils } from '@mikro-orm/core'
+import {
+  type EntityManager,
+  type EntityMetadata,
+  EventType,
+  type MikroORM,
+  QueryFlag,
+  type Transaction,
+  Utils,
+} from '@mikro-orm/core'
 import { comesFrom } from '../database/failure.ts'
 import { overrideManagers } from '../database/override-managers.ts'
 import { type BuiltConflict, namesInBuilder, namesInCall, type WrittenNames } from './written-names.ts'
@@ -39,7 +47,11 @@ type Method = (...args: readonly unknown[]) => unknown
 /** What is needed of a query builder: the ORM's SQL part need not be there. */
 interface QueryBuilder {
   readonly type: unknown
-  readonly state: { readonly data?: unknown; readonly onConflict?: readonly BuiltConflict[] }
+  readonly state: {
+    readonly data?: unknown
+    readonly onConflict?: readonly BuiltConflict[]
+    readonly flags: ReadonlySet<QueryFlag>
+  }
   readonly mainAlias: { readonly meta: EntityMetadata }
   /** The transaction in which it runs. */
   context: Transaction | undefined
@@ -99,7 +111,8 @@ function watched(builder: QueryBuilder, em: EntityManager, observer: BulkWriteOb
   const { execute, stream, clone } = builder
   builder.clone = (...args) => watched(clone.apply(builder, args as never) as QueryBuilder, em, observer)
   const writeOf = () => {
-    const { type, context, state, mainAlias } = builder
+    const { context, state, mainAlias } = builder
+    const type = kindOf(builder)
     if (!writing.has(type)) return undefined
     const { meta } = mainAlias
     return {
@@ -138,6 +151,12 @@ function watched(builder: QueryBuilder, em: EntityManager, observer: BulkWriteOb
     yield* read
   }
   return builder
+}
+
+/** One that updates or deletes by a condition on other tables calls itself a select, of the ids in question, until it runs. */
+function kindOf({ type, state: { flags } }: QueryBuilder): unknown {
+  if (flags.has(QueryFlag.UPDATE_SUB_QUERY)) return 'UPDATE'
+  return flags.has(QueryFlag.DELETE_SUB_QUERY) ? 'DELETE' : type
 }
 
 /** Runs a write and tells of it: in its own transaction if it is in none, one is wanted, and it can be run in one. */

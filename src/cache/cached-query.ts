@@ -1,11 +1,11 @@
-import type { EntityClass, EntityManager } from '@mikro-orm/core'
+import type { EntityManager, EntityName } from '@mikro-orm/core'
 import { DataAccessError } from '../errors.ts'
 import { type Complete, callable, checkOptions, oneOf, text, wholeFrom } from '../kernel/options.ts'
 import { completeLifetime, type Lifetime, lifetimeOptions } from './policy.ts'
 
 /** The rows on which a query's result depends; made by {@link dep}. */
 export interface Dependency {
-  readonly entity: EntityClass<object>
+  readonly entity: EntityName
   readonly values: Readonly<Record<string, unknown>>
 }
 
@@ -14,7 +14,7 @@ export interface Dependency {
  * relations by their id. Without values the result depends on every row of the entity.
  */
 export function dep<Entity extends object>(
-  entity: EntityClass<Entity>,
+  entity: EntityName<Entity>,
   values?: Readonly<Partial<Record<keyof Entity & string, unknown>>>,
 ): Dependency {
   return { entity, values: values ?? {} }
@@ -60,7 +60,7 @@ export interface CachedQuery<Params = never, Result = unknown> {
 
 /** An entity and the properties by whose values queries depend on it. */
 export interface DependencyShape {
-  readonly entity: EntityClass<object>
+  readonly entity: EntityName
   readonly properties: readonly string[]
 }
 

@@ -21,6 +21,7 @@ export class Cascades {
   readonly #showing = new Map<string, readonly Showing[]>()
   readonly #keys = new Map<string, ReadonlySet<string>>()
   readonly #related = new Map<string, readonly (readonly EntityMetadata[])[]>()
+  readonly #others = new Map<string, readonly EntityMetadata[]>()
   readonly #orders = new Map<string, ReadonlySet<string>>()
 
   /**
@@ -90,12 +91,23 @@ export class Cascades {
   relatedBy(em: EntityManager, className: string): readonly (readonly EntityMetadata[])[] {
     const known = this.#related.get(className)
     if (known !== undefined) return known
-    const found = relationsBy(em, className).map((relation) => [
-      relation.root,
-      ...targetsOf(relation.property).map(({ root }) => root),
-    ])
+    const found = relationsBy(em, className).map(endsOf)
     this.#related.set(className, found)
     return found
+  }
+
+  /** The other ends of the relations of many to many of an entity: the rows of their pivot tables go with its own. */
+  relatedTo(em: EntityManager, className: string): readonly EntityMetadata[] {
+    const known = this.#others.get(className)
+    if (known !== undefined) return known
+    const found = pivotRelations(em).flatMap((relation) => {
+      const ends = endsOf(relation)
+      const own = ends.findIndex((end) => end.className === className)
+      return own < 0 ? [] : ends.toSpliced(own, 1)
+    })
+    const others = [...new Set(found)]
+    this.#others.set(className, others)
+    return others
   }
 
   /** The columns of a pivot entity by which its relations are ordered. */
@@ -108,11 +120,27 @@ export class Cascades {
   }
 }
 
-/** The relations of many to many whose rows are those of a pivot entity. */
-function relationsBy(em: EntityManager, className: string) {
-  const isBy = ({ kind, pivotEntity }: EntityProperty) =>
-    kind === 'm:n' && em.getMetadata().find(pivotEntity as never)?.root.className === className
-  return [...em.getMetadata()].flatMap(({ relations, root }) => relations.filter(isBy).map((property) => ({ root, property })))
+interface PivotRelation {
+  readonly root: EntityMetadata
+  readonly property: EntityProperty
+}
+
+/** All relations of many to many. */
+function pivotRelations(em: EntityManager): readonly PivotRelation[] {
+  return [...em.getMetadata()].flatMap(({ relations, root }) =>
+    relations.filter(({ kind }) => kind === 'm:n').map((property) => ({ root, property })),
+  )
+}
+
+/** Those whose rows are those of a pivot entity. */
+function relationsBy(em: EntityManager, className: string): readonly PivotRelation[] {
+  return pivotRelations(em).filter(
+    ({ property }) => em.getMetadata().find(property.pivotEntity as never)?.root.className === className,
+  )
+}
+
+function endsOf({ root, property }: PivotRelation): readonly EntityMetadata[] {
+  return [root, ...targetsOf(property).map((target) => target.root)]
 }
 
 /** The table of which a relation shows a row that its own row does not refer to. */

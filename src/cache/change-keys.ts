@@ -115,7 +115,7 @@ export class WatchedChanges implements ExpiringKeys {
       ...(renames ? this.#cascades.below(em, root, 'updateRule') : []),
     ]
     const entities = [root.className, ...this.#cascades.showing(em, root).map(({ entity }) => entity), ...below]
-    return [...this.#whole(entities), ...this.#ofEnds(em, entities)]
+    return [...this.#whole(entities), ...this.#ofEnds(em, entities, deletes || renames)]
   }
 
   /** What changes when relations of many to many do. */
@@ -132,11 +132,12 @@ export class WatchedChanges implements ExpiringKeys {
     return shapes.size === 1 && shapes.has('') ? [shapeStamp(className, {})] : [wholeEntityStamp(className)]
   }
 
-  /** What is found by relations of which one of these is the pivot table; what depends on an end that is itself among them expires anyway. */
-  #ofEnds(em: EntityManager, entities: readonly string[]): readonly string[] {
+  /** What is found by relations of many to many of which one of these is the pivot table; or, where their rows go, an end. */
+  #ofEnds(em: EntityManager, entities: readonly string[], go: boolean): readonly string[] {
     const relations = entities.flatMap((entity) => this.#cascades.relatedBy(em, entity))
-    const others = relations.filter((ends) => !ends.some(({ className }) => entities.includes(className)))
-    return others.flat().flatMap((end) => this.#ofRelated(end))
+    const byPivot = relations.filter((ends) => !ends.some(({ className }) => entities.includes(className)))
+    const others = go ? entities.flatMap((entity) => this.#cascades.relatedTo(em, entity)) : []
+    return [...byPivot.flat(), ...others].flatMap((end) => this.#ofRelated(end))
   }
 
   /** What changes in rows of others: those that the database deletes or changes with the row, and those that show it. */
@@ -157,12 +158,10 @@ export class WatchedChanges implements ExpiringKeys {
       else if (type === 'create' || isDelete(changeSet) || chosen || by in written || this.#renames(changeSet, em))
         keys.push(wholeEntityStamp(other))
     }
-    const below = [
-      ...(isDelete(changeSet) ? this.#cascades.below(em, meta.root, 'deleteRule') : []),
-      ...(this.#renames(changeSet, em) ? this.#cascades.below(em, meta.root, 'updateRule') : []),
-    ]
-    if (below.length === 0 && !mayRelate(changeSet, this.#cascades.ordersOf(em, meta.root.className))) return keys
-    return [...keys, ...this.#whole(below), ...this.#ofEnds(em, [meta.root.className, ...below])]
+    const rule = isDelete(changeSet) ? 'deleteRule' : this.#renames(changeSet, em) ? 'updateRule' : undefined
+    const below = rule === undefined ? [] : this.#cascades.below(em, meta.root, rule)
+    if (rule === undefined && !mayRelate(changeSet, this.#cascades.ordersOf(em, meta.root.className))) return keys
+    return [...keys, ...this.#whole(below), ...this.#ofEnds(em, [meta.root.className, ...below], rule !== undefined)]
   }
 
   /** `undefined` if what the row had or has is not known for certain. */

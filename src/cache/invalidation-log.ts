@@ -46,6 +46,15 @@ export class InvalidationLog {
     await this.#fork().transactional((em) => this.write(em, keys))
   }
 
+  /** Whether the table is there, as the entity manager's transaction sees it: that may be a migration's. */
+  async exists(em: EntityManager): Promise<boolean> {
+    const look =
+      dialectOf(em) === 'postgresql'
+        ? `select 1 as found where to_regclass('cache_invalidations') is not null`
+        : `select 1 as found from sqlite_master where name = 'cache_invalidations'`
+    return (await runSql(em, look)).length > 0
+  }
+
   /** The oldest rows of at least this age, at most `limit`. Relies on cache_invalidations_created_at_index. */
   async olderThan(ageMs: number, limit = readAtOnce): Promise<LoggedInvalidation[]> {
     const em = this.#fork()

@@ -1,6 +1,7 @@
 import type { ChangeSet, EntityManager, FlushEventArgs, Transaction } from '@mikro-orm/core'
 import type { CommitParticipant } from '../database/commit-participant.ts'
 import { changesOf, type FlushedChanges } from '../database/flushed-changes.ts'
+import type { MigrationObserver } from '../database/migrations.ts'
 import { type CommitScope, Journal } from '../kernel/commit-scope.ts'
 import type { Logger } from '../kernel/logger.ts'
 import type { BulkWrite, BulkWriteObserver } from './bulk-writes.ts'
@@ -47,7 +48,7 @@ const mostAtOnce = 5000
  * between would fill the cache with the old row. While the store is away the keys are remembered, and swept before this
  * process reads from the store again.
  */
-export class Invalidation implements CommitParticipant, BulkWriteObserver, FlushObserver {
+export class Invalidation implements CommitParticipant, BulkWriteObserver, FlushObserver, MigrationObserver {
   readonly name = 'cache'
   readonly #parts: InvalidationParts
   readonly #journal = new Journal<readonly string[]>('cache keys')
@@ -142,6 +143,18 @@ export class Invalidation implements CommitParticipant, BulkWriteObserver, Flush
   async commitFailed({ scope }: { scope: CommitScope }): Promise<void> {
     const keys = this.#keysOf(scope)
     if (keys.size > 0) await this.expire(keys)
+  }
+
+  /** Expires all that is cached, once the transaction has ended. A migration may have made the table for it, or taken it away. */
+  async migrated(em: EntityManager): Promise<(committed: boolean) => Promise<void>> {
+    const keys = new Set(this.#parts.keys.all())
+    const { sweep } = this.#parts
+    const kept = sweep !== undefined && keys.size > 0 && (await sweep.log.exists(em))
+    const row = kept ? await sweep.log.write(em, [...keys]) : undefined
+    return async (committed) => {
+      const expired = keys.size === 0 || (await this.expire(keys))
+      if (expired && committed && row !== undefined) this.#sweep?.acknowledged(row)
+    }
   }
 
   /** Ends entries, leases and stamps, here at once and in the store within its bounded time. Tells whether the store did; never rejects. */

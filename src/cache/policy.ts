@@ -1,4 +1,4 @@
-import type { EntityClass } from '@mikro-orm/core'
+import { type EntityClass, type EntityName, EntitySchema } from '@mikro-orm/core'
 import { DataAccessError } from '../errors.ts'
 import { type Complete, checkOptions, flag, type KnownOptions, list, numberFrom } from '../kernel/options.ts'
 
@@ -33,7 +33,7 @@ export interface CachePolicyOptions<Entity, Unique extends keyof Entity & string
 /** How the rows of one entity are cached; made by {@link cachePolicy}. */
 export interface CachePolicy<Entity extends object = object, Unique extends string = string> {
   readonly kind: 'policy'
-  readonly entity: EntityClass<Entity>
+  readonly entity: EntityClass<Entity> | EntitySchema
   readonly uniques: readonly Unique[]
   /** Whether detached results are frozen and shared. */
   readonly frozen: boolean
@@ -48,15 +48,21 @@ const longestTtlMs = 7 * 24 * 60 * 60 * 1000
  * @throws DataAccessError `OPTION_INVALID` for a time or a share outside its range.
  */
 export function cachePolicy<Entity extends object, const Unique extends keyof Entity & string = never>(
-  entity: EntityClass<Entity>,
+  entity: EntityName<Entity>,
   options: CachePolicyOptions<Entity, Unique> = {},
 ): CachePolicy<Entity, Unique> {
-  if (typeof entity !== 'function') {
-    throw new DataAccessError('OPTION_INVALID', 'cachePolicy was given no entity class; give the class, then the options')
+  if (typeof entity !== 'function' && !EntitySchema.is(entity)) {
+    throw new DataAccessError('OPTION_INVALID', 'cachePolicy was given no entity; give its class or schema, then the options')
   }
   checkOptions({ door: `cachePolicy(${entity.name})` }, options, { ...lifetimeOptions, uniques: list, frozen: flag })
   const { uniques = [], frozen = false, ...lifetime } = options
-  return { kind: 'policy', entity, uniques, frozen, lifetime: completeLifetime(lifetime) }
+  return {
+    kind: 'policy',
+    entity: entity as EntityClass<Entity> | EntitySchema,
+    uniques,
+    frozen,
+    lifetime: completeLifetime(lifetime),
+  }
 }
 
 const milliseconds = numberFrom(1, longestTtlMs, ' milliseconds')

@@ -1,4 +1,4 @@
-import type { EntityMetadata, MikroORM } from '@mikro-orm/core'
+import { type EntityMetadata, type MikroORM, Utils } from '@mikro-orm/core'
 import type { CommitParticipant } from '../database/commit-participant.ts'
 import type { FlushedChanges } from '../database/flushed-changes.ts'
 import type { Logger } from '../kernel/logger.ts'
@@ -30,7 +30,7 @@ class UncachedWrites implements CommitParticipant, BulkWriteObserver {
     const entities = caches.flatMap((cache) =>
       cache.kind === 'policy' ? [cache.entity] : cache.shapes.map(({ entity }) => entity),
     )
-    this.#cached = new Set(entities.map(({ name }) => name))
+    this.#cached = new Set(entities.map((entity) => Utils.className(entity)))
     this.#logger = logger
   }
 

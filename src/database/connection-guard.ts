@@ -9,6 +9,7 @@ import { returnLostConnections } from './lost-connections.ts'
 import type { ConnectionUse } from './pool-figures.ts'
 import { dialectOf } from './sql.ts'
 import { type TransactionState, TransactionStates, transactionOver } from './transaction-states.ts'
+import { WaitingCallers } from './waiting-callers.ts'
 
 /** The parts of MikroORM's SQL connection that every statement passes through. */
 interface SqlConnection extends Connection {
@@ -20,6 +21,9 @@ interface SqlConnection extends Connection {
   transactional<Result>(callback: (transaction: TransactionState) => Promise<Result>, options?: object): Promise<Result>
 }
 
+/** How Kysely, `pg`'s pool and SQLite refuse whoever comes after their end. */
+const ended = /driver has already been destroyed|after calling end on the pool|database connection is not open/
+
 /**
  * Stands before an ORM's connection and refuses what would go wrong in silence: a query after close, for which MikroORM
  * would reconnect with default options; a query in a savepoint whose root transaction is over, which would run on its own or
@@ -30,6 +34,7 @@ export class ConnectionGuard {
   /** The transaction in whose callback the caller stands. MikroORM's own context already names the fork about to begin. */
   readonly #surrounding = new AsyncLocalStorage<TransactionState>()
   readonly #states = new TransactionStates()
+  readonly #callers = new WaitingCallers()
   /** Those that end with the callback that they run; the others were begun by hand, and end whenever somebody ends them. */
   readonly #managed = new WeakSet<TransactionState>()
   readonly #patienceMs: number
@@ -54,9 +59,12 @@ export class ConnectionGuard {
     }
   }
 
-  /** From now on every statement throws `CLOSED`. */
+  /** From now on every statement throws `CLOSED`, also one that waits for a connection. */
   close(): void {
     this.#closed = true
+    this.#released?.abort()
+    // Not those who have been given it already, and are about to have their answer.
+    setImmediate(() => this.#callers.dismiss(alreadyClosed))
   }
 
   /** The innermost open transaction or savepoint in whose callback the caller stands. */
@@ -72,7 +80,7 @@ export class ConnectionGuard {
 
   #wrap(connection: SqlConnection, single: boolean): void {
     const { execute, stream, getClient, begin, commit, rollback, connect, transactional } = connection
-    const note = watchErrors(connection)
+    const note = watchErrors(connection, this.#callers)
     connection.connect = async (...args) => {
       this.#refuseWhenClosed()
       if (!single) {
@@ -94,9 +102,10 @@ export class ConnectionGuard {
       else if (single) this.#refuseOtherFork()
       if (transaction === undefined && this.#byHand !== undefined) await this.#awaitTurn()
       try {
-        return (await execute.apply(connection, args)) as never
+        const run = () => execute.apply(connection, args)
+        return (await (single && transaction === undefined ? this.#callers.wait(run) : run())) as never
       } catch (error) {
-        throw explainRefusal(noteOrigin(error, connection), connection)
+        throw this.#orClosed(explainRefusal(noteOrigin(error, connection), connection))
       }
     }
     connection.stream = (query, params, transaction, ...rest) => {
@@ -115,12 +124,13 @@ export class ConnectionGuard {
       this.#waiting++
       try {
         if (this.#byHand !== undefined) await this.#awaitTurn()
-        const transaction = await begin.call(connection, options)
+        const start = () => begin.call(connection, options)
+        const transaction = await (single ? this.#callers.wait(start) : start())
         this.#transactions++
         if (single) this.#holder = transaction
         return transaction
       } catch (error) {
-        throw explainNoConnection(note(error), connection)
+        throw this.#orClosed(explainNoConnection(note(error), connection))
       } finally {
         this.#waiting--
       }
@@ -190,9 +200,9 @@ export class ConnectionGuard {
     for (let held = this.#byHand; held !== undefined; held = this.#byHand) {
       this.#released ??= new AbortController()
       await monotonicClock.wait(this.#patienceMs, this.#released.signal).catch(() => {})
+      this.#refuseWhenClosed()
       if (this.#byHand === held) throw this.#heldByHand()
     }
-    this.#refuseWhenClosed()
   }
 
   #heldByHand(): DataAccessError {
@@ -212,8 +222,12 @@ export class ConnectionGuard {
   }
 
   #refuseWhenClosed(): void {
-    if (!this.#closed) return
-    throw new DataAccessError('CLOSED', 'This data access was closed, so its database cannot be used; create a new one')
+    if (this.#closed) throw alreadyClosed()
+  }
+
+  /** What came just before the close may meet it on its way. */
+  #orClosed(error: unknown): unknown {
+    return this.#closed && error instanceof Error && ended.test(error.message) ? alreadyClosed() : error
   }
 
   #refuseOtherFork(): void {
@@ -223,6 +237,10 @@ export class ConnectionGuard {
       'A query went through another fork inside a transaction; SQLite has one connection, so it would wait for ever. Use the `em` of the unit of work',
     )
   }
+}
+
+function alreadyClosed(): DataAccessError {
+  return new DataAccessError('CLOSED', 'This data access was closed, so its database cannot be used; create a new one')
 }
 
 /** A pool behind a dialect of the application's own cannot be watched, and needs no less to work. */

@@ -1,4 +1,13 @@
-import { type ChangeSet, type Collection, type EntityManager, helper, Reference, type UnitOfWork } from '@mikro-orm/core'
+import {
+  type ChangeSet,
+  type Collection,
+  type EntityManager,
+  helper,
+  type Primary,
+  Reference,
+  type UnitOfWork,
+  Utils,
+} from '@mikro-orm/core'
 import { Journal } from '../kernel/commit-scope.ts'
 
 /** An entity that a flush was to insert. */
@@ -12,8 +21,16 @@ export interface CreatedEntity {
 /** What each flush of a root transaction was to insert, whether it went well or not, and whether it was kept or not. */
 export const createdEntities = new Journal<readonly CreatedEntity[]>('created entities', { outlives: true })
 
-/** What each flush of a root transaction was to delete; weak, as what it creates. */
-export const removedEntities = new Journal<readonly WeakRef<object>[]>('removed entities', { outlives: true })
+/** An entity that a flush was to delete. */
+export interface RemovedEntity {
+  /** Weak, as what it creates. */
+  readonly kept: WeakRef<object>
+  /** Whose key leads to the owner of a relation no longer has that, when it was removed from the relation. */
+  readonly key: Primary<object>
+}
+
+/** What each flush of a root transaction was to delete. */
+export const removedEntities = new Journal<readonly RemovedEntity[]>('removed entities', { outlives: true })
 
 /** What of a flush is an insert. */
 export function createdBy(changeSets: readonly ChangeSet<object>[]): CreatedEntity[] {
@@ -27,22 +44,25 @@ export function createdBy(changeSets: readonly ChangeSet<object>[]): CreatedEnti
 }
 
 /** What a flush is to delete, and what MikroORM forgets with it: entities with that in their key. */
-export function removedBy(uow: UnitOfWork): WeakRef<object>[] {
+export function removedBy(uow: UnitOfWork): RemovedEntity[] {
   const deletes = uow.getChangeSets().filter(({ type }) => type === 'delete' || type === 'delete_early')
   const removed = new Set<object>(deletes.map(({ entity }) => entity))
   // In turn: a set gives what is added while it is walked.
   for (const entity of removed) {
     for (const { meta, prop } of helper(entity).__meta.referencingProperties) {
       if (prop.primary !== true) continue
-      for (const other of uow
-        .getIdentityMap()
-        .getStore<Record<string, unknown>>(meta as never)
-        .values()) {
-        if (Reference.unwrapReference(other[prop.name] as object) === entity) removed.add(other)
-      }
+      const others = uow.getIdentityMap().getStore<Record<string, unknown>>(meta as never)
+      for (const other of others.values()) if (leadsTo(other[prop.name], entity)) removed.add(other)
     }
   }
-  return [...removed].map((entity) => new WeakRef(entity))
+  return [...removed].map((entity) => ({ kept: new WeakRef(entity), key: helper(entity).getPrimaryKey() as Primary<object> }))
+}
+
+/** @param relation an entity, a reference to one, or with `mapToPk` its key. */
+function leadsTo(relation: unknown, entity: object): boolean {
+  const other = Reference.unwrapReference(relation as object)
+  if (other === undefined || other === null || Utils.isEntity(other, true)) return other === entity
+  return Utils.getPrimaryKeyHash(Utils.asArray(other as never)) === helper(entity).getSerializedPrimaryKey()
 }
 
 /** Takes entities out of entity managers, which a relation may have brought them to, and which would insert what is new. */

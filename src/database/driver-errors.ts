@@ -8,6 +8,8 @@ import { migrationMissing } from './migration-missing.ts'
 import { explainNul, type SentQuery } from './nul-text.ts'
 import { permissionDenied } from './permission-denied.ts'
 import { notedPool } from './pool-figures.ts'
+import { timeLimit } from './time-limits.ts'
+import type { WaitingCallers } from './waiting-callers.ts'
 
 /** What `pg`'s pool says when nobody gave a connection back in time; it has no code. */
 const poolTimeout = 'timeout exceeded when trying to connect'
@@ -26,6 +28,7 @@ interface Dialect {
 }
 interface Driver {
   acquireConnection(...args: unknown[]): Promise<DriverConnection>
+  releaseConnection(connection: DriverConnection): Promise<void>
 }
 interface DriverConnection {
   executeQuery(query: SentQuery, ...rest: unknown[]): Promise<unknown>
@@ -38,7 +41,7 @@ interface DriverConnection {
  *
  * @returns notes an error that was met elsewhere, where the driver is the application's own and is not seen.
  */
-export function watchErrors(connection: Connection): <Failure>(error: Failure) => Failure {
+export function watchErrors(connection: Connection, callers: WaitingCallers): <Failure>(error: Failure) => Failure {
   const sql = connection as KyselyConnection
   const note = <Failure>(error: Failure) => noteOrigin(error, connection)
   const create = sql.createKyselyDialect
@@ -46,14 +49,16 @@ export function watchErrors(connection: Connection): <Failure>(error: Failure) =
   sql.createKyselyDialect = (...args) => {
     watched = true
     const made = create.apply(sql, args)
-    return made instanceof Promise ? made.then((dialect) => watchDialect(dialect, note)) : watchDialect(made, note)
+    return made instanceof Promise
+      ? made.then((dialect) => watchDialect(dialect, note, callers))
+      : watchDialect(made, note, callers)
   }
   return (error) => (watched ? error : note(error))
 }
 
 type Note = (error: unknown) => unknown
 
-function watchDialect(dialect: Dialect, note: Note): Dialect {
+function watchDialect(dialect: Dialect, note: Note, callers: WaitingCallers): Dialect {
   const { createDriver } = dialect
   const known = new WeakSet<DriverConnection>()
   dialect.createDriver = () => {
@@ -61,7 +66,8 @@ function watchDialect(dialect: Dialect, note: Note): Dialect {
     const { acquireConnection } = driver
     driver.acquireConnection = async (...args) => {
       try {
-        const acquired = await acquireConnection.apply(driver, args)
+        const acquire = () => acquireConnection.apply(driver, args)
+        const acquired = await callers.wait(acquire, (late) => driver.releaseConnection(late))
         if (!known.has(acquired)) watchQueries(acquired, note)
         known.add(acquired)
         return acquired
@@ -80,22 +86,29 @@ function watchQueries(connection: DriverConnection, note: Note): void {
     try {
       return await executeQuery.apply(connection, args)
     } catch (error) {
-      throw note(explainNul(error, args[0]))
+      throw note(explainStatement(error, args[0]))
     }
   }
   connection.streamQuery = async function* (...args) {
     try {
       yield* streamQuery.apply(connection, args)
     } catch (error) {
-      throw note(explainNul(error, args[0]))
+      throw note(explainStatement(error, args[0]))
     }
   }
 }
 
-/** Says why a statement failed where that is none of the application's: for want of a connection, or of a right. */
+/** Says why a database refused a statement where that is none of its own: for a character, or want of a right or of time. */
+function explainStatement(error: unknown, query: SentQuery): unknown {
+  const explained = explainNul(error, query)
+  return explained === error ? (permissionDenied(error) ?? timeLimit(error, query.sql) ?? error) : explained
+}
+
+/** The same where the driver is not seen; or for want of a connection. */
 export function explainRefusal(error: unknown, connection: Connection): unknown {
   const explained = explainNoConnection(error, connection)
-  return (explained === error && comesFrom(error, connection) && permissionDenied(error)) || explained
+  if (explained !== error || !comesFrom(error, connection)) return explained
+  return permissionDenied(error) ?? timeLimit(error) ?? error
 }
 
 /**

@@ -2,15 +2,16 @@ import type { Connection } from '@mikro-orm/core'
 import { refuseAbortedCommit } from './aborted-commit.ts'
 import { notePool, type Pool } from './pool-figures.ts'
 import { saveRoundTrips } from './round-trips.ts'
-import { limitAnswers } from './short-statements.ts'
+import { liftQueryTimeout, limitAnswers } from './short-statements.ts'
 
 /** The parts of `pg`'s pool and clients that are needed here. */
 interface PgPool extends Pool {
   on(event: 'connect', listener: (client: PgClient) => void): void
 }
 interface PgClient {
-  readonly connection?: { readonly stream?: { destroy(error: unknown): void } }
+  readonly connection?: { readonly stream?: { destroy(error?: unknown): void } }
   query(...args: unknown[]): unknown
+  end(...args: unknown[]): unknown
   once(event: 'end', listener: () => void): void
   once(event: 'error', listener: (reason: Error) => void): void
 }
@@ -30,12 +31,14 @@ export async function returnLostConnections(connection: Connection): Promise<voi
   watched.add(pool)
   notePool(connection, pool)
   pool.on('connect', (client) => {
+    liftQueryTimeout(client)
     saveRoundTrips(client)
     refuseAbortedCommit(client)
     limitAnswers(client)
-    endWithoutRollback(client)
+    endUnanswered(client)
     giveLastWords(client)
     endCursors(client)
+    endForCertain(client)
     let release: Release = () => {}
     // The pool sets a new function at each checkout; the holder may call it after we have.
     Object.defineProperty(client, 'release', {
@@ -54,13 +57,19 @@ export async function returnLostConnections(connection: Connection): Promise<voi
   })
 }
 
-/** Ends a connection whose `rollback` got no answer, as within the application's own `query_timeout`: nobody else can use it. */
-function endWithoutRollback(client: PgClient): void {
+/** What `pg` says when it waits no longer, as `query_timeout` has it; the server goes on, and the connection would go back to the pool. */
+const unanswered = 'Query read timeout'
+
+/** Ends a connection on which an answer did not come within the application's own `query_timeout`, or whose `rollback` failed: nobody else can use it. */
+function endUnanswered(client: PgClient): void {
   const query = client.query.bind(client)
   client.query = (...args) => {
     const answer = query(...args)
-    if (args[0] === 'rollback' && answer instanceof Promise) {
-      answer.catch((error: unknown) => client.connection?.stream?.destroy(error))
+    if (answer instanceof Promise) {
+      answer.catch((error: unknown) => {
+        const unusable = args[0] === 'rollback' || (error instanceof Error && error.message === unanswered)
+        if (unusable) client.connection?.stream?.destroy(error)
+      })
     }
     return answer
   }
@@ -82,6 +91,19 @@ function giveLastWords(client: PgClient): void {
       })
     }
   })
+}
+
+/** How long the server may take to end a connection in turn, in ms. */
+const farewellMs = 1000
+
+/** Ends a connection that was asked to end also where the server does not answer: it would keep the process alive. */
+function endForCertain(client: PgClient): void {
+  const end = client.end.bind(client)
+  client.end = (...args) => {
+    const expiry = setTimeout(() => client.connection?.stream?.destroy(), farewellMs).unref()
+    client.once('end', () => clearTimeout(expiry))
+    return end(...args)
+  }
 }
 
 /** A cursor of `pg-cursor`, as streams use. */

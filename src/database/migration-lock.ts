@@ -3,6 +3,7 @@ import { DataAccessError } from '../errors.ts'
 import { fullJitter } from '../kernel/backoff.ts'
 import { type Clock, monotonicClock } from '../kernel/clock.ts'
 import { classifyFailure } from './failure.ts'
+import { withLongStatements, withUsualStatements } from './short-statements.ts'
 import { dialectOf, runSql } from './sql.ts'
 
 /** The advisory lock that migrating processes queue on: any number will do, as long as it stays. */
@@ -22,7 +23,7 @@ const patience: MigrationPatience = { longestWaitMs: 10 * 60_000, clock: monoton
 
 /**
  * Does work in a transaction while no other process migrates this database. It waits by asking again: a statement that waited in the
- * database would end at the limit for statements, and on SQLite hold up the whole process.
+ * database would end at the limit for statements, and on SQLite hold up the whole process. The work itself is waited for as long as it takes.
  *
  * @throws DataAccessError `MIGRATION_FAILED` after the longest wait: nothing was done.
  */
@@ -35,10 +36,13 @@ export async function whileMigrating<Result>(
   for (let attempt = 1; ; attempt++) {
     let result: { readonly value: Result } | undefined
     // A new transaction for each try, so that the one that works sees what the others did, at any isolation level.
-    await em.getConnection('write').transactional(async (transaction) => {
-      em.setTransactionContext(transaction)
-      if (await tryLock(em)) result = { value: await work(transaction) }
-    })
+    const begin = () =>
+      em.getConnection('write').transactional(async (transaction) => {
+        em.setTransactionContext(transaction)
+        if (await withUsualStatements(() => tryLock(em))) result = { value: await work(transaction) }
+      })
+    // The commit too may take long, as for constraints that are checked only then.
+    await withLongStatements(begin)
     if (result !== undefined) return result.value
     if (clock.now() - begun >= longestWaitMs) throw tooLong(em, longestWaitMs)
     await clock.wait(fullJitter(pauses, attempt))

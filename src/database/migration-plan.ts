@@ -1,6 +1,6 @@
 import type { MigrationObject } from '@mikro-orm/core'
 import { DataAccessError } from '../errors.ts'
-import { checkOptions, oneOf } from '../kernel/options.ts'
+import { checkOptions, oneOf, wholeFrom } from '../kernel/options.ts'
 
 /** Which way to migrate, and how far. */
 export interface MigrateOptions {
@@ -11,12 +11,17 @@ export interface MigrateOptions {
    * all and `down` reverts the one that ran last.
    */
   readonly to?: string | 0 | undefined
+  /**
+   * How long a statement waits for a lock of PostgreSQL, in ms: all who come later for the table wait behind it. Default 5000, whatever
+   * `lock_timeout` the connection has; 0 waits without a bound.
+   */
+  readonly lockTimeoutMs?: number | undefined
 }
 
 /** Refuses options of `migrate()` with `OPTION_INVALID`. */
 export function checkMigrateOptions(options: MigrateOptions): void {
   const to = { words: 'the name of a migration, or 0', fits: isBound }
-  checkOptions({ door: 'migrate' }, options, { direction: oneOf('up', 'down'), to })
+  checkOptions({ door: 'migrate' }, options, { direction: oneOf('up', 'down'), to, lockTimeoutMs: wholeFrom(0, 2_147_483_647) })
 }
 
 /**
@@ -38,11 +43,13 @@ export function refuseSameNames(definitions: readonly MigrationObject[]): void {
  * @param executed the names of those that have run, the newest last.
  */
 export function planMigrations(
-  definitions: readonly MigrationObject[],
+  given: readonly MigrationObject[],
   executed: readonly string[],
   options: MigrateOptions = {},
 ): MigrationObject[] {
-  const { direction = 'up', to } = options
+  const { direction = 'up' } = options
+  const to = typeof options.to === 'string' ? storedName(options.to) : options.to
+  const definitions = given.map((each) => ({ ...each, name: storedName(each.name) }))
   refuseSameNames(definitions)
   const names = definitions.map(({ name }) => name)
   if (typeof to === 'string' && !names.includes(to)) {
@@ -56,6 +63,11 @@ export function planMigrations(
   const ran = new Set(executed)
   const wanted = to === undefined ? definitions : definitions.slice(0, names.indexOf(to) + 1)
   return wanted.filter(({ name }) => !ran.has(name))
+}
+
+/** The name by which MikroORM's table knows a migration: lists made of files may name these. */
+export function storedName(name: string): string {
+  return name.replace(/\.[jt]s$/, '')
 }
 
 /** A later release may have put a migration in the middle of the list: what ran last is what goes first. */

@@ -1,9 +1,9 @@
 import type { EntityManager, MigrationObject, MigrationsOptions, MikroORM, Transaction } from '@mikro-orm/core'
 import { type Migration, MigrationRunner, MigrationStorage } from '@mikro-orm/migrations'
-import { DataAccessError } from '../errors.ts'
+import { DataAccessError, hasErrorCode } from '../errors.ts'
 import { whileMigrating } from './migration-lock.ts'
 import { migrationMissing } from './migration-missing.ts'
-import { checkMigrateOptions, type MigrateOptions, planMigrations } from './migration-plan.ts'
+import { checkMigrateOptions, type MigrateOptions, planMigrations, storedName } from './migration-plan.ts'
 import { dialectOf, runSql } from './sql.ts'
 
 /**
@@ -13,9 +13,26 @@ import { dialectOf, runSql } from './sql.ts'
 export type MigrationDefinition = MigrationObject
 
 /**
+ * How long a statement of a migration waits for a lock unless it is told, in ms. All who come later for the table wait behind it: less
+ * than they wait for a connection by default, so that what piles up has gone before anybody is refused one.
+ */
+const defaultLockTimeoutMs = 5000
+
+/** Hears of migrations, of whose SQL nobody tells what it changes. */
+export interface MigrationObserver {
+  /**
+   * Called last in a transaction in which at least one has run.
+   *
+   * @returns what to call once it has ended. One that was not committed for certain may have been all the same.
+   */
+  migrated(em: EntityManager): Promise<(committed: boolean) => Promise<void>>
+}
+
+/**
  * Runs migrations in one transaction: all of them, or none. Processes that migrate one database at once queue up, and the
  * later ones find nothing left to do. Order is that of the list; what ran is kept in MikroORM's own table, so its command line
- * sees the same state. Resolves to the names of the migrations that ran, in order.
+ * sees the same state. Resolves to the names of the migrations that ran, in order. No `statement_timeout` ends them; how long they
+ * wait for a lock is bounded.
  *
  * Errors: `MIGRATION_FAILED` names the migration that failed, with the database's error as its cause, or tells that another process
  * kept the database for ten minutes; `OPTION_INVALID`.
@@ -24,12 +41,15 @@ export async function migrate(
   orm: MikroORM,
   definitions: readonly MigrationDefinition[],
   options: MigrateOptions = {},
+  observer?: MigrationObserver,
 ): Promise<string[]> {
   checkMigrateOptions(options)
   const em = orm.em.fork({ disableContextResolution: true })
   const settings = migrationSettings(em)
   const direction = options.direction ?? 'up'
-  return whileMigrating(em, async (transaction) => {
+  let ended: ((committed: boolean) => Promise<void>) | undefined
+  const run = async (transaction: Transaction) => {
+    await allowTime(em, options.lockTimeoutMs ?? defaultLockTimeoutMs)
     const driver = driverOf(em)
     const runner = new MigrationRunner(driver, settings, orm.config)
     const storage = await storageOf(em, settings)
@@ -47,8 +67,17 @@ export async function migrate(
         throw failed(name, direction, cause)
       }
     }
+    if (plan.length > 0) ended = await observer?.migrated(em)
     return plan.map(({ name }) => name)
-  })
+  }
+  try {
+    const ran = await whileMigrating(em, run)
+    await ended?.(true)
+    return ran
+  } catch (error) {
+    await ended?.(false)
+    throw error
+  }
 }
 
 /**
@@ -71,8 +100,28 @@ export async function pendingMigrations(
     if (migrationMissing(error) === undefined) throw error
     return []
   })
-  const ran = executed.map(({ name }) => name.replace(/\.[jt]s$/, ''))
+  const ran = executed.map(({ name }) => storedName(name))
   return planMigrations(definitions, ran).map(({ name }) => name)
+}
+
+/**
+ * The migrations that an application has listed in the configuration of its own ORM, for MikroORM's migrator to run; of those in files,
+ * which would have to be looked for and loaded, it tells nothing.
+ */
+export function listedMigrations(orm: MikroORM): MigrationDefinition[] {
+  const { migrationsList = [] } = orm.config.get('migrations')
+  return migrationsList.map((each) => {
+    if (typeof each === 'object') return each
+    const { name = each.name } = new each(orm.driver as never, orm.config) as { name?: string }
+    return { name, class: each } as MigrationDefinition
+  })
+}
+
+/** For the rest of the transaction: a `create index` takes what it takes, but nobody should wait long behind one that only waits itself. */
+async function allowTime(em: EntityManager, lockTimeoutMs: number): Promise<void> {
+  if (dialectOf(em) !== 'postgresql') return
+  const settings = `select set_config('statement_timeout', '0', true), set_config('lock_timeout', ?, true)`
+  await runSql(em, settings, [String(lockTimeoutMs)])
 }
 
 /** The application's settings for the table of migrations; the rest is ours: one transaction, and no file is read or written. */
@@ -115,9 +164,12 @@ function refuseOutsideTransaction(migration: Migration): void {
 
 function failed(name: string, direction: 'up' | 'down', cause: unknown): DataAccessError {
   const reason = cause instanceof Error ? cause.message : String(cause)
+  const cure = hasErrorCode(cause, 'LOCK_NOT_AVAILABLE')
+    ? 'Migrate again once the transaction that holds it has ended, or wait longer for it by migrate({ lockTimeoutMs }), behind which all others wait who want that table'
+    : 'Correct it and migrate again'
   return new DataAccessError(
     'MIGRATION_FAILED',
-    `Migration "${name}" failed (${direction}) and nothing was changed: ${reason}. Correct it and migrate again`,
+    `Migration "${name}" failed (${direction}) and nothing was changed: ${reason}. ${cure}`,
     { cause, context: { migration: name, direction } },
   )
 }

@@ -1,4 +1,5 @@
 import { DataAccessError } from '../errors.ts'
+import { tableOf } from './statement-table.ts'
 
 /** A statement as it leaves for the database: MikroORM writes its values into the text. */
 export interface SentQuery {
@@ -26,7 +27,7 @@ export function explainNul(error: unknown, { sql }: SentQuery): unknown {
   const said = 'detail' in error ? `${error.message} ${error.detail}` : error.message
   const refusal = refusals.find(({ code, words }) => code === error.code && words.test(said))
   if (refusal === undefined || (refusal.inText && !sql.includes('\0'))) return error
-  const table = /\b(?:from|into|update)\s+(?:["`]\w+["`]\.)?["`](\w+)["`]/i.exec(sql)?.[1]
+  const table = tableOf(sql)
   return new DataAccessError(
     'TEXT_NOT_STORABLE',
     `A statement${table === undefined ? '' : ` on "${table}"`} has a text with the character U+0000, which the database cannot store or compare; remove the character, or keep bytes in a property of type blob`,

@@ -1,5 +1,5 @@
 import { DataAccessError } from '../errors.ts'
-import { consoleLogger, type Logger, loggerExpected } from '../kernel/logger.ts'
+import { consoleLogger, type Logger, loggerExpected, steadyLogger } from '../kernel/logger.ts'
 import { checkOptions, oneOf, requireFunction, wholeFrom } from '../kernel/options.ts'
 import { describeSuspect, NPlusOneGuard, type NPlusOneSuspect } from './n-plus-one.ts'
 import { type ExecutedQuery, type QueryObserver, type QueryOrigin, queryObserver } from './query-watch.ts'
@@ -59,7 +59,7 @@ export async function withQueries<Result>(
   if (options.nPlusOne === 'throw' && suspects.length > 0) {
     throw new DataAccessError('N_PLUS_ONE', suspects.map(describeSuspect).join('\n'), { context: { suspects } })
   }
-  if (options.nPlusOne === 'warn') warn(suspects, options.logger ?? consoleLogger)
+  if (options.nPlusOne === 'warn') warn(suspects, steadyLogger(options.logger ?? consoleLogger))
   return result
 }
 

@@ -4,7 +4,7 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 interface PgClient {
   readonly connection?: { readonly stream?: { destroy(error: Error): void } }
   /** The `statement_timeout` that the connection was opened with, in ms; `false` or 0: none of its own. */
-  readonly connectionParameters?: { readonly statement_timeout?: number | false }
+  readonly connectionParameters?: { readonly statement_timeout?: number | false; readonly query_timeout?: number | false }
   query(...args: unknown[]): unknown
 }
 
@@ -20,7 +20,7 @@ const bounded = /^\s*(select|with|insert|update|delete)\b/i
 /** What `setTimeout` takes. */
 const longestTimerMs = 2_147_483_647
 
-const limits = new AsyncLocalStorage<{ readonly ms: number | undefined }>()
+const limits = new AsyncLocalStorage<{ readonly ms: number | undefined } | 'none'>()
 
 /**
  * Runs work whose statements PostgreSQL plans without its just-in-time compiler: what reads few of many rows by an index it takes for
@@ -36,6 +36,27 @@ export function withShortStatements<Result>(ms: number | undefined, work: () => 
   return limits.run({ ms }, work)
 }
 
+/** Runs work whose answers are waited for as long as they take, whatever `statement_timeout` and `query_timeout` the connection has. */
+export function withLongStatements<Result>(work: () => Promise<Result>): Promise<Result> {
+  return limits.run('none', work)
+}
+
+/** Runs a part of that as if it stood outside. */
+export function withUsualStatements<Result>(work: () => Promise<Result>): Promise<Result> {
+  return limits.exit(work)
+}
+
+/** Makes a client take no `query_timeout` of its own for a statement that may take long: first of all, since others may let statements wait. */
+export function liftQueryTimeout(client: PgClient): void {
+  if (!client.connectionParameters?.query_timeout) return
+  const query = client.query.bind(client)
+  client.query = (...args) => {
+    const [text, values, ...rest] = args
+    if (limits.getStore() !== 'none' || typeof text !== 'string') return query(...args)
+    return query({ text, values, query_timeout: longestTimerMs }, ...rest)
+  }
+}
+
 /**
  * Makes a client of the pool keep the limit under which it is asked. Without one it waits five seconds longer than the
  * `statement_timeout` of its connection, where there is one: a server that has not even refused by then is out of reach.
@@ -45,6 +66,7 @@ export function limitAnswers(client: PgClient): void {
   const ownMs = client.connectionParameters?.statement_timeout || Number.POSITIVE_INFINITY
   client.query = (...args) => {
     const limit = limits.getStore()
+    if (limit === 'none') return query(...args)
     const ms = limit?.ms ?? ownMs + graceMs
     const answer =
       limit === undefined ? query(...args) : askShortly(limit.ms && Math.floor(limit.ms * serverShare), ownMs, query, args)

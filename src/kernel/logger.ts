@@ -11,11 +11,13 @@ export interface Logger {
   error(message: string, context?: LogContext): void
 }
 
-/** Writes warnings and errors to standard error and drops the rest: the default. */
+const toStandardError: Logger['warn'] = (message, context) => console.warn(message, ...(context === undefined ? [] : [context]))
+
+/** Writes to standard error, and drops what is for debugging alone: the default. */
 export const consoleLogger: Logger = {
   debug: () => {},
-  info: () => {},
-  warn: (message, context) => console.warn(message, ...(context === undefined ? [] : [context])),
+  info: toStandardError,
+  warn: toStandardError,
   error: (message, context) => console.error(message, ...(context === undefined ? [] : [context])),
 }
 

@@ -28,6 +28,8 @@ export interface DeadLetter {
   readonly history: readonly FailedAttempt[]
   /** Its key waits until it is redriven or discarded. */
   readonly blocksKey: boolean
+  /** What `JSON.stringify(letter)` writes: `sequence` as decimal digits, since a JSON number would lose some. */
+  toJSON(): object
 }
 
 /** Which dead letters are meant: all conditions that are given must hold. */
@@ -181,7 +183,7 @@ export class DeadLetters {
 }
 
 function toLetter(row: LetterRow): DeadLetter {
-  return {
+  const letter: Omit<DeadLetter, 'toJSON'> = {
     id: row.id,
     type: row.event_type,
     aggregateType: row.aggregate_type,
@@ -198,4 +200,6 @@ function toLetter(row: LetterRow): DeadLetter {
     history: JSON.parse(row.history) as FailedAttempt[],
     blocksKey: Boolean(row.blocks_key),
   }
+  const toJSON: DeadLetter['toJSON'] = () => ({ ...letter, sequence: String(letter.sequence) })
+  return Object.defineProperty(letter, 'toJSON', { value: toJSON }) as DeadLetter
 }

@@ -23,6 +23,7 @@ export type { Outbox } from './outbox.ts'
 export { publishToAll } from './publishing/publish-to-all.ts'
 export {
   type DecodedEvent,
+  type EventMessage,
   type NextTry,
   type OutboxEvent,
   type Outcome,

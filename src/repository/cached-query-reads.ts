@@ -8,6 +8,11 @@ import { cachedContext, hasUnflushedChanges } from './cached-context.ts'
 import type { CachedQuerySource } from './cached-query-source.ts'
 import { type CachedReadOptions, readAs } from './cached-read-options.ts'
 
+/** The parameters of a query in front of its options; to be left out where all of them are, or it has none. */
+export type QueryArguments<Params, Others extends readonly unknown[] = []> = [Record<never, never>] extends [Params]
+  ? [params?: Params, ...others: Others]
+  : [params: Params, ...others: Others]
+
 /** Reads one cached query. The results are detached, or managed by the entity manager that was given. */
 export class CachedQueryReads<Params, Result> {
   readonly #orm: MikroORM
@@ -28,7 +33,8 @@ export class CachedQueryReads<Params, Result> {
   }
 
   /** The query's result for these parameters. */
-  async get(params: Params, options?: CachedReadOptions): Promise<Result> {
+  async get(...args: QueryArguments<Params, [options?: CachedReadOptions]>): Promise<Result> {
+    const [params, options] = [given<Params>(args), args[1]]
     return readAs('a cached query', options, async (fresh) => {
       this.#source.life.refuseWhenClosed()
       const { hasCommitted } = this.#invalidation
@@ -41,10 +47,10 @@ export class CachedQueryReads<Params, Result> {
   }
 
   /** Expires the result for these parameters everywhere, at once: for writes that this library does not see. */
-  async invalidate(params: Params): Promise<void> {
+  async invalidate(...args: QueryArguments<Params>): Promise<void> {
     this.#source.life.refuseWhenClosed()
     const em = ownContext(this.#em ?? this.#orm.em)
-    await this.#invalidation.expireByHand(new Set([this.#source.keyOf(params)]), em)
+    await this.#invalidation.expireByHand(new Set([this.#source.keyOf(given<Params>(args))]), em)
   }
 
   /** Expires the results for all parameters, and with them all that is cached of the entities in `dependsOn` or depends on these. */
@@ -63,4 +69,8 @@ export class CachedQueryReads<Params, Result> {
   stats(): CacheFigures {
     return this.#source.figures.read()
   }
+}
+
+function given<Params>(args: readonly unknown[]): Params {
+  return (args.length === 0 ? {} : args[0]) as Params
 }

@@ -1,4 +1,4 @@
-import { type EntityClass, EntityManager, type MikroORM } from '@mikro-orm/core'
+import { EntityManager, type EntityName, type MikroORM } from '@mikro-orm/core'
 import type { CacheChoice } from '../cache/cache-choice.ts'
 import type { CacheStore } from '../cache/cache-store.ts'
 import type { CachedQuery } from '../cache/cached-query.ts'
@@ -11,6 +11,7 @@ import { listenTo } from '../cache/orm-hooks.ts'
 import type { CachePolicy } from '../cache/policy.ts'
 import { ReadThrough } from '../cache/read-through.ts'
 import type { CommitParticipant } from '../database/commit-participant.ts'
+import type { MigrationObserver } from '../database/migrations.ts'
 import { DataAccessError } from '../errors.ts'
 import { type Clock, monotonicClock } from '../kernel/clock.ts'
 import type { CommitScope } from '../kernel/commit-scope.ts'
@@ -58,7 +59,7 @@ export function openCache(options: OpenCacheOptions): Cache {
 
 /** The cached reads of one data access, made by {@link openCache}. */
 export class Cache {
-  readonly participant: CommitParticipant
+  readonly participant: CommitParticipant & MigrationObserver
   readonly #orm: MikroORM
   readonly #detached: DetachedEntities
   readonly #life: CacheLife
@@ -116,7 +117,7 @@ export class Cache {
     options?: { readonly em?: EntityManager | undefined },
   ): CachedQueryReads<Params, Result>
   cached<Entity extends object>(
-    entity: EntityClass<Entity>,
+    entity: EntityName<Entity>,
     options?: { readonly em?: EntityManager | undefined },
   ): CachedReads<Entity>
   cached(what: unknown, options?: { readonly em?: EntityManager | undefined }): unknown {
@@ -140,7 +141,7 @@ export class Cache {
       if (source !== undefined) return new CachedQueryReads(this.#orm, source, this.#invalidation, em)
       throw missing(`The cached query ${what.name} is not`, what.name)
     }
-    const entity = (isPolicy(what) ? what.entity : what) as EntityClass<object>
+    const entity = (isPolicy(what) ? what.entity : what) as EntityName<object>
     const meta = this.#orm.getMetadata().get(entity)
     const rows = this.#rowsOf(meta.root.className)
     const Reads = this.#repositories.get(rows) as typeof CachedReads

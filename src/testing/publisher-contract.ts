@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
+import { EventRecord } from '../outbox/publishing/event-record.ts'
 import { type OutboxEvent, type Outcome, outcomeOfError, type Publisher } from '../outbox/publishing/publisher.ts'
 
 /** An event as it arrived on the other side of the broker. */
@@ -43,7 +44,7 @@ let lastSequence = 9_007_199_254_740_993n // beyond what a JSON number carries
 
 /** An event as a relay would give it, with a random id. */
 export function contractEvent(orderingKey: string | null = randomUUID(), payload: unknown = { n: 1 }): OutboxEvent {
-  return {
+  return new EventRecord({
     id: randomUUID(),
     type: 'ContractChecked',
     aggregateType: 'Contract',
@@ -57,7 +58,7 @@ export function contractEvent(orderingKey: string | null = randomUUID(), payload
     headers: { tenant: 'zürich', traceparent: '00-1' },
     createdAt: new Date(),
     attempt: 1,
-  }
+  })
 }
 
 async function publish(publisher: Publisher, events: readonly OutboxEvent[], signal = new AbortController().signal) {

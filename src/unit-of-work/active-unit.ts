@@ -1,5 +1,5 @@
 import type { EntityManager } from '@mikro-orm/core'
-import { type CreatedEntity, createdEntities, removedEntities } from '../database/created-entities.ts'
+import { type CreatedEntity, createdEntities, type RemovedEntity, removedEntities } from '../database/created-entities.ts'
 import { DataAccessError } from '../errors.ts'
 import { type CommitScope, Journal, type ScopeLayer } from '../kernel/commit-scope.ts'
 import { requireFunction } from '../kernel/options.ts'
@@ -100,9 +100,8 @@ export class ActiveUnit {
   }
 
   /** What they were to delete. */
-  get removed(): object[] {
-    const removed = this.#scope.read(removedEntities, this.#layer).flat()
-    return removed.flatMap((kept) => kept.deref() ?? [])
+  get removed(): RemovedEntity[] {
+    return this.#scope.read(removedEntities, this.#layer).flat()
   }
 
   /** Throws the first refusal that this unit still holds. */

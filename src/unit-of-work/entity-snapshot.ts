@@ -1,6 +1,6 @@
 import { type Collection, type EntityManager, helper } from '@mikro-orm/core'
-import { type CreatedEntity, forget, makeNew } from '../database/created-entities.ts'
-import { type EntityState, forgetOneToOne, putBackInverse, stateOf } from './entity-state.ts'
+import { type CreatedEntity, forget, makeNew, type RemovedEntity } from '../database/created-entities.ts'
+import { type EntityState, forgetOneToOne, putBackInverse, putBackKey, putBackValues, stateOf } from './entity-state.ts'
 import { FreshRows, type Stale } from './fresh-rows.ts'
 import { keepStored, loadedRelations, putBackItems } from './relation-items.ts'
 import { putBackRow } from './row-data.ts'
@@ -12,7 +12,7 @@ export interface RolledBack {
   /** What the savepoint was to insert. */
   readonly created: readonly CreatedEntity[]
   /** What it was to delete. */
-  readonly removed: readonly object[]
+  readonly removed: readonly RemovedEntity[]
   /** That of the savepoint, and those around it. */
   readonly managers: readonly EntityManager[]
 }
@@ -47,8 +47,12 @@ export class EntitySnapshot {
     makeNew(rolledBack?.created ?? [])
     const loaded = this.#loaded(rolledBack)
     const stale = this.#stale(loaded)
-    // A delete took it out, although the row is still there.
-    for (const entity of this.#states.keys()) this.#store(entity)
+    for (const { entity, key } of this.#states.values()) {
+      // Whose key leads to the owner of a relation loses it when it is removed from that.
+      putBackValues(entity, key)
+      // A delete took it out, although the row is still there.
+      this.#store(entity)
+    }
     this.#putBack([...this.#states.values()], stale)
     const fresh = await FreshRows.read(this.#em, stale)
     // All of it before any is put back, which would make another object for what a relation leads to.
@@ -58,9 +62,7 @@ export class EntitySnapshot {
 
   /** What the savepoint has managed, and what the entity manager around it manages now. */
   #loaded(rolledBack: RolledBack | undefined): Set<object> {
-    // No identity map holds what was deleted; what was made before has no row, nor a key.
-    const made = new Set(rolledBack?.created.map(({ kept }) => kept.deref()))
-    const removed = rolledBack?.removed.filter((entity) => !made.has(entity)) ?? []
+    const removed = rolledBack === undefined ? [] : removedIn(rolledBack)
     return new Set([...storedIn(this.#em), ...storedIn(rolledBack?.em ?? this.#em), ...removed])
   }
 
@@ -130,6 +132,21 @@ export class EntitySnapshot {
       for (const entity of kept) stack.add(entity)
     }
   }
+}
+
+/** No identity map holds what was deleted; what was made before has no row, nor a key. */
+function removedIn({ em, created, removed }: RolledBack): object[] {
+  const made = new Set(created.map(({ kept }) => kept.deref()))
+  const found: object[] = []
+  // Backwards: what a key leads to is deleted behind it.
+  for (const { kept, key } of removed.toReversed()) {
+    const entity = kept.deref() as Record<string, unknown> | undefined
+    if (entity === undefined || made.has(entity)) continue
+    putBackKey(em, entity, key)
+    em.getUnitOfWork(false).getIdentityMap().store(entity)
+    found.push(entity)
+  }
+  return found
 }
 
 /** Without data, what is loaded is about to be inserted. */

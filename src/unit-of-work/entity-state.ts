@@ -1,14 +1,24 @@
-import { type Collection, type EntityProperty, helper, ScalarReference } from '@mikro-orm/core'
+import {
+  type Collection,
+  type EntityManager,
+  type EntityProperty,
+  helper,
+  type Primary,
+  ScalarReference,
+  Utils,
+} from '@mikro-orm/core'
 import { type Items, itemsOf } from './relation-items.ts'
 
 /** One managed entity as it stood when a savepoint was opened, or as its row is read anew. */
 export interface EntityState {
   readonly entity: Record<string, unknown>
+  /** The properties of the primary key. */
+  readonly key: ReadonlyMap<string, unknown>
   /** False for a reference, of which only the key is known. */
   readonly initialized: boolean
   /** The row as last written or read, in the driver's form. */
   readonly data: object | undefined
-  /** The values of the properties that MikroORM leaves out of what it has written: the version, and what the database generates. */
+  /** The values of the properties that MikroORM leaves out of what it has written: the version, what the database generates, and what is not stored. */
   readonly made: ReadonlyMap<string, unknown>
   /** The properties that were not loaded. */
   readonly absent: readonly string[]
@@ -24,6 +34,7 @@ export interface EntityState {
 export function stateOf(entity: Record<string, unknown>): EntityState {
   const { __meta: meta, __initialized: initialized, __originalEntityData: data } = helper<object>(entity)
   const absent: string[] = []
+  const key = new Map<string, unknown>()
   const made = new Map<string, unknown>()
   const inverse = new Map<string, unknown>()
   const collections = new Map<string, Items>()
@@ -33,10 +44,31 @@ export function stateOf(entity: Record<string, unknown>): EntityState {
     const value = own ? entity[name] : null
     if (kind === '1:m' || kind === 'm:n') collections.set(name, itemsOf(value as Collection<object> | undefined))
     else if (isInverse(prop)) inverse.set(name, value)
-    else if (primary !== true && isAbsent(value)) absent.push(name)
+    else if (primary === true) key.set(name, value)
+    else if (isAbsent(value)) absent.push(name)
     else if (own && isMade(prop)) made.set(name, value)
   }
-  return { entity, initialized, data: data === undefined ? undefined : { ...data }, made, absent, inverse, collections }
+  return { entity, key, initialized, data: data && rowOf(data), made, absent, inverse, collections }
+}
+
+/** Puts values back, and tells no other end of a relation. */
+export function putBackValues(entity: Record<string, unknown>, values: ReadonlyMap<string, unknown>): void {
+  const { __data: data } = helper<object>(entity)
+  for (const [name, value] of values) Object.assign(name in data ? data : entity, { [name]: value })
+}
+
+/** Puts back what is missing of a primary key of several parts, each of which may lead to another entity. */
+export function putBackKey(em: EntityManager, entity: Record<string, unknown>, key: Primary<object>): void {
+  const { __meta: meta } = helper<object>(entity)
+  if (!meta.compositePK) return
+  const values = Utils.getCompositeKeyValue(key as never, meta) as Primary<object>[]
+  meta.primaryKeys.forEach((name, index) => {
+    const { targetMeta, mapToPk, ref } = meta.properties[name] as EntityProperty
+    if (entity[name] != null) return
+    const leads = targetMeta !== undefined && mapToPk !== true
+    const value = leads ? em.getReference(targetMeta.class, values[index] as never, { wrapped: ref === true }) : values[index]
+    putBackValues(entity, new Map([[name, value]]))
+  })
 }
 
 /** Of a one-to-one relation the side without the column. */
@@ -44,9 +76,14 @@ export function isInverse({ kind, owner, mapToPk }: EntityProperty): boolean {
   return kind === '1:1' && owner !== true && mapToPk !== true
 }
 
-/** Whether MikroORM or the database makes it, and a flush leaves it out of what it has written. */
-function isMade({ version, generated, formula }: EntityProperty): boolean {
-  return version === true || generated !== undefined || formula !== undefined
+/** Whether a flush leaves it out of what it has written: MikroORM or the database makes it, or it is not stored. */
+function isMade({ version, generated, formula, persist }: EntityProperty): boolean {
+  return version === true || generated !== undefined || formula !== undefined || persist === false
+}
+
+/** MikroORM reads a date into the row and the entity alike, which may change it in place. */
+function rowOf(data: object): object {
+  return Object.fromEntries(Object.entries(data).map(([name, value]) => [name, value instanceof Date ? new Date(value) : value]))
 }
 
 function isAbsent(value: unknown): boolean {

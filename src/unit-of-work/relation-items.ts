@@ -1,5 +1,8 @@
 import { Collection, helper } from '@mikro-orm/core'
 
+/** Of more items MikroORM takes seconds to take them out one by one: for each it writes down the place of all others. */
+const many = 500
+
 /** A relation to many, as it stood or stands in the database. */
 export interface Items {
   readonly collection: Collection<object> | undefined
@@ -34,7 +37,8 @@ export function putBackItems(entity: Record<string, unknown>, name: string, { co
   if (collection === undefined) return
   if (entity[name] !== collection) entity[name] = collection
   const readonly = isReadonly(collection)
-  if (items === undefined && collection.isInitialized()) Collection.create(entity as object, name as never, undefined, false)
+  const anew = collection.isInitialized() || collection.getItems(false).length > many
+  if (items === undefined && anew) Collection.create(entity as object, name as never, undefined, false)
   else if (items !== undefined && !readonly && collection.property.kind === 'm:n') collection.hydrate([...items], true, partial)
   else {
     if (items !== undefined && !readonly) collection.hydrate([], false, partial)
@@ -47,8 +51,11 @@ export function putBackItems(entity: Record<string, unknown>, name: string, { co
 
 /** Leaves a relation with those of its items that have a row, and as one that was not edited. */
 export function keepStored(collection: Collection<object>): void {
-  for (const item of collection.getItems(false)) {
-    if (helper(item).__initialized && helper(item).__originalEntityData === undefined) collection.removeWithoutPropagation(item)
+  const items = collection.getItems(false)
+  const stored = items.filter((item) => !helper(item).__initialized || helper(item).__originalEntityData !== undefined)
+  if (stored.length < items.length) {
+    collection.hydrate([])
+    for (const item of stored) collection.addWithoutPropagation(item)
   }
   collection.takeSnapshot()
 }

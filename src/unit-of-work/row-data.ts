@@ -1,5 +1,5 @@
 import { type EntityData, type EntityManager, type EntityMetadata, helper, Utils } from '@mikro-orm/core'
-import { type EntityState, isInverse, unload } from './entity-state.ts'
+import { type EntityState, isInverse, putBackValues, unload } from './entity-state.ts'
 
 /** Makes an entity belong to an entity manager, and gives it its row back. */
 export function putBackRow(em: EntityManager, { entity, initialized, data, made, absent }: EntityState): void {
@@ -10,7 +10,7 @@ export function putBackRow(em: EntityManager, { entity, initialized, data, made,
     mergeRow(em, entity, row)
     hydrateConstructed(em, entity, row)
     keepApart(entity)
-    for (const [name, value] of made) Object.assign(name in wrapped.__data ? wrapped.__data : entity, { [name]: value })
+    putBackValues(entity, made)
   } else Object.assign(wrapped, { __initialized: false, __originalEntityData: data })
   for (const name of absent) unload(entity, name)
 }
@@ -56,10 +56,8 @@ function hydrateConstructed(em: EntityManager, entity: object, row: EntityData<o
 
 /** An entity must not share with its row what an edit in place would change in both: that edit would not be written. */
 function keepApart(entity: object): void {
-  const { __meta: meta, __originalEntityData: row } = helper<object>(entity)
-  const data = row as Record<string, unknown> | undefined
-  for (const { name, kind } of meta.props) {
-    const value = data?.[name]
-    if (data !== undefined && kind === 'embedded' && typeof value === 'object') data[name] = Utils.copy(value)
+  const data = helper<object>(entity).__originalEntityData as Record<string, unknown> | undefined
+  for (const [name, value] of Object.entries(data ?? {})) {
+    if (data !== undefined && typeof value === 'object') data[name] = Utils.copy(value)
   }
 }

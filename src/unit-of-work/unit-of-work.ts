@@ -49,10 +49,10 @@ export interface UnitOfWorkOptions {
 const unitOptions: KnownOptions<UnitOfWorkOptions> = {
   em: { words: 'an entity manager of the ORM', fits: (value) => value instanceof EntityManager },
   isolation: oneOf(...Object.values(IsolationLevel).filter((level) => level !== IsolationLevel.SNAPSHOT)),
-  retry: either({ ...record, words: '{ attempts }' }, oneOf(false)),
+  retry: either({ ...record, words: '{ attempts, baseMs, maxMs }' }, oneOf(false)),
 }
 
-/** Refuses options of `unitOfWork()` with `OPTION_INVALID`, but for the number of attempts, which is checked when it is read. */
+/** Refuses options of `unitOfWork()` with `OPTION_INVALID`, but for what `retry` holds, which is checked when it is read. */
 export function checkUnitOptions(options: UnitOfWorkOptions): void {
   checkOptions({ door: 'unitOfWork' }, options, unitOptions)
   if (options.em === undefined || !options.retry) return

@@ -14,15 +14,13 @@ import { commitHooks } from './commit-hooks.ts'
 import { EntitySnapshot } from './entity-snapshot.ts'
 import { freshFork } from './fresh-fork.ts'
 import { lending } from './lent-entities.ts'
-import { allowedAttempts, VersionConflict } from './retry.ts'
+import { type UnitTries, unitTries, VersionConflict } from './retry.ts'
 import { managerToJoin, type TransactionWatch } from './surroundings.ts'
 import { describeFailure, describeNested, endedInside, exhausted, notRolledBack, withoutSavepoints } from './unit-failure.ts'
+import { UnitCounter } from './unit-figures.ts'
 import { checkUnitOptions, type UnitOfWorkOptions, type Work } from './unit-of-work.ts'
 import { insideFlush } from './watched-flushes.ts'
 import { openTransaction, turns, watchTransactions } from './watched-transactions.ts'
-
-/** The waits between tries: short, since a conflict is over when the other transaction is. */
-const retryBackoff = { baseMs: 10, maxMs: 500 }
 
 /** What a {@link UnitRunner} works with. */
 export interface UnitRunnerParts extends TransactionWatch {
@@ -47,6 +45,7 @@ interface Attempt {
 export class UnitRunner {
   readonly #parts: UnitRunnerParts
   readonly #current = new AsyncLocalStorage<ActiveUnit>()
+  readonly counter = new UnitCounter()
 
   constructor(parts: UnitRunnerParts) {
     this.#parts = parts
@@ -60,7 +59,7 @@ export class UnitRunner {
 
   async run<Result>(work: Work<Result>, options: UnitOfWorkOptions = {}): Promise<Result> {
     checkUnitOptions(options)
-    const attempts = allowedAttempts(options.retry)
+    const tries = unitTries(options.retry)
     const outside = AsyncLocalStorage.snapshot()
     const surrounding = managerToJoin(this.#parts, this.#current.getStore(), options.em)
     if (surrounding?.isInTransaction() === true) {
@@ -71,9 +70,9 @@ export class UnitRunner {
       )
     }
     if (surrounding !== undefined) {
-      return turns.take(surrounding, (end) => this.#joining(work, surrounding, options, outside, end))
+      return this.counter.ended(turns.take(surrounding, (end) => this.#joining(work, surrounding, options, outside, end)))
     }
-    return this.#retrying(work, options, attempts, outside)
+    return this.counter.ended(this.#retrying(work, options, tries, outside))
   }
 
   /** @param end lets the next unit that joins this `em` begin. */
@@ -96,7 +95,7 @@ export class UnitRunner {
     }
   }
 
-  async #retrying<Result>(work: Work<Result>, options: UnitOfWorkOptions, attempts: number, outside: Outside): Promise<Result> {
+  async #retrying<Result>(work: Work<Result>, options: UnitOfWorkOptions, tries: UnitTries, outside: Outside): Promise<Result> {
     let earlier: VersionConflict | undefined
     for (let attempt = 1; ; attempt++) {
       // Each try needs a fork of its own: after a failed flush the old one would write the same changes again.
@@ -108,8 +107,9 @@ export class UnitRunner {
         const conflict = VersionConflict.of(error, em.getDriver())
         if (conflict === undefined && classifyFailure(error, em.getConnection('write')) !== 'conflict') throw error
         earlier = conflict ?? earlier
-        if (attempt >= attempts) throw exhausted(attempts, error)
-        await this.#parts.clock.wait(fullJitter(retryBackoff, attempt))
+        if (attempt >= tries.attempts) throw exhausted(tries.attempts, error)
+        this.counter.retried(conflict === undefined ? 'conflict' : 'version')
+        await this.#parts.clock.wait(fullJitter(tries, attempt))
       }
     }
   }

@@ -1,14 +1,19 @@
 import { Redis } from 'ioredis'
 import { afterEach, describe, expect, inject, test } from 'vitest'
+import { EventRecord, writeMessage } from '../../src/outbox/publishing/event-record.ts'
 import { toPublisher } from '../../src/outbox/publishing/function-publisher.ts'
 import { publishToAll } from '../../src/outbox/publishing/publish-to-all.ts'
-import { type OutboxEvent, type Publisher, unavailable } from '../../src/outbox/publishing/publisher.ts'
-import type { PubSubMessage } from '../../src/publishers/redis-pubsub/message.ts'
+import { type EventMessage, type OutboxEvent, type Publisher, unavailable } from '../../src/outbox/publishing/publisher.ts'
 import { redisPubSub } from '../../src/publishers/redis-pubsub/redis-pubsub.ts'
 import { redisStreams } from '../../src/publishers/redis-streams/redis-streams.ts'
 import type { StreamEntry } from '../../src/publishers/redis-streams/stream-entry.ts'
 import { MemoryPublisher } from '../../src/testing/memory-publisher.ts'
-import { type DeliveredEvent, type PublisherContext, publisherContract } from '../../src/testing/publisher-contract.ts'
+import {
+  contractEvent,
+  type DeliveredEvent,
+  type PublisherContext,
+  publisherContract,
+} from '../../src/testing/publisher-contract.ts'
 import { openTestRedis } from '../support/redis.ts'
 import { openProxy } from '../support/tcp-proxy.ts'
 
@@ -39,6 +44,19 @@ function inMemory(make: (failing: () => unknown) => { publisher: Publisher; even
   }
 }
 
+test('an event is written as JSON as its message is, its payload as it was stored', () => {
+  const plain = contractEvent('k', { at: '2026-01-01T00:00:00.000Z', text: 'ünïcode "quoted"\n' })
+  // As a definition may read it: JSON has neither.
+  const event = new EventRecord({ ...plain, payload: { at: new Date(), big: 1n }, decoded: true })
+  expect(JSON.parse(JSON.stringify(event))).toEqual(JSON.parse(writeMessage(event)))
+  expect(JSON.parse(JSON.stringify([event]))).toEqual([
+    {
+      ...{ id: event.id, type: 'ContractChecked', aggregateType: 'Contract', aggregateId: 'k', payload: plain.payload },
+      ...{ headers: event.headers, createdAt: event.createdAt.toISOString(), sequence: String(event.sequence), schemaVersion: 1 },
+    },
+  ])
+})
+
 /** A publisher behind a proxy, and a real subscriber that reaches Redis directly. */
 async function throughRedis(fault: 'refuse' | 'stall'): Promise<PublisherContext> {
   const redis = await openTestRedis()
@@ -48,7 +66,7 @@ async function throughRedis(fault: 'refuse' | 'stall'): Promise<PublisherContext
   const messages: DeliveredEvent[] = []
   await subscriber.psubscribe(`${redis.prefix}*`)
   subscriber.on('pmessage', (_pattern, _channel, text) => {
-    const message = JSON.parse(text) as PubSubMessage
+    const message = JSON.parse(text) as EventMessage
     const { id, type, aggregateId, payload, headers } = message
     messages.push({ id, type, aggregateId, payload, headers, sequence: BigInt(message.sequence) })
   })
@@ -75,6 +93,19 @@ async function throughRedis(fault: 'refuse' | 'stall'): Promise<PublisherContext
         : { begin: async () => proxy.stall(), end: async () => proxy.resume() },
   }
 }
+
+test('an event is written as JSON as its message is, its payload as it was stored', () => {
+  const plain = contractEvent('k', { at: '2026-01-01T00:00:00.000Z', text: 'ünïcode "quoted"\n' })
+  // As a definition may read it: JSON has neither.
+  const event = new EventRecord({ ...plain, payload: { at: new Date(), big: 1n }, decoded: true })
+  expect(JSON.parse(JSON.stringify(event))).toEqual(JSON.parse(writeMessage(event)))
+  expect(JSON.parse(JSON.stringify([event]))).toEqual([
+    {
+      ...{ id: event.id, type: 'ContractChecked', aggregateType: 'Contract', aggregateId: 'k', payload: plain.payload },
+      ...{ headers: event.headers, createdAt: event.createdAt.toISOString(), sequence: String(event.sequence), schemaVersion: 1 },
+    },
+  ])
+})
 
 /** A publisher behind a proxy, and a reader that reaches the stream directly. */
 async function throughStream(fault: 'refuse' | 'stall'): Promise<PublisherContext> {

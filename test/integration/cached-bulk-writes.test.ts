@@ -54,6 +54,24 @@ describe.each(cacheCombinations)('bulk writes and cached reads on $dialect with 
     expect(await ground.cache.cached(Book).get(bookId)).toBeNull()
   })
 
+  test('a query builder that writes by a condition on other tables expires too', async () => {
+    const author = await ground.author({ name: 'Alex' })
+    const book = await ground.book(author, 1)
+    const em = ground.fork() as SqlEntityManager
+    const edition = async () => (await ground.cache.cached(Book).get(book.id))?.edition
+    const where = { author: { email: author.email } }
+    const update = (edition: number) => em.createQueryBuilder(Book).update({ edition }).where(where)
+    expect(await edition()).toBe(1)
+    await update(2).execute()
+    expect(await edition()).toBe(2)
+    await update(3).clone().execute()
+    expect(await edition()).toBe(3)
+    for await (const each of update(4).returning('*').stream()) expect(each.id).toBe(book.id)
+    expect(await edition()).toBe(4)
+    await em.transactional((inner) => (inner as SqlEntityManager).createQueryBuilder(Book).delete(where).execute())
+    expect(await edition()).toBeUndefined()
+  })
+
   test('an update and a query builder in a transaction that a caller names expire after its commit', async () => {
     const { id } = await ground.author({ name: 'old' })
     await cachedName(id)

@@ -12,6 +12,7 @@ const StudentSchema = defineEntity({
     id: p.integer().primary(),
     name: p.text(),
     courses: () => p.manyToMany(Course).pivotEntity(() => Enrolment),
+    tutors: () => p.manyToMany(Student),
   },
 })
 class Student extends StudentSchema.class {}
@@ -55,13 +56,24 @@ const enrolledIn = cachedQuery({
   dependsOn: ({ title }: { title: string }) => [dep(Student), dep(Course, { title })],
   run: async (em, { title }) => (await em.find(Student, { courses: { title } })).map(({ id }) => id),
 })
+/** On one end alone, which stays as it is when the other one goes. */
+const attended = cachedQuery({
+  name: 'attended',
+  dependsOn: ({ title }: { title: string }) => [dep(Course, { title })],
+  run: (em, { title }) => em.count(Course, { title, students: { name: 'student' } }),
+})
+const tutored = cachedQuery({
+  name: 'tutored',
+  dependsOn: ({ name }: { name: string }) => [dep(Student, { name })],
+  run: (em, { name }) => em.count(Student, { name, tutors: { name: 'tutor' } }),
+})
 
 describe.each(cacheCombinations)('the pivot entity of a relation on $dialect with the $store store', ({ dialect, store }) => {
   let ground: CacheGround
   let id = 0
   beforeAll(async () => {
     const entities = [StudentSchema, CourseSchema, TermSchema, EnrolmentSchema]
-    ground = await openCacheGround(dialect, store, { entities, caches: [studentPolicy, enrolled, enrolledIn] })
+    ground = await openCacheGround(dialect, store, { entities, caches: [studentPolicy, enrolled, enrolledIn, attended, tutored] })
   })
   afterAll(() => ground.close())
   const make = async (run: (em: EntityManager) => unknown) => {
@@ -120,14 +132,40 @@ describe.each(cacheCombinations)('the pivot entity of a relation on $dialect wit
     expect(ground.cache.cached(enrolled).stats().hits).toBe(hits + 1)
   })
 
-  test('an end that goes expires no rows of the other one, and all queries on itself', async () => {
+  test.each<[string, (id: number) => Promise<unknown>]>([
+    ['a flush', (id) => make(async (em) => em.remove(await em.findOneOrFail(Student, id)))],
+    ['nativeDelete()', (id) => ground.fork().nativeDelete(Student, { id })],
+  ])('an end that goes by %s expires the queries on the other one', async (_how, remove) => {
     await ground.fork().insert(Enrolment, row())
-    await make((em) => em.create(Course, { id: -id, title: 'other' }))
+    const title = `course ${id}`
     expect(await found()).toEqual([id])
-    const { hits } = ground.cache.cached(enrolledIn).stats()
-    await ground.cache.cached(enrolledIn).get({ title: 'other' })
-    await make(async (em) => em.remove(await em.findOneOrFail(Student, id)))
+    expect(await ground.cache.cached(attended).get({ title })).toBe(1)
+    await remove(id)
     expect(await found()).toEqual([])
-    expect(ground.cache.cached(enrolledIn).stats().hits).toBe(hits)
+    expect(await ground.cache.cached(attended).get({ title })).toBe(0)
+  })
+
+  test('and those on its own entity, in a relation to others of it', async () => {
+    await make(async (em) => {
+      const student = await em.findOneOrFail(Student, id)
+      student.name = `tutored ${id}`
+      student.tutors.add(em.create(Student, { id: -id, name: 'tutor' }))
+    })
+    expect(await ground.cache.cached(tutored).get({ name: `tutored ${id}` })).toBe(1)
+    await make(async (em) => em.remove(await em.findOneOrFail(Student, -id)))
+    expect(await ground.cache.cached(tutored).get({ name: `tutored ${id}` })).toBe(0)
+  })
+
+  test('an end that comes, or changes by itself, expires nothing of the other one', async () => {
+    await ground.fork().insert(Enrolment, row())
+    const title = `course ${id}`
+    await ground.cache.cached(attended).get({ title })
+    const { hits } = ground.cache.cached(attended).stats()
+    await make(async (em) => {
+      em.create(Student, { id: -id, name: 'other' })
+      Object.assign(await em.findOneOrFail(Student, id), { name: 'student' })
+    })
+    expect(await ground.cache.cached(attended).get({ title })).toBe(1)
+    expect(ground.cache.cached(attended).stats().hits).toBe(hits + 1)
   })
 })

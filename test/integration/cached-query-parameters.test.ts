@@ -21,6 +21,12 @@ const counted = cachedQuery({
   dependsOn: (_params: Search) => [dep(Author)],
   run: async (em, { any }) => em.count(Author, { $or: any as never }),
 })
+const all = cachedQuery({ name: 'all', dependsOn: () => [dep(Author)], run: (em) => em.count(Author) })
+const few = cachedQuery({
+  name: 'few',
+  dependsOn: (_params: { first?: number }) => [dep(Author)],
+  run: async (em, { first = 1 }) => em.count(Author, { id: { $lt: first } as never }),
+})
 /** Tells what it was run with. */
 const echo = cachedQuery({
   name: 'echo',
@@ -31,7 +37,7 @@ const echo = cachedQuery({
 describe.each(cacheCombinations)('parameters of cached queries on $dialect with the $store store', ({ dialect, store }) => {
   let ground: CacheGround
   beforeEach(async () => {
-    ground = await openCacheGround(dialect, store, { caches: [authorPolicy, named, counted, echo] })
+    ground = await openCacheGround(dialect, store, { caches: [authorPolicy, named, counted, echo, all] })
     for (const name of ['ann', 'bob']) await ground.author({ name })
   })
   afterEach(() => ground.close())
@@ -79,6 +85,25 @@ describe.each(cacheCombinations)('parameters of cached queries on $dialect with 
   test('with a symbol as a name, as raw() makes one, are refused: it would be lost', async () => {
     for (const params of [{ [raw('lower(name)')]: 'a' }, { where: { [raw('lower(name)')]: 'a' } }]) {
       await expect(ground.cache.cached(echo).get(params)).rejects.toMatchObject({ code: 'OPTION_INVALID' })
+    }
+  })
+
+  test('may be left out where there are none', async () => {
+    const reads = ground.cache.cached(all)
+    const [hits, misses] = [() => reads.stats().hits, () => reads.stats().misses]
+    expect([await reads.get(), await reads.get({}), await reads.get({}, {})]).toEqual([2, 2, 2])
+    expect([hits(), misses()]).toEqual([2, 1])
+    await reads.invalidate()
+    expect(await reads.get()).toBe(2)
+    expect(misses()).toBe(2)
+    // What the compiler says of those that must be given.
+    if (Date.now() < 0) {
+      // @ts-expect-error
+      await ground.cache.cached(named).get()
+      // @ts-expect-error
+      await ground.cache.cached(named).invalidate()
+      await ground.cache.cached(few).get()
+      await ground.cache.cached(few).get({ first: 2 })
     }
   })
 

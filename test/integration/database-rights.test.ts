@@ -76,10 +76,16 @@ test('the role of a service needs no other rights than those of the guide', asyn
   expect(findings.filter(({ finding }) => /permission|failed/.test(finding))).toEqual([])
 })
 
+interface Rows {
+  selectFrom(table: string): { selectAll(): { execute(): Promise<unknown> } }
+}
+const kyselyOf = (em: EntityManager) => (em as unknown as { getKysely(): Rows }).getKysely()
+
 const uses: readonly (readonly [what: string, use: (app: DataAccess) => Promise<unknown>, object: string])[] = [
   ['migrate()', (app) => app.migrate(), 'schema public'],
   ['pendingMigrations()', (app) => app.pendingMigrations(), 'table mikro_orm_migrations'],
   ['a find', (app) => app.fork().find(Note, {}), 'table notes'],
+  ['Kysely', (app) => kyselyOf(app.fork()).selectFrom('notes').selectAll().execute(), 'table notes'],
   ['a cached read', (app) => app.cached(Author).get(randomUUID()), 'table authors'],
   ['a unit', (app) => app.unitOfWork(async ({ em }) => void em.create(Note, { id: 'a', title: 'a' })), 'table notes'],
   [

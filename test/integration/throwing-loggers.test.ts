@@ -1,6 +1,7 @@
 import { inspect } from 'node:util'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { createDataAccess } from '../../src/data-access.ts'
+import { withQueries } from '../../src/database/query-scope.ts'
 import type { Logger } from '../../src/kernel/logger.ts'
 import { dialects, openTestDatabase } from '../support/databases.ts'
 import { Note, NoteTagged, notes } from '../support/notes-module.ts'
@@ -59,4 +60,20 @@ describe.each(dialects)('a logger that fails on %s', (dialect) => {
       expect(told.every((line) => line.includes('The logger that was given failed'))).toBe(true)
     },
   )
+
+  // A line is warned of once in a process, for each statement.
+  const statements = { throws: ['id'], rejects: ['title'], 'writes JSON': ['count'] } as const
+  test.each(Object.keys(loggers))('and %s takes no result from a block whose queries it is to warn of', async (how) => {
+    const database = opened(await openTestDatabase(dialect))
+    const data = opened(await createDataAccess({ modules: [notes], database: { url: database.url } }))
+    await data.migrate()
+    const em = data.fork()
+    const block = async () => {
+      const fields = statements[how as keyof typeof statements]
+      for (const id of ['a', 'b', 'c']) await em.findOne(Note, id, { fields })
+      return 'result'
+    }
+    expect(await withQueries(block, { nPlusOne: 'warn', logger: loggers[how] as Logger })).toBe('result')
+    await expect.poll(() => told.join()).toMatch(/N\+1: Note was read by key.*The logger that was given failed/)
+  })
 })

@@ -1,7 +1,7 @@
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { codeBlocks, pages } from '../support/code-blocks.ts'
+import { type CodeBlock, codeBlocks, pages } from '../support/code-blocks.ts'
 import { openTestDatabase } from '../support/databases.ts'
 import { repository, runProgram } from '../support/programs.ts'
 
@@ -9,7 +9,7 @@ import { repository, runProgram } from '../support/programs.ts'
 const folder = join(repository, '.data/snippets')
 const blocks = pages()
   .flatMap(codeBlocks)
-  .map((block) => ({ ...block, file: `${block.place.replace(/[^a-z0-9]+/gi, '-')}.ts` }))
+  .map((block) => ({ ...block, file: fileOf(block) }))
 const compilerOptions = {
   strict: true,
   module: 'nodenext',
@@ -26,7 +26,10 @@ let complaints = ''
 beforeAll(async () => {
   rmSync(folder, { recursive: true, force: true })
   mkdirSync(folder, { recursive: true })
-  for (const { file, code } of blocks) writeFileSync(join(folder, file), code)
+  for (const { file, code } of blocks) {
+    mkdirSync(dirname(join(folder, file)), { recursive: true })
+    writeFileSync(join(folder, file), code)
+  }
   const files = [...blocks.map(({ file }) => file), join(repository, 'test/package/snippet-prelude.ts')]
   writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify({ compilerOptions, files }))
   const compiler = join(repository, 'node_modules/.bin/tsc')
@@ -38,6 +41,12 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }))
 test('the shared prelude of the blocks compiles', () => {
   expect(complaints.split('\n').filter((line) => line.includes('snippet-prelude'))).toEqual([])
 })
+
+/** What has a name shares a folder with the others of its page. */
+function fileOf({ place, file }: CodeBlock): string {
+  const slug = (text: string) => text.replace(/[^a-z0-9]+/gi, '-')
+  return file === undefined ? `${slug(place)}.ts` : join(slug(place.replace(/:\d+$/, '')), file)
+}
 
 describe.each(blocks)('$place', ({ file, runs, both, code }) => {
   test('compiles', () => {

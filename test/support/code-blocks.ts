@@ -11,6 +11,8 @@ export interface CodeBlock {
   readonly runs: boolean
   /** True for a block that opens with ```` ```ts both ````: it runs on PostgreSQL too. */
   readonly both: boolean
+  /** The name of a block that opens with ```` ```ts file=service.ts ````: later ones of its page import it by that. */
+  readonly file: string | undefined
 }
 
 /** All `ts` blocks of a Markdown file, in order. */
@@ -24,7 +26,9 @@ export function codeBlocks(path: string): readonly CodeBlock[] {
     const end = lines.findIndex((text, index) => index >= start && /^\s*```\s*$/.test(text))
     if (end < 0) throw new Error(`${path}:${line + 1}: the code block has no end`)
     const code = lines.slice(start, end).join('\n')
-    blocks.push({ place: `${path}:${start + 1}`, code, runs: !words.includes('no-run'), both: words.includes('both') })
+    const file = /\bfile=(\S+)/.exec(words)?.[1]
+    const [runs, both] = [!words.includes('no-run'), words.includes('both')]
+    blocks.push({ place: `${path}:${start + 1}`, code, runs, both, file })
     line = end
   }
   return blocks

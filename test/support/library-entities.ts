@@ -23,6 +23,9 @@ const AuthorSchema = defineEntity({
     work: () => p.embedded(Home).object().nullable(),
     bio: p.text().$type<Opt<string>>().lazy().ref().nullable(),
     motto: p.text().lazy().nullable(),
+    photo: p.blob().nullable(),
+    seen: p.datetime().nullable(),
+    note: p.string().persist(false).nullable(),
     books: () => p.oneToMany(Book).mappedBy('author'),
     pages: () => p.oneToMany(Page).mappedBy('author').orphanRemoval(),
     tags: () => p.manyToMany(Tag).owner(),
@@ -41,7 +44,7 @@ const BookSchema = defineEntity({
     author: () => p.manyToOne(Author).nullable(),
     tags: () => p.manyToMany(Tag).owner(),
     bestOf: () => p.oneToOne(Author).mappedBy('best').nullable(),
-    lines: () => p.oneToMany(Line).mappedBy('book'),
+    lines: () => p.oneToMany(Line).mappedBy('book').orphanRemoval(),
   },
 })
 export class Book extends BookSchema.class {}
@@ -75,10 +78,18 @@ TagSchema.setClass(Tag)
 const LineSchema = defineEntity({
   name: 'Line',
   tableName: 'lines',
-  properties: { book: () => p.manyToOne(Book).primary(), number: p.integer().primary(), text: p.string() },
+  properties: { book: () => p.manyToOne(Book).primary().deleteRule('cascade'), number: p.integer().primary(), text: p.string() },
 })
 export class Line extends LineSchema.class {}
 LineSchema.setClass(Line)
+
+const FootnoteSchema = defineEntity({
+  name: 'Footnote',
+  tableName: 'footnotes',
+  properties: { book: () => p.manyToOne(Book).mapToPk().primary(), number: p.integer().primary(), text: p.string() },
+})
+export class Footnote extends FootnoteSchema.class {}
+FootnoteSchema.setClass(Footnote)
 
 const ShelfSchema = defineEntity({
   name: 'Shelf',
@@ -110,7 +121,7 @@ const BoardSchema = defineEntity({
 export class Board extends BoardSchema.class {}
 BoardSchema.setClass(Board)
 
-const library = { name: 'library', entities: [Author, Book, Page, Tag, Line, Shelf, Board] }
+const library = { name: 'library', entities: [Author, Book, Page, Tag, Line, Footnote, Shelf, Board] }
 
 /** Opens a database with the tables of a library. */
 export async function openLibrary(url: string): Promise<DataAccess> {

@@ -86,6 +86,8 @@ export const edits: Readonly<Record<string, Edit>> = {
     await em.flush()
     const tag = em.getReference(Tag, c.t)
     if ((await em.count(Tag, { id: c.t })) > 0) book.tags.add(tag)
+    // MikroORM forgets it when other rows come that lead to the tag.
+    await em.flush()
   },
   best: async (em, c) => {
     const [book, author] = [await bookOf(em, c), await authorOf(em, c)]
@@ -121,6 +123,14 @@ export const edits: Readonly<Record<string, Edit>> = {
     const line = await lineOf(em, c)
     if (line !== null) line.text = `text ${c.v}`
   },
+  removeLine: async (em, c) => {
+    const { lines } = await bookOf(em, c)
+    lines.remove((await loaded(em, lines)).getItems().filter(({ number }) => number === c.n))
+    // To make it anew before it is deleted would contradict this.
+    await em.flush()
+  },
+  photo: async (em, c) => Object.assign(await authorOf(em, c), { photo: Buffer.from(`photo ${c.v}`) }),
+  photoInPlace: async (em, c) => void (await authorOf(em, c)).photo?.set([65 + (c.v % 26)]),
   deleteLine: async (em, c) => {
     const line = await lineOf(em, c)
     if (line !== null) em.remove(line)

@@ -80,7 +80,7 @@ export async function runProgram(data: DataAccess, steps: readonly FuzzStep[], f
 }
 
 const columns = {
-  authors: 'id, name, meta, home_city, home_info, work, bio, motto, best_id',
+  authors: 'id, name, meta, home_city, home_info, work, bio, motto, photo, best_id',
   books: 'id, title, author_id',
   pages: 'text, author_id',
   tags: 'id, label',

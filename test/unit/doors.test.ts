@@ -116,7 +116,7 @@ describe('an option of another kind is refused by every door', () => {
     ['relay', relay, { publishTimeout: '1000' }, 'publishTimeout is "1000"'],
     ['relay', relay, { retry: { attempts: 0 } }, 'retry.attempts is 0; give a whole number from 1 to 1000'],
     ['relay', relay, { onDeadLetter: 'block' }, 'onDeadLetter is "block"; give "skip" or "block-key"'],
-    ['cachePolicy', (entity) => cachePolicy(entity as typeof User), undefined, 'was given no entity class'],
+    ['cachePolicy', (entity) => cachePolicy(entity as typeof User), undefined, 'was given no entity; give its class or schema'],
     ['cachedQuery', cachedQuery as Door, { name: 'a', dependsOn: () => [] }, 'cachedQuery "a" needs name, dependsOn and run'],
   ]
   test.each(cases)('%s %#', async (_, door, options, words) => {

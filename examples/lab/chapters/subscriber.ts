@@ -1,6 +1,6 @@
 import { AIRScoreCalculated } from '@innovateai/data-access/assessment'
 import type { OutboxEvent, Publisher } from '@innovateai/data-access/outbox'
-import { type PubSubMessage, redisPubSub } from '@innovateai/data-access/publishers/redis-pubsub'
+import { type EventMessage, redisPubSub } from '@innovateai/data-access/publishers/redis-pubsub'
 import { Redis } from 'ioredis'
 import type { Arrival } from '../contract/live.ts'
 
@@ -67,7 +67,7 @@ async function throughRedis(url: string, channel: string, inbox: Inbox): Promise
   const subscriber = new Redis(url, { lazyConnect: true, maxRetriesPerRequest: null })
   subscriber.on('error', () => {}) // it connects and subscribes again by itself; the page says that Redis is away
   subscriber.on('message', (_channel, text) => {
-    const { id, payload }: PubSubMessage = JSON.parse(text)
+    const { id, payload }: EventMessage = JSON.parse(text)
     inbox.take(id, payload)
   })
   // Not awaited: a Redis that is away now is subscribed to when it comes.

@@ -15,6 +15,7 @@ export type CheckName =
   | 'paused-relays'
   | 'oldest-due'
   | 'blocked-keys'
+  | 'dead-letters'
 
 /** What came of a check. */
 export interface Diagnosis {

@@ -100,6 +100,26 @@ const blockedKeys: Check = async ({ store }) => {
   }
 }
 
+/** So many are counted, since nobody needs to know more than that they are many. */
+const countedLetters = 1000
+
+const deadLetters: Check = async ({ store }) => {
+  const rows = await store.run<{ event_type: string; error: string; letters: number | string }>(
+    `select event_type, error, (select count(*) from (select 1 as one from outbox_dead_letters limit ?) as l) as letters
+    from outbox_dead_letters order by dead_at desc, sequence desc limit 1`,
+    [countedLetters],
+  )
+  const [newest] = rows
+  if (newest === undefined) return fine('There are no dead letters')
+  const letters = Number(newest.letters)
+  return {
+    ok: false,
+    finding: `${letters}${letters === countedLetters ? ' or more' : ''} events were given up; the last one, of type "${newest.event_type}": ${newest.error.slice(0, 500)}`,
+    remedy:
+      'See data.outbox.deadLetters.list(); when the cause is cured, redrive() delivers them at their place in their keys, and discard() does away with them',
+  }
+}
+
 /** The checks of both dialects. */
 export const outboxChecks = {
   indexes,
@@ -107,4 +127,5 @@ export const outboxChecks = {
   'paused-relays': pausedRelays,
   'oldest-due': oldestDue,
   'blocked-keys': blockedKeys,
+  'dead-letters': deadLetters,
 } as const

@@ -1,3 +1,4 @@
+import { EntitySchema } from '@mikro-orm/core'
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { entityNameOf } from '../../database/entity-name.ts'
 import { DataAccessError } from '../../errors.ts'
@@ -25,8 +26,8 @@ export interface PayloadCodec<Payload> {
 export interface DomainEventOptions<Schema extends StandardSchemaV1, Aggregate extends object> {
   /** The event's permanent name, at most 100 characters. */
   readonly type: string
-  /** The kind of thing the event is about: the class of an entity, which has a permanent name, or a name of at most 100 characters. */
-  readonly aggregate: AggregateClass<Aggregate> | string
+  /** The kind of thing the event is about: an entity by its class or schema, which has a permanent name, or a name of at most 100 characters. */
+  readonly aggregate: AggregateClass<Aggregate> | EntitySchema<Aggregate> | string
   /** Any Standard Schema (zod, valibot, arktype …) that validates synchronously and accepts its own output. */
   readonly payload: Schema
   /** Stored with each event, for readers that know several shapes. Default 1. */
@@ -47,7 +48,7 @@ export interface DomainEventDefinition<Schema extends StandardSchemaV1 = Standar
   readonly type: string
   /** The name of the aggregate's entity, or the one that was given. */
   readonly aggregateType: string
-  /** The aggregate's class, when the event was defined with one. */
+  /** The class of the aggregate's entity, when the event was defined with one. */
   readonly aggregate: AggregateClass<Aggregate> | undefined
   readonly payload: Schema
   readonly version: number
@@ -78,7 +79,8 @@ export function defineEvent<Schema extends StandardSchemaV1, Aggregate extends o
   const { type, aggregate, payload, version = 1, codec } = options
   requireName('type', type, eventLengths.type, type)
   // A class may get its entity's name later, when its file has run to the end; EventDefinitions looks at it.
-  if (typeof aggregate !== 'function') requireName('aggregate', aggregate, eventLengths.aggregateType, type)
+  if (typeof aggregate !== 'function' && !EntitySchema.is(aggregate))
+    requireName('aggregate', aggregate, eventLengths.aggregateType, type)
   if (typeof payload?.['~standard']?.validate !== 'function') {
     throw new DataAccessError(
       'EVENT_DEFINITION_INVALID',
@@ -91,7 +93,6 @@ export function defineEvent<Schema extends StandardSchemaV1, Aggregate extends o
       `Event "${type}": version must be a whole number from 1 to ${highestVersion}, not ${version}`,
     )
   }
-  const aggregateClass = typeof aggregate === 'string' ? undefined : aggregate
   const is = (event: OutboxEvent): event is DecodedEvent<StandardSchemaV1.InferOutput<Schema>> => {
     if (event.type !== type || event.schemaVersion !== version) return false
     if (event.decoded) return true
@@ -101,13 +102,22 @@ export function defineEvent<Schema extends StandardSchemaV1, Aggregate extends o
       { context: { event: type, version } },
     )
   }
-  const definition = { type, aggregate: aggregateClass, payload, version, codec, is }
   return Object.freeze({
-    ...definition,
+    ...{ type, payload, version, codec, is },
+    // Asked each time: a schema may get its class later.
+    get aggregate() {
+      return typeof aggregate === 'string' ? undefined : classOf(aggregate)
+    },
     get aggregateType() {
-      return typeof aggregate === 'string' ? aggregate : (entityNameOf(aggregate) ?? aggregate.name)
+      return typeof aggregate === 'string' ? aggregate : (entityNameOf(classOf(aggregate)) ?? classOf(aggregate).name)
     },
   })
+}
+
+function classOf<Aggregate extends object>(
+  entity: AggregateClass<Aggregate> | EntitySchema<Aggregate>,
+): AggregateClass<Aggregate> {
+  return typeof entity === 'function' ? entity : entity.meta.class
 }
 
 /** @throws DataAccessError `EVENT_DEFINITION_INVALID` for a name that no column takes. */

@@ -13,7 +13,7 @@ import {
 } from './publisher.ts'
 import { Turns } from './turns.ts'
 
-/** How many events a function publishes at the same time. They have different ordering keys. */
+/** How many events a function publishes at the same time, half of them such as have failed before. They have different ordering keys. */
 const concurrency = 32
 
 /** How long a publisher's name may be, in characters: it stands in a column. */
@@ -70,15 +70,25 @@ class FunctionPublisher implements Publisher {
     const outcomes = events.map(() => notBegun)
     // What has waited longest for a turn comes first.
     const places = [...events.entries()].sort(([, a], [, b]) => this.#turns.waited(b) - this.#turns.waited(a))
-    const turns = places.values()
-    const lane = async () => {
-      for (const [index, event] of turns) {
-        // What the function never got is no failure, and what it got with no time left would be one.
-        if (signal.aborted || closing?.aborted) return
-        outcomes[index] = await this.#publishOne(event, context)
+    const fresh = places.filter(([, { attempt }]) => attempt === 1)
+    const again = places.filter(([, { attempt }]) => attempt > 1)
+    let away = false
+    const lane = async (own: typeof places, others: typeof places) => {
+      // What the function never got is no failure, and what it got with no time left would be one. Nor is it to be asked on when it has refused all.
+      while (!away && !signal.aborted && !closing?.aborted) {
+        const place = own.shift() ?? others.shift()
+        if (place === undefined) return
+        const [index, event] = place
+        const outcome = await this.#publishOne(event, context)
+        outcomes[index] = outcome
+        away ||= outcome.status === 'unavailable'
       }
     }
-    await Promise.all(Array.from({ length: Math.min(concurrency, events.length) }, lane))
+    // What has failed may hang again: it gets half of the calls while there is anything else, and no more.
+    const lanes = Array.from({ length: Math.min(concurrency, events.length) }, (_, n) =>
+      n % 2 === 0 ? lane(fresh, again) : lane(again, fresh),
+    )
+    await Promise.all(lanes)
     this.#turns.ended(events, outcomes)
     return outcomes
   }

@@ -24,6 +24,25 @@ export interface OutboxEvent {
   readonly createdAt: Date
   /** 1 for the first try. */
   readonly attempt: number
+  /** What `JSON.stringify(event)` writes, for a consumer. */
+  toJSON(): EventMessage
+}
+
+/** An event as consumers get it: what `JSON.stringify()` makes of it, and a message of `redisPubSub()`. */
+export interface EventMessage {
+  /** The same in every repetition. */
+  readonly id: string
+  readonly type: string
+  readonly aggregateType: string
+  readonly aggregateId: string
+  /** The JSON that was stored. */
+  readonly payload: unknown
+  readonly headers: Readonly<Record<string, string>>
+  /** ISO 8601, in UTC. */
+  readonly createdAt: string
+  /** Decimal digits, since a JSON number would lose some. Orders the events of one key. */
+  readonly sequence: string
+  readonly schemaVersion: number
 }
 
 /** An event whose payload was read by its definition, so that its type is known. */
@@ -104,12 +123,12 @@ export interface PublishContext {
 export type PublishFunction = (event: OutboxEvent, context: PublishContext) => void | Outcome | Promise<void | Outcome>
 
 /**
- * What our own publishers answer for an event that they had no time to begin: it stays pending as if it had not been in the wave,
- * and comes with the next batch. Known by its identity; to anybody but a relay it reads as `unavailable`, which blames no event either.
+ * What our own publishers answer for an event that they did not begin, for want of time or behind an outage: it stays pending as if it had
+ * not been in the wave, and comes with the next batch. Known by its identity; to anybody but a relay it reads as `unavailable`, which blames no event either.
  */
 export const notBegun: Outcome = Object.freeze({
   status: 'unavailable',
-  error: new Error('The publisher had no time to begin with this event'),
+  error: new Error('The publisher did not begin with this event'),
 })
 
 const faultMark = Symbol.for('@innovateai/data-access/publish-fault')

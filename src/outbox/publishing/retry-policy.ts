@@ -34,8 +34,8 @@ export type Settlement =
     }
   | { readonly kind: 'pause'; readonly afterMs: number; readonly error: unknown }
 
-/** The default policy: ten tries over about four minutes on average. */
-export const defaultRetryPolicy: RetryPolicy = { attempts: 10, baseMs: 500, maxMs: 60_000 }
+/** The default policy: twenty tries over 27 minutes on average, which outlasts a receiver's deployment; ten of them in the first two to five. */
+export const defaultRetryPolicy: RetryPolicy = { attempts: 20, baseMs: 500, maxMs: 300_000 }
 
 /** The longest wait that counts when a publisher asks for one, in milliseconds: a receiver must not stop a relay for good. */
 const longestAsked = 3_600_000

@@ -5,11 +5,11 @@ import { notBegun, type OutboxEvent, type Outcome } from './publisher.ts'
 const mostLeft = 20_000
 
 /**
- * Remembers what a publisher had no time to begin. That goes first with the next call: behind what fails late each time it would never
+ * Remembers what a publisher did not begin. That goes first with the next call: behind what fails late each time it would never
  * get its turn.
  */
 export class Turns {
-  /** How many calls in a row had no time to begin an event, by its id. What another relay publishes in the end is forgotten some time. */
+  /** How many calls in a row did not begin an event, by its id. What another relay publishes in the end is forgotten some time. */
   readonly #left = new LRUCache<string, number>({ max: mostLeft })
 
   waited({ id }: OutboxEvent): number {

@@ -1,5 +1,6 @@
 import type { EventDefinitions } from '../event/event-definitions.ts'
 import { decodePayload } from '../event/payload.ts'
+import { EventRecord } from '../publishing/event-record.ts'
 import { type OutboxEvent, permanent } from '../publishing/publisher.ts'
 import type { StoredEvent } from '../store/stored-event.ts'
 
@@ -72,7 +73,7 @@ const noHeaders: Readonly<Record<string, string>> = Object.freeze({})
 
 function toOutboxEvent(row: StoredEvent, definitions: EventDefinitions): OutboxEvent {
   const definition = definitions.find(row.type, row.schemaVersion)
-  return {
+  return new EventRecord({
     id: row.id,
     type: row.type,
     aggregateType: row.aggregateType,
@@ -86,5 +87,5 @@ function toOutboxEvent(row: StoredEvent, definitions: EventDefinitions): OutboxE
     headers: row.headersJson === '{}' ? noHeaders : (JSON.parse(row.headersJson) as Record<string, string>),
     createdAt: row.createdAt,
     attempt: row.attempts + 1,
-  }
+  })
 }

@@ -1,20 +1,41 @@
 import type { Dialect } from '../../database/sql.ts'
-import { delayedIndex, sqlBy, sqlNow } from './store-sql.ts'
+import { delayedIndex, sqlBy, sqlNow, sqlUntil } from './store-sql.ts'
+
+/** Tests whether no dead letter holds the key of an event with the alias `e`. */
+const sqlIsFree = `(e.ordering_key is null
+    or e.ordering_key not in (select d.ordering_key from outbox_dead_letters d where d.blocks_key and d.ordering_key is not null))`
 
 /**
- * Tests whether a pending event with the alias `e` waits for nothing but a relay: not for its time, not behind a head of its key
- * that waits for its own, and not for a dead letter. Relies on domain_events_delayed_index. The keys with
- * delayed events are hashed once, and the scalar subquery keeps PostgreSQL from joining the whole backlog with itself: thousands
+ * Tests whether a pending event with the alias `e` waits for nothing but a relay: not for its time, not behind an event of its key that
+ * has a time, and not for a dead letter. What is behind one whose time has come is as due as that one, and no longer than that: it
+ * is enough to know of the first. Relies on domain_events_delayed_index. The keys with
+ * such events are hashed once, and the scalar subquery keeps PostgreSQL from joining the whole backlog with itself: thousands
  * of events behind one key cost one look-up each.
  */
 export function sqlIsDue(dialect: Dialect): string {
-  const now = sqlNow(dialect)
-  const waiting = `domain_events w${sqlBy(dialect, delayedIndex)}`
-  const delayed = `w.status = 'pending' and w.available_at is not null and w.available_at > ${now}`
-  return `e.status = 'pending' and (e.available_at is null or e.available_at <= ${now})
-    and (e.ordering_key is null or (
-      e.ordering_key not in (select d.ordering_key from outbox_dead_letters d where d.blocks_key and d.ordering_key is not null)
-      and (e.ordering_key not in (select w.ordering_key from ${waiting} where ${delayed} and w.ordering_key is not null)
-        or (select 1 from ${waiting} where ${delayed} and w.ordering_key = e.ordering_key and w.sequence < e.sequence limit 1) is null)
-    ))`
+  const timed = `domain_events w${sqlBy(dialect, delayedIndex)} where w.status = 'pending' and w.available_at is not null`
+  return `e.status = 'pending' and (e.available_at is null or e.available_at <= ${sqlNow(dialect)}) and ${sqlIsFree}
+    and (e.ordering_key is null or e.ordering_key not in (select w.ordering_key from ${timed} and w.ordering_key is not null)
+      or (select 1 from ${timed} and w.ordering_key = e.ordering_key and w.sequence < e.sequence limit 1) is null)`
+}
+
+/**
+ * Until when, in ms, the oldest due event was not due yet. Of events that never waited for a time the index of status and time finds it
+ * at its beginning; of the others all that are the first of their key are looked at.
+ */
+export function sqlOldestDue(dialect: Dialect): string {
+  const timed = `from domain_events e${sqlBy(dialect, delayedIndex)} where e.status = 'pending' and e.available_at is not null`
+  const columns = 'e.ordering_key, e.created_at, e.available_at'
+  // SQLite takes the other columns from the row of the minimum.
+  const firsts =
+    dialect === 'postgresql'
+      ? `select distinct on (e.ordering_key) ${columns} ${timed} and e.ordering_key is not null order by e.ordering_key, e.sequence`
+      : `select ${columns}, min(e.sequence) ${timed} and e.ordering_key is not null group by e.ordering_key`
+  const later = `${dialect === 'postgresql' ? 'greatest' : 'max'}(e.created_at, e.available_at)`
+  return `(select min(until) from (
+        select * from (select ${sqlUntil(dialect, 'e.created_at')} as until from domain_events e
+          where e.available_at is null and ${sqlIsDue(dialect)} order by e.created_at limit 1) as n
+        union all select min(${sqlUntil(dialect, later)}) from (${firsts}) as e where e.available_at <= ${sqlNow(dialect)} and ${sqlIsFree}
+        union all select min(${sqlUntil(dialect, later)}) ${timed} and e.ordering_key is null and e.available_at <= ${sqlNow(dialect)}
+      ) as o)`
 }

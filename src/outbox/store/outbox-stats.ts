@@ -1,9 +1,8 @@
-import type { Dialect } from '../../database/sql.ts'
-import { sqlIsDue } from './due-events.ts'
+import { sqlOldestDue } from './due-events.ts'
 import type { OutboxStore } from './outbox-store.ts'
 import type { RelayRates } from './relay-rates.ts'
 import { type RelayPause, readSign } from './sign-of-life.ts'
-import { delayedIndex, sqlBy, sqlNow, sqlUntil } from './store-sql.ts'
+import { delayedIndex, sqlBy, sqlNow } from './store-sql.ts'
 
 /** Counting ends here, so that the figures of a huge backlog cost no more than those of a large one. */
 const countLimit = 100_000
@@ -14,10 +13,12 @@ export interface OutboxStats {
   readonly backlog: number
   /**
    * For how many milliseconds the oldest pending event that waits for nothing but a relay has been due: since it was recorded, since its
-   * time came, if it was delayed or failed before, or since its redrive; 0 when there is none.
+   * time came, if it was delayed or failed before, or since its redrive; 0 when there is none. Those behind such an event wait for it.
    */
   readonly oldestDueAgeMs: number
-  /** Keys with an event that waits for its next try or its time, or that a dead letter holds. */
+  /** Of the backlog, the events that wait for the `availableAt` they were recorded with, counted up to 100,000. */
+  readonly delayed: number
+  /** Keys with an event that failed and waits for its next try, or that a dead letter holds. */
   readonly blockedKeys: number
   readonly deadLetters: number
   /** Those of all relays together. */
@@ -47,14 +48,16 @@ export interface RelayStats {
  */
 export async function readOutboxStats(store: OutboxStore): Promise<OutboxStats> {
   const now = sqlNow(store.dialect)
-  const delayed = `select ordering_key from domain_events${sqlBy(store.dialect, delayedIndex)}
-        where status = 'pending' and available_at is not null and available_at > ${now} and ordering_key is not null`
+  const waiting = `from domain_events${sqlBy(store.dialect, delayedIndex)}
+        where status = 'pending' and available_at is not null and available_at > ${now}`
+  const failed = `select ordering_key ${waiting} and attempts > 0 and ordering_key is not null`
   const held = 'select ordering_key from outbox_dead_letters where blocks_key and ordering_key is not null'
-  const [figures] = await store.run<Record<'backlog' | 'oldest' | 'blocked' | 'letters', number | string | null>>(
+  const [figures] = await store.run<Record<'backlog' | 'oldest' | 'delayed' | 'blocked' | 'letters', number | string | null>>(
     `select
       (select count(*) from (select 1 as one from domain_events where status = 'pending' limit ${countLimit}) as p) as backlog,
       ${sqlOldestDue(store.dialect)} as oldest,
-      (select count(*) from (${delayed} union ${held}) as b) as blocked,
+      (select count(*) from (select 1 as one ${waiting} and attempts = 0 limit ${countLimit}) as d) as delayed,
+      (select count(*) from (${failed} union ${held}) as b) as blocked,
       (select count(*) from outbox_dead_letters) as letters`,
   )
   const relays = await readRelays(store)
@@ -62,26 +65,12 @@ export async function readOutboxStats(store: OutboxStore): Promise<OutboxStats> 
   return {
     backlog: Number(figures?.backlog ?? 0),
     oldestDueAgeMs: Math.max(0, -Number(figures?.oldest ?? 0)),
+    delayed: Number(figures?.delayed ?? 0),
     blockedKeys: Number(figures?.blocked ?? 0),
     deadLetters: Number(figures?.letters ?? 0),
     rates: { published: sum('published'), retried: sum('retried'), deadLettered: sum('deadLettered') },
     relays,
   }
-}
-
-/**
- * Until when, in ms, the oldest due event was not due yet. Of events that never waited for a time the index of status and time finds it
- * at its beginning; of the others, which are few, all are looked at.
- */
-function sqlOldestDue(dialect: Dialect): string {
-  const isDue = sqlIsDue(dialect)
-  const later = `${dialect === 'postgresql' ? 'greatest' : 'max'}(e.created_at, e.available_at)`
-  return `(select min(until) from (
-        select * from (select ${sqlUntil(dialect, 'e.created_at')} as until from domain_events e
-          where e.available_at is null and ${isDue} order by e.created_at limit 1) as n
-        union all select min(${sqlUntil(dialect, later)}) from domain_events e${sqlBy(dialect, delayedIndex)}
-          where e.available_at is not null and ${isDue}
-      ) as o)`
 }
 
 /** Reads the relays that live, the oldest first, with what they told last. */

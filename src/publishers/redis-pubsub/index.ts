@@ -1,2 +1,2 @@
-export type { PubSubMessage } from './message.ts'
+export type { EventMessage } from '../../outbox/publishing/publisher.ts'
 export { defaultChannel, type RedisPubSubOptions, redisPubSub } from './redis-pubsub.ts'

@@ -1,14 +1,14 @@
 import { DataAccessError } from '../../errors.ts'
 import type { Logger } from '../../kernel/logger.ts'
 import { callable, either, text } from '../../kernel/options.ts'
+import { writeMessage } from '../../outbox/publishing/event-record.ts'
 import { type Message, publishInPortions } from '../../outbox/publishing/portions.ts'
-import type { OutboxEvent, Outcome, PublishContext, Publisher } from '../../outbox/publishing/publisher.ts'
+import type { EventMessage, OutboxEvent, Outcome, PublishContext, Publisher } from '../../outbox/publishing/publisher.ts'
 import { Turns } from '../../outbox/publishing/turns.ts'
 import { isRedisAway, runSized } from '../../redis/large-command.ts'
 import { RedisConnection } from '../../redis/redis-connection.ts'
 import { checkRedisOptions, type RedisOptions, redisTimeout } from '../../redis/redis-options.ts'
 import { isRedisReply, tellsServerState } from '../../redis/redis-reply.ts'
-import { toMessage } from './message.ts'
 
 /** How {@link redisPubSub} publishes. */
 export interface RedisPubSubOptions extends Omit<RedisOptions, 'timeoutMs'> {
@@ -29,7 +29,7 @@ export function defaultChannel(type: string): string {
 }
 
 /**
- * Publishes events on Redis channels, one JSON message each (see {@link PubSubMessage}). **Atomic?** No. **Ordered?** The
+ * Publishes events on Redis channels, one JSON message each (see {@link EventMessage}). **Atomic?** No. **Ordered?** The
  * messages of a channel arrive in the order of publishing. **Idempotent?** No: a repetition has the same `id`. Redis
  * acknowledges a message whether or not anybody is subscribed, and keeps none: what nobody hears is gone. Where that is not
  * enough, publish to a stream or a queue.
@@ -63,7 +63,7 @@ class RedisPubSubPublisher implements Publisher {
   async publish(events: readonly OutboxEvent[], context: PublishContext): Promise<readonly Outcome[]> {
     return publishInPortions(events, context, this.#turns, {
       place: (event) => this.#place(event),
-      write: toMessage,
+      write: writeMessage,
       publish: (messages, signal) => this.#send(messages, signal),
     })
   }

@@ -1,5 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import type { DeadLetter } from '../../../src/outbox/dead-letters.ts'
 import { type OutboxEvent, permanent } from '../../../src/outbox/publishing/publisher.ts'
+import { makeDue } from '../../../src/testing/make-due.ts'
 import { MemoryPublisher } from '../../../src/testing/memory-publisher.ts'
 import { dialects, openTestDatabase, type TestDatabase } from '../../support/databases.ts'
 import { type OutboxUnderTest, openOutbox } from '../../support/outbox-bench.ts'
@@ -80,6 +82,14 @@ describe.each(dialects)('dead letters and figures on %s', (dialect) => {
         blocksKey: false,
       },
     ])
+    // As an endpoint for administrators answers.
+    const [{ deadAt, createdAt, ...letter } = {} as DeadLetter] = letters
+    expect(JSON.parse(JSON.stringify(letters[0]))).toEqual({
+      ...letter,
+      sequence: '1',
+      deadAt: deadAt.toISOString(),
+      createdAt: createdAt.toISOString(),
+    })
     expect(letters[0]?.deadAt.getTime()).toBeGreaterThan(Date.now() - 60_000)
     expect(await bench.outbox.deadLetters.list({ aggregateId: 'b' })).toEqual([])
     expect(await bench.outbox.deadLetters.list({ type: 'NoteTagged', orderingKey: 'Note:a', ids: [String(id)] })).toHaveLength(1)
@@ -195,6 +205,7 @@ describe.each(dialects)('dead letters and figures on %s', (dialect) => {
     expect(await bench.outbox.stats()).toEqual({
       backlog: 0,
       oldestDueAgeMs: 0,
+      delayed: 0,
       blockedKeys: 0,
       deadLetters: 0,
       rates: { published: 0, retried: 0, deadLettered: 0 },
@@ -208,7 +219,7 @@ describe.each(dialects)('dead letters and figures on %s', (dialect) => {
       `update domain_events set created_at = ${dialect === 'sqlite' ? 'created_at - 5000' : "created_at - interval '5 seconds'"} where aggregate_id = 'due'`,
     )
     const before = await bench.outbox.stats()
-    expect(before).toMatchObject({ backlog: 5, blockedKeys: 1 })
+    expect(before).toMatchObject({ backlog: 5, delayed: 1, blockedKeys: 0 })
     expect(before.oldestDueAgeMs).toBeGreaterThanOrEqual(5000)
     const relay = bench.outbox.relay({ publisher, onDeadLetter: 'block-key', name: 'figures' })
     await relay.start()
@@ -217,7 +228,8 @@ describe.each(dialects)('dead letters and figures on %s', (dialect) => {
     expect(await bench.outbox.stats()).toMatchObject({
       backlog: 3,
       oldestDueAgeMs: 0,
-      blockedKeys: 2,
+      delayed: 1,
+      blockedKeys: 1,
       deadLetters: 1,
       relays: [{ name: 'figures', publisher: 'memory', buckets: 64 }],
     })
@@ -232,9 +244,30 @@ describe.each(dialects)('dead letters and figures on %s', (dialect) => {
     await bench.outbox.relay({ publisher: refusing, onDeadLetter: 'block-key' }).drain()
     const later = { availableAt: new Date(Date.now() + 60_000) }
     await bench.record('a', [2, 3], later)
-    expect(await bench.outbox.stats()).toMatchObject({ backlog: 2, blockedKeys: 1, deadLetters: 1 })
-    await bench.record('b', [4, 5], later)
-    expect(await bench.outbox.stats()).toMatchObject({ backlog: 4, blockedKeys: 2, deadLetters: 1 })
+    expect(await bench.outbox.stats()).toMatchObject({ backlog: 2, delayed: 2, blockedKeys: 1, deadLetters: 1 })
+    await bench.sql("update domain_events set attempts = 1 where aggregate_id = 'a'")
+    expect(await bench.outbox.stats()).toMatchObject({ backlog: 2, delayed: 0, blockedKeys: 1 })
+    await bench.record('b', [4, 5])
+    const failing = () => {
+      throw new Error('not now')
+    }
+    await bench.outbox.relay({ publisher: failing, retry: { baseMs: 3_600_000, maxMs: 3_600_000 } }).drain()
+    expect(await bench.outbox.stats()).toMatchObject({ backlog: 4, delayed: 0, blockedKeys: 2, deadLetters: 1 })
+  })
+
+  test('a test makes due what waits for its time or its next try', async () => {
+    const later = { availableAt: new Date(Date.now() + 3_600_000) }
+    await bench.record('a', [2, 3], later)
+    await bench.record('b', [4])
+    const failing = () => {
+      throw new Error('not now')
+    }
+    const retry = { baseMs: 3_600_000, maxMs: 3_600_000 }
+    expect(await bench.outbox.relay({ publisher: failing, retry }).drain()).toMatchObject({ retried: 1 })
+    expect(await drain()).toMatchObject({ published: 0 })
+    expect(await makeDue(bench.data)).toBe(3)
+    expect(await makeDue(bench.data)).toBe(0)
+    expect(await drain()).toMatchObject({ published: 3 })
   })
 
   test('the figures tell how fast relays are, as of their last sign of life', async () => {

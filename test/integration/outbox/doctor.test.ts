@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, inject, test } from 'vitest'
 import { createDataAccess } from '../../../src/data-access.ts'
 import type { DoctorFinding } from '../../../src/outbox/doctor/doctor.ts'
 import type { CheckName, DoctorOptions } from '../../../src/outbox/doctor/doctor-check.ts'
-import { permanent } from '../../../src/outbox/publishing/publisher.ts'
+import { type OutboxEvent, permanent } from '../../../src/outbox/publishing/publisher.ts'
 import { redisWake } from '../../../src/outbox/redis-wake/redis-wake.ts'
 import { dialects, openTestDatabase, type TestDatabase } from '../../support/databases.ts'
 import { type OutboxUnderTest, openOutbox } from '../../support/outbox-bench.ts'
@@ -21,6 +21,7 @@ const all: CheckName[] = [
   'paused-relays',
   'oldest-due',
   'blocked-keys',
+  'dead-letters',
 ]
 
 let database: TestDatabase
@@ -119,6 +120,21 @@ describe.each(dialects)('the doctor on %s', (dialect) => {
       ok: false,
       finding: '1 keys are held by dead letters: Note:a (2 events wait)',
       remedy: expect.stringContaining('redrive'),
+    })
+  })
+
+  test('finds events that were given up, and why', async () => {
+    expect(await finding('dead-letters')).toMatchObject({ ok: true })
+    await bench.record('a', [1])
+    await bench.record('b', [2])
+    const fail = ({ payload }: OutboxEvent) => {
+      throw permanent(new Error(`no ${payload}`))
+    }
+    await bench.outbox.relay({ publisher: fail }).drain()
+    expect(await finding('dead-letters')).toMatchObject({
+      ok: false,
+      finding: '2 events were given up; the last one, of type "NoteTagged": Error: no 2',
+      remedy: expect.stringContaining('redrive()'),
     })
   })
 

@@ -2,7 +2,7 @@ import { writeFileSync } from 'node:fs'
 import { createServer, type ServerResponse } from 'node:http'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, inject, test } from 'vitest'
-import type { PublishFunction } from '../../../src/outbox/publishing/publisher.ts'
+import type { EventMessage, PublishFunction } from '../../../src/outbox/publishing/publisher.ts'
 import { codeBlocks } from '../../support/code-blocks.ts'
 import { dialects, openTestDatabase, type TestDatabase } from '../../support/databases.ts'
 import { type OutboxUnderTest, openOutbox } from '../../support/outbox-bench.ts'
@@ -15,7 +15,7 @@ async function webhookOfGuide(port: number): Promise<PublishFunction> {
     ?.code as string
   const changes = [
     ['https://hooks.example', `http://127.0.0.1:${port}`],
-    ['timeout(4000)', 'timeout(300)'],
+    ['timeout(4000)', 'timeout(2000)'],
     ['@innovateai/data-access/outbox', join(repository, 'src/outbox/publishing/publisher.ts')],
   ] as const
   for (const [there] of changes) expect(block).toContain(there)
@@ -44,7 +44,7 @@ const received: string[] = []
 const server = createServer(async (request, response) => {
   let body = ''
   for await (const chunk of request) body += chunk
-  const key = JSON.parse(body) as string
+  const key = (JSON.parse(body) as EventMessage).payload as string
   received.push(key)
   const doing = doings[key]
   if (doing === undefined) response.end()

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { EventRecord } from '../../../src/outbox/publishing/event-record.ts'
 import { toPublisher } from '../../../src/outbox/publishing/function-publisher.ts'
 import {
   checkOutcomes,
@@ -9,21 +10,22 @@ import {
   unavailable,
 } from '../../../src/outbox/publishing/publisher.ts'
 
-const event = (id: string): OutboxEvent => ({
-  id,
-  type: 'T',
-  aggregateType: 'A',
-  aggregateId: '1',
-  payload: {},
-  payloadJson: '{}',
-  decoded: false,
-  orderingKey: id,
-  sequence: 1n,
-  schemaVersion: 1,
-  headers: {},
-  createdAt: new Date(0),
-  attempt: 1,
-})
+const event = (id: string): OutboxEvent =>
+  new EventRecord({
+    id,
+    type: 'T',
+    aggregateType: 'A',
+    aggregateId: '1',
+    payload: {},
+    payloadJson: '{}',
+    decoded: false,
+    orderingKey: id,
+    sequence: 1n,
+    schemaVersion: 1,
+    headers: {},
+    createdAt: new Date(0),
+    attempt: 1,
+  })
 const context = { signal: new AbortController().signal }
 const statuses = (outcomes: readonly { status: string }[]) => outcomes.map((outcome) => outcome.status)
 
@@ -134,6 +136,37 @@ describe('function publisher', () => {
     hangs = false
     await publisher.publish(ids.map(event), context)
     expect(begun.slice(32)).toEqual([...ids.slice(32), ...ids.slice(0, 32)])
+  })
+
+  test('what has failed before, and may hang, keeps nothing new waiting, nor is it kept waiting itself', async () => {
+    const begun: string[] = []
+    const publisher = toPublisher(({ id }: OutboxEvent) => {
+      begun.push(id)
+      return id.startsWith('new') ? undefined : new Promise(() => {})
+    })
+    const failed = Array.from({ length: 100 }, (_, n) => ({ ...event(`failed ${n}`), attempt: 2 }))
+    const fresh = Array.from({ length: 100 }, (_, n) => event(`new ${n}`))
+    const abort = new AbortController()
+    const publishing = publisher.publish([...failed, ...fresh], abort)
+    setImmediate(() => abort.abort(new Error('late')))
+    const outcomes = await publishing
+    expect(statuses(outcomes.slice(100))).toEqual(Array(100).fill('published'))
+    expect(begun.filter((id) => id.startsWith('failed'))).toHaveLength(32)
+    expect(begun.slice(0, 32).filter((id) => id.startsWith('failed'))).toHaveLength(16)
+  })
+
+  test('whoever takes none now is asked for no more, and what it was not asked for has not failed', async () => {
+    let asked = 0
+    const publisher = toPublisher(async () => {
+      if (++asked > 10) throw unavailable(new Error('429'))
+    })
+    const outcomes = await publisher.publish(
+      Array.from({ length: 200 }, (_, n) => event(String(n))),
+      context,
+    )
+    expect(asked).toBeLessThan(10 + 2 * 32)
+    expect(statuses(outcomes).filter((status) => status === 'published')).toHaveLength(10)
+    expect(outcomes.filter((outcome) => outcome === notBegun)).toHaveLength(200 - asked)
   })
 
   test('after half of the time none is begun, and those that were have the other half', async () => {
