@@ -15,9 +15,13 @@ export interface Showing {
   readonly chosen: boolean
 }
 
+/** Rules by which a row that refers to another one stays when that goes. */
+const staying: ReadonlySet<string | undefined> = new Set(['restrict', 'no action', 'set null', 'set default'])
+
 /** Knows the entities whose rows change, without a change set of their own, together with those of another one. */
 export class Cascades {
   readonly #below = new Map<string, readonly string[]>()
+  readonly #going = new Map<string, readonly string[]>()
   readonly #showing = new Map<string, readonly Showing[]>()
   readonly #keys = new Map<string, ReadonlySet<string>>()
   readonly #related = new Map<string, readonly (readonly EntityMetadata[])[]>()
@@ -47,6 +51,24 @@ export class Cascades {
     }
     visit(root)
     this.#below.set(key, [...found])
+    return [...found]
+  }
+
+  /** This entity and those whose own rows may go, or get another key, with one of it: what only changes, or shows it, stays related as it was. */
+  going(em: EntityManager, root: EntityMetadata, cascade: Cascade): readonly string[] {
+    const key = `${cascade} ${root.className}`
+    const known = this.#going.get(key)
+    if (known !== undefined) return known
+    const found = new Set([root.className])
+    const visit = (from: EntityMetadata) => {
+      for (const { meta: child, prop } of classesOf(em, from).flatMap(({ referencingProperties }) => referencingProperties)) {
+        if (!isOwningToOne(prop) || staying.has(prop[cascade]) || found.has(child.root.className)) continue
+        found.add(child.root.className)
+        visit(child.root)
+      }
+    }
+    visit(root)
+    this.#going.set(key, [...found])
     return [...found]
   }
 

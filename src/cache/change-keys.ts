@@ -110,12 +110,11 @@ export class WatchedChanges implements ExpiringKeys {
 
   /** All that may change with any row of an entity. */
   #ofAny(em: EntityManager, root: EntityMetadata, { deletes = false, renames = false }): readonly string[] {
-    const below = [
-      ...(deletes ? this.#cascades.below(em, root, 'deleteRule') : []),
-      ...(renames ? this.#cascades.below(em, root, 'updateRule') : []),
-    ]
+    const rules = [...(deletes ? (['deleteRule'] as const) : []), ...(renames ? (['updateRule'] as const) : [])]
+    const below = rules.flatMap((rule) => this.#cascades.below(em, root, rule))
     const entities = [root.className, ...this.#cascades.showing(em, root).map(({ entity }) => entity), ...below]
-    return [...this.#whole(entities), ...this.#ofEnds(em, entities, deletes || renames)]
+    const going = rules.flatMap((rule) => this.#cascades.going(em, root, rule))
+    return [...this.#whole(entities), ...this.#ofEnds(em, entities, going)]
   }
 
   /** What changes when relations of many to many do. */
@@ -133,10 +132,10 @@ export class WatchedChanges implements ExpiringKeys {
   }
 
   /** What is found by relations of many to many of which one of these is the pivot table; or, where their rows go, an end. */
-  #ofEnds(em: EntityManager, entities: readonly string[], go: boolean): readonly string[] {
+  #ofEnds(em: EntityManager, entities: readonly string[], going: readonly string[]): readonly string[] {
     const relations = entities.flatMap((entity) => this.#cascades.relatedBy(em, entity))
     const byPivot = relations.filter((ends) => !ends.some(({ className }) => entities.includes(className)))
-    const others = go ? entities.flatMap((entity) => this.#cascades.relatedTo(em, entity)) : []
+    const others = going.flatMap((entity) => this.#cascades.relatedTo(em, entity))
     return [...byPivot.flat(), ...others].flatMap((end) => this.#ofRelated(end))
   }
 
@@ -161,7 +160,8 @@ export class WatchedChanges implements ExpiringKeys {
     const rule = isDelete(changeSet) ? 'deleteRule' : this.#renames(changeSet, em) ? 'updateRule' : undefined
     const below = rule === undefined ? [] : this.#cascades.below(em, meta.root, rule)
     if (rule === undefined && !mayRelate(changeSet, this.#cascades.ordersOf(em, meta.root.className))) return keys
-    return [...keys, ...this.#whole(below), ...this.#ofEnds(em, [meta.root.className, ...below], rule !== undefined)]
+    const going = rule === undefined ? [] : this.#cascades.going(em, meta.root, rule)
+    return [...keys, ...this.#whole(below), ...this.#ofEnds(em, [meta.root.className, ...below], going)]
   }
 
   /** `undefined` if what the row had or has is not known for certain. */

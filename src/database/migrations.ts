@@ -163,8 +163,11 @@ function refuseOutsideTransaction(migration: Migration): void {
 }
 
 function failed(name: string, direction: 'up' | 'down', cause: unknown): DataAccessError {
-  const reason = cause instanceof Error ? cause.message : String(cause)
-  const cure = hasErrorCode(cause, 'LOCK_NOT_AVAILABLE')
+  const locked = hasErrorCode(cause, 'LOCK_NOT_AVAILABLE')
+  // Its own cure, another lock_timeout, is none here.
+  const told = locked && cause instanceof Error && cause.cause instanceof Error ? cause.cause : cause
+  const reason = told instanceof Error ? told.message : String(told)
+  const cure = locked
     ? 'Migrate again once the transaction that holds it has ended, or wait longer for it by migrate({ lockTimeoutMs }), behind which all others wait who want that table'
     : 'Correct it and migrate again'
   return new DataAccessError(

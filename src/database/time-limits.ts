@@ -12,7 +12,7 @@ const limits: Readonly<Record<string, TimeLimit>> = {
   '57014': {
     code: 'STATEMENT_CANCELED',
     what: 'canceled a statement',
-    cure: 'Make it faster, as by an index, or give it more time by statementTimeoutMs',
+    cure: 'Make it faster, as by an index, look who holds the lock that it may wait for, or give it more time: by statementTimeoutMs, or what is of a relay by its lease',
   },
   '55P03': {
     code: 'LOCK_NOT_AVAILABLE',

@@ -10,7 +10,7 @@ import { type CachedReadOptions, readAs } from './cached-read-options.ts'
 
 /** The parameters of a query in front of its options; to be left out where all of them are, or it has none. */
 export type QueryArguments<Params, Others extends readonly unknown[] = []> = [Record<never, never>] extends [Params]
-  ? [params?: Params, ...others: Others]
+  ? [] | [params: Params, ...others: Others]
   : [params: Params, ...others: Others]
 
 /** Reads one cached query. The results are detached, or managed by the entity manager that was given. */

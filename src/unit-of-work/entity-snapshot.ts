@@ -138,12 +138,15 @@ export class EntitySnapshot {
 function removedIn({ em, created, removed }: RolledBack): object[] {
   const made = new Set(created.map(({ kept }) => kept.deref()))
   const found: object[] = []
+  const identityMap = em.getUnitOfWork(false).getIdentityMap()
   // Backwards: what a key leads to is deleted behind it.
   for (const { kept, key } of removed.toReversed()) {
     const entity = kept.deref() as Record<string, unknown> | undefined
     if (entity === undefined || made.has(entity)) continue
     putBackKey(em, entity, key)
-    em.getUnitOfWork(false).getIdentityMap().store(entity)
+    // Its row may have been written and loaded again.
+    const other = identityMap.getByEntity?.(entity)
+    if (other === undefined || !helper(other).__initialized) identityMap.store(entity)
     found.push(entity)
   }
   return found

@@ -32,7 +32,7 @@ export interface EntityState {
 
 /** Takes down how an entity stands, with its own row and the one that it is compared with. */
 export function stateOf(entity: Record<string, unknown>): EntityState {
-  const { __meta: meta, __initialized: initialized, __originalEntityData: data } = helper<object>(entity)
+  const { __meta: meta, __data: kept, __initialized: initialized, __originalEntityData: data } = helper<object>(entity)
   const absent: string[] = []
   const key = new Map<string, unknown>()
   const made = new Map<string, unknown>()
@@ -44,9 +44,10 @@ export function stateOf(entity: Record<string, unknown>): EntityState {
     const value = own ? entity[name] : null
     if (kind === '1:m' || kind === 'm:n') collections.set(name, itemsOf(value as Collection<object> | undefined))
     else if (isInverse(prop)) inverse.set(name, value)
-    else if (primary === true) key.set(name, value)
-    else if (isAbsent(value)) absent.push(name)
-    else if (own && isMade(prop)) made.set(name, value)
+    else if (primary === true && own) key.set(name, value)
+    else if (primary !== true && isAbsent(value)) absent.push(name)
+    // A getter of the class's own makes its value itself, and a setter may make of it what is stored.
+    else if (own && isMade(prop) && (Object.hasOwn(entity, name) || name in kept)) made.set(name, value)
   }
   return { entity, key, initialized, data: data && rowOf(data), made, absent, inverse, collections }
 }

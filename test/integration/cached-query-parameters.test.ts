@@ -104,6 +104,8 @@ describe.each(cacheCombinations)('parameters of cached queries on $dialect with 
       await ground.cache.cached(named).invalidate()
       await ground.cache.cached(few).get()
       await ground.cache.cached(few).get({ first: 2 })
+      // @ts-expect-error
+      await ground.cache.cached(few).get(undefined, { fresh: true })
     }
   })
 

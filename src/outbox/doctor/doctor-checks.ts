@@ -106,7 +106,7 @@ const countedLetters = 1000
 const deadLetters: Check = async ({ store }) => {
   const rows = await store.run<{ event_type: string; error: string; letters: number | string }>(
     `select event_type, error, (select count(*) from (select 1 as one from outbox_dead_letters limit ?) as l) as letters
-    from outbox_dead_letters order by dead_at desc, sequence desc limit 1`,
+    from outbox_dead_letters order by dead_at desc limit 1`,
     [countedLetters],
   )
   const [newest] = rows

@@ -27,6 +27,8 @@ const worstFirst = ['unavailable', 'retryable', 'permanent', 'published'] as con
  * events are remembered, unless an earlier one of its key comes again, or a relay with other memory tries next: in another process, or
  * after a restart.
  *
+ * What one asks for by `afterMs` counts where its outcome is the worst.
+ *
  * All get the same event objects: one that changes a payload changes it for the others.
  *
  * @param name permanent, and so not made of theirs: it stays when a destination is added.

@@ -24,7 +24,7 @@ export interface OutboxEvent {
   readonly createdAt: Date
   /** 1 for the first try. */
   readonly attempt: number
-  /** What `JSON.stringify(event)` writes, for a consumer. */
+  /** What `JSON.stringify()` writes of the event itself, not of a copy of it, for a consumer. */
   toJSON(): EventMessage
 }
 

@@ -31,7 +31,7 @@ export interface RelayOptions {
   readonly publishTimeout?: number | undefined
   /** Milliseconds for which a relay holds its buckets without a sign of life; at least twice `publishTimeout`. Default 30,000. */
   readonly lease?: number | undefined
-  /** How often and how soon a failed event is tried again. Default: 10 attempts, 500 ms doubled to 60 s, with full jitter. */
+  /** How often and how soon a failed event is tried again. Default: 20 attempts, 500 ms doubled to 5 minutes, with full jitter. */
   readonly retry?: Optional<RetryPolicy> | undefined
   /** `skip` (default) goes on behind a dead letter, `block-key` holds its key; one rule, or one per event type. */
   readonly onDeadLetter?: DeadLetterRules | undefined
