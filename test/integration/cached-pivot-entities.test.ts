@@ -5,6 +5,10 @@ import { cachedQuery, dep } from '../../src/cache/cached-query.ts'
 import { cachePolicy } from '../../src/cache/policy.ts'
 import { type CacheGround, cacheCombinations, openCacheGround } from '../support/cache-ground.ts'
 
+const CompanySchema = defineEntity({ name: 'Company', tableName: 'companies', properties: { id: p.integer().primary() } })
+class Company extends CompanySchema.class {}
+CompanySchema.setClass(Company)
+
 const StudentSchema = defineEntity({
   name: 'Student',
   tableName: 'students',
@@ -13,6 +17,7 @@ const StudentSchema = defineEntity({
     name: p.text(),
     courses: () => p.manyToMany(Course).pivotEntity(() => Enrolment),
     tutors: () => p.manyToMany(Student),
+    employer: () => p.manyToOne(Company).deleteRule('set null').nullable().ref(),
   },
 })
 class Student extends StudentSchema.class {}
@@ -72,7 +77,7 @@ describe.each(cacheCombinations)('the pivot entity of a relation on $dialect wit
   let ground: CacheGround
   let id = 0
   beforeAll(async () => {
-    const entities = [StudentSchema, CourseSchema, TermSchema, EnrolmentSchema]
+    const entities = [CompanySchema, StudentSchema, CourseSchema, TermSchema, EnrolmentSchema]
     ground = await openCacheGround(dialect, store, { entities, caches: [studentPolicy, enrolled, enrolledIn, attended, tutored] })
   })
   afterAll(() => ground.close())
@@ -154,6 +159,23 @@ describe.each(cacheCombinations)('the pivot entity of a relation on $dialect wit
     expect(await ground.cache.cached(tutored).get({ name: `tutored ${id}` })).toBe(1)
     await make(async (em) => em.remove(await em.findOneOrFail(Student, -id)))
     expect(await ground.cache.cached(tutored).get({ name: `tutored ${id}` })).toBe(0)
+  })
+
+  test.each<[string, () => Promise<unknown>]>([
+    ['a flush', () => make(async (em) => em.remove(await em.findOneOrFail(Company, id)))],
+    ['nativeDelete()', () => ground.fork().nativeDelete(Company, id)],
+  ])('stays as it is where an end only loses what it refers to, by %s', async (_how, remove) => {
+    await make((em) => {
+      em.create(Company, { id })
+      em.create(Enrolment, row())
+    })
+    await ground.fork().nativeUpdate(Student, { id }, { employer: id })
+    const read = () => ground.cache.cached(attended).get({ title: `course ${id}` })
+    const { hits } = ground.cache.cached(attended).stats()
+    expect([await read(), await read()]).toEqual([1, 1])
+    await remove()
+    expect(await read()).toBe(1)
+    expect(ground.cache.cached(attended).stats().hits - hits).toBe(2)
   })
 
   test('an end that comes, or changes by itself, expires nothing of the other one', async () => {
