@@ -10,20 +10,20 @@ export class WaitingCallers {
   async wait<Acquired>(acquire: () => Promise<Acquired>, giveBack: (late: Acquired) => unknown = () => {}): Promise<Acquired> {
     if (this.#reason !== undefined) throw this.#reason()
     const acquiring = acquire()
-    return new Promise((resolve, reject) => {
-      const refuse = (reason: Error) => {
-        reject(reason)
-        acquiring.then(giveBack).catch(() => {}) // nobody waits for it any more
-      }
-      this.#waiting.add(refuse)
-      const done = <Outcome>(tell: (outcome: Outcome) => void) => {
-        return (outcome: Outcome) => {
-          this.#waiting.delete(refuse)
-          tell(outcome)
+    let refuse = (_reason: Error) => {}
+    try {
+      return await new Promise((resolve, reject) => {
+        refuse = (reason) => {
+          reject(reason)
+          acquiring.then(giveBack).catch(() => {}) // nobody waits for it any more
         }
-      }
-      acquiring.then(done(resolve), done(reject))
-    })
+        this.#waiting.add(refuse)
+        // By no functions of ours: a stack trace would end here, and tell no longer which line of the application waits.
+        acquiring.then(resolve, reject)
+      })
+    } finally {
+      this.#waiting.delete(refuse)
+    }
   }
 
   /** Refuses all who wait, and who come from now on. */

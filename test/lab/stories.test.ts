@@ -176,12 +176,12 @@ describe.each(grounds)('the lab on %s', (kind) => {
 
   test('5: while the broker is away events wait, and they arrive when it is back', async () => {
     await lab.goTo('/outbox')
-    await lab.page.getByLabel('Broker down').check()
+    await lab.switch('Broker down', true)
     await lab.press('Start and keep running')
     await lab.press('Calculate and store a score')
     await lab.shows('paused: the publisher is away')
     expect(await count("domain_events where status = 'pending'")).toBe(1)
-    await lab.page.getByLabel('Broker down').uncheck()
+    await lab.switch('Broker down', false)
     await eventually("domain_events where status = 'pending'", 0)
     await lab.shows('Nothing waits.')
     await lab.stopRelay()

@@ -60,6 +60,13 @@ export class LabPage {
     await this.page.locator('label.slider', { hasText: label }).locator('input').fill(String(value))
   }
 
+  /** Sets a checkbox, which shows the new state only once the service has it. */
+  async switch(label: string, on: boolean): Promise<void> {
+    const box = this.page.getByLabel(label)
+    await box.click()
+    await expect.poll(() => box.isChecked(), { timeout: 30_000 }).toBe(on)
+  }
+
   region(name: string): Locator {
     return this.page.getByRole('region', { name })
   }
