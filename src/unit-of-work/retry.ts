@@ -1,39 +1,26 @@
 import { type EntityManager, helper, OptimisticLockError } from '@mikro-orm/core'
-import { DataAccessError, hasErrorCode } from '../errors.ts'
-import type { BackoffOptions } from '../kernel/backoff.ts'
-import { checkOptions, numberFrom, wholeFrom } from '../kernel/options.ts'
+import { hasErrorCode } from '../errors.ts'
+import { type Tries, toTries } from '../kernel/tries.ts'
 
 /** How often a unit of work is run again after a conflict with another transaction, and after which waits. */
 export interface UnitRetryOptions {
-  /** All tries together, from 1. After the last one the unit fails with `UNIT_RETRIES_EXHAUSTED`. Default 10. */
+  /** All tries together, 1 to 1000. After the last one the unit fails with `UNIT_RETRIES_EXHAUSTED`. Default 10. */
   readonly attempts?: number | undefined
   /** The wait before the second try is drawn between 0 and this, in milliseconds; the bound doubles with each further one. Default 20. */
   readonly baseMs?: number | undefined
-  /** The bound of all waits, in milliseconds, at least `baseMs`. Default 2000. */
+  /** The bound of all waits, in milliseconds, at least `baseMs`. Default 2000, or `baseMs` if that is more. */
   readonly maxMs?: number | undefined
 }
-
-/** The tries of a unit, and the waits between them. */
-export type UnitTries = BackoffOptions & { readonly attempts: number }
 
 /**
  * The first waits are short, since a conflict is over when the other transaction is; there are enough of the later ones that of twenty
  * units which change one versioned row at once hardly any fails.
  */
-const defaults: UnitTries = { attempts: 10, baseMs: 20, maxMs: 2000 }
+const defaults: Tries = { attempts: 10, baseMs: 20, maxMs: 2000 }
 
 /** What the options say, filled in. @throws DataAccessError `OPTION_INVALID`. */
-export function unitTries(retry: UnitRetryOptions | false | undefined): UnitTries {
-  if (retry === false) return { ...defaults, attempts: 1 }
-  if (retry === undefined) return defaults
-  const wait = numberFrom(1, 3_600_000, ' milliseconds')
-  checkOptions({ door: 'unitOfWork', under: 'retry' }, retry, { attempts: wholeFrom(1), baseMs: wait, maxMs: wait })
-  const { attempts = defaults.attempts, baseMs = defaults.baseMs, maxMs = defaults.maxMs } = retry
-  if (maxMs >= baseMs) return { attempts, baseMs, maxMs }
-  throw new DataAccessError(
-    'OPTION_INVALID',
-    `unitOfWork: retry.maxMs is ${maxMs}; give ${baseMs} to 3600000, at least retry.baseMs`,
-  )
+export function unitTries(retry: UnitRetryOptions | false | undefined): Tries {
+  return retry === false ? { ...defaults, attempts: 1 } : toTries('unitOfWork', retry ?? {}, defaults)
 }
 
 /**

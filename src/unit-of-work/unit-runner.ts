@@ -8,13 +8,14 @@ import { fullJitter } from '../kernel/backoff.ts'
 import type { Clock } from '../kernel/clock.ts'
 import type { CommitScope } from '../kernel/commit-scope.ts'
 import type { Logger } from '../kernel/logger.ts'
+import type { Tries } from '../kernel/tries.ts'
 import type { EventDefinitions } from '../outbox/event/event-definitions.ts'
 import { ActiveUnit } from './active-unit.ts'
 import { commitHooks } from './commit-hooks.ts'
 import { EntitySnapshot } from './entity-snapshot.ts'
 import { freshFork } from './fresh-fork.ts'
 import { lending } from './lent-entities.ts'
-import { type UnitTries, unitTries, VersionConflict } from './retry.ts'
+import { unitTries, VersionConflict } from './retry.ts'
 import { managerToJoin, type TransactionWatch } from './surroundings.ts'
 import { describeFailure, describeNested, endedInside, exhausted, notRolledBack, withoutSavepoints } from './unit-failure.ts'
 import { UnitCounter } from './unit-figures.ts'
@@ -95,7 +96,7 @@ export class UnitRunner {
     }
   }
 
-  async #retrying<Result>(work: Work<Result>, options: UnitOfWorkOptions, tries: UnitTries, outside: Outside): Promise<Result> {
+  async #retrying<Result>(work: Work<Result>, options: UnitOfWorkOptions, tries: Tries, outside: Outside): Promise<Result> {
     let earlier: VersionConflict | undefined
     for (let attempt = 1; ; attempt++) {
       // Each try needs a fork of its own: after a failed flush the old one would write the same changes again.

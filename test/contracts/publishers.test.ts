@@ -94,19 +94,6 @@ async function throughRedis(fault: 'refuse' | 'stall'): Promise<PublisherContext
   }
 }
 
-test('an event is written as JSON as its message is, its payload as it was stored', () => {
-  const plain = contractEvent('k', { at: '2026-01-01T00:00:00.000Z', text: 'ünïcode "quoted"\n' })
-  // As a definition may read it: JSON has neither.
-  const event = new EventRecord({ ...plain, payload: { at: new Date(), big: 1n }, decoded: true })
-  expect(JSON.parse(JSON.stringify(event))).toEqual(JSON.parse(writeMessage(event)))
-  expect(JSON.parse(JSON.stringify([event]))).toEqual([
-    {
-      ...{ id: event.id, type: 'ContractChecked', aggregateType: 'Contract', aggregateId: 'k', payload: plain.payload },
-      ...{ headers: event.headers, createdAt: event.createdAt.toISOString(), sequence: String(event.sequence), schemaVersion: 1 },
-    },
-  ])
-})
-
 /** A publisher behind a proxy, and a reader that reaches the stream directly. */
 async function throughStream(fault: 'refuse' | 'stall'): Promise<PublisherContext> {
   const redis = await openTestRedis()

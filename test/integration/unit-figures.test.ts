@@ -70,6 +70,7 @@ describe.each(dialects)('the figures and the retries of units on %s', (dialect) 
       expect.objectContaining({ code: 'OPTION_INVALID', message: expect.stringContaining(words) })
     await expect(unit({ baseMs: 0 })).rejects.toEqual(refused('retry.baseMs is 0; give a number from 1'))
     await expect(unit({ baseMs: 50, maxMs: 20 })).rejects.toEqual(refused('retry.maxMs is 20; give 50 to'))
+    await expect(unit({ baseMs: 3000 })).resolves.toBeUndefined()
     await expect(unit({ maxms: 20 })).rejects.toEqual(refused('did you mean `maxMs`?'))
   })
 

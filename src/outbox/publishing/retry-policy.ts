@@ -1,7 +1,7 @@
-import { DataAccessError } from '../../errors.ts'
 import { type BackoffOptions, fullJitter } from '../../kernel/backoff.ts'
-import { checkOptions, numberFrom, type Optional, wholeFrom } from '../../kernel/options.ts'
+import type { Optional } from '../../kernel/options.ts'
 import { describeThrown } from '../../kernel/thrown-error.ts'
+import { toTries } from '../../kernel/tries.ts'
 import type { NextTry, Outcome } from './publisher.ts'
 
 /** How often, and how soon, a failed event is tried again. */
@@ -97,12 +97,5 @@ export function errorText(error: unknown): string {
 
 /** Checks a retry policy and fills in what is missing. */
 export function toRetryPolicy(given: Optional<RetryPolicy> = {}): RetryPolicy {
-  checkOptions<Optional<RetryPolicy>>({ door: 'relay', under: 'retry' }, given, {
-    attempts: wholeFrom(1, 1000),
-    baseMs: numberFrom(1, 3_600_000, ' milliseconds'),
-    maxMs: numberFrom(1, 86_400_000, ' milliseconds'),
-  })
-  const { attempts = defaultRetryPolicy.attempts, baseMs = defaultRetryPolicy.baseMs, maxMs = defaultRetryPolicy.maxMs } = given
-  if (maxMs >= baseMs) return { attempts, baseMs, maxMs }
-  throw new DataAccessError('OPTION_INVALID', `relay: retry.maxMs is ${maxMs}; give ${baseMs} to 86400000, at least retry.baseMs`)
+  return toTries('relay', given, defaultRetryPolicy)
 }

@@ -89,6 +89,7 @@ describe('retry policy', () => {
   test('what is missing of a policy is filled in, and values out of range are refused by name', () => {
     expect(toRetryPolicy()).toEqual(defaultRetryPolicy)
     expect(toRetryPolicy({ attempts: 2 }).attempts).toBe(2)
+    expect(toRetryPolicy({ baseMs: 400_000 })).toMatchObject({ baseMs: 400_000, maxMs: 400_000 })
     for (const [name, value] of Object.entries({ attempts: 0, baseMs: Number.NaN, maxMs: 1 })) {
       expect(() => toRetryPolicy({ [name]: value })).toThrow(`retry.${name} is ${value}`)
     }
