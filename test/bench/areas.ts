@@ -113,15 +113,16 @@ const outboxTables: readonly Table[] = [
 ]
 
 const latencyTable: Table = {
-  title: 'The way of an event to the publisher, 50 events a second',
+  title: 'From a commit to a subscriber on Redis Pub/Sub, 50 events a second',
   columns: [
-    { heading: 'from the commit: p50 ms', figure: 'p50', show: 'median', digits: 2 },
+    { heading: 'p50 ms', figure: 'p50', show: 'median', digits: 2 },
     { heading: 'p99 ms', figure: 'p99', show: 'median', digits: 1 },
     { heading: 'p50 ratio', figure: 'p50', show: 'ratio' },
     { heading: 'p99 ratio', figure: 'p99', show: 'ratio' },
+    { heading: 'to the publisher: p50 ms', figure: 'handedP50', show: 'median', digits: 2 },
+    { heading: 'its ratio', figure: 'handedP50', show: 'ratio' },
     { heading: 'from before the transaction: p50 ms', figure: 'wholeP50', show: 'median', digits: 2 },
-    { heading: 'p99 ms of the whole', figure: 'wholeP99', show: 'median', digits: 1 },
-    { heading: 'ratio of the whole', figure: 'wholeP50', show: 'ratio' },
+    { heading: 'its ratio ', figure: 'wholeP50', show: 'ratio' },
   ],
   contestants: [
     { name: 'raw SQL, woken in the process after the commit', program: 'latency/latency.ts', args: wake('raw') },
