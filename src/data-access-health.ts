@@ -2,8 +2,10 @@ import type { MikroORM, Transaction } from '@mikro-orm/core'
 import { askDatabase, type HealthReport, measureHealth } from './database/health.ts'
 import { storedName } from './database/migration-plan.ts'
 import { listedMigrations, type MigrationDefinition, pendingMigrations } from './database/migrations.ts'
+import type { PoolFigures } from './database/pool-figures.ts'
 import { checkOptions, flag } from './kernel/options.ts'
-import type { Cache } from './repository/cached-reads.ts'
+import type { Cache, CacheStats } from './repository/cached-reads.ts'
+import type { UnitFigures } from './unit-of-work/unit-figures.ts'
 
 /** How long a question about health may take, in ms. */
 const healthTimeoutMs = 2000
@@ -24,11 +26,22 @@ export interface MigrationsReport extends HealthReport {
 export interface DataAccessHealth {
   /** Whether the database does, and all migrations have run, if that was asked; the cache may be away. */
   readonly ok: boolean
+  /** What came of a `select 1` on the primary, of which at most 2 s are waited for. */
   readonly database: HealthReport
-  /** Absent when no cache was chosen. */
+  /** What came of one round trip to the cache's store; absent when no cache was chosen. */
   readonly cache?: HealthReport
   /** Absent when it was not asked for. */
   readonly migrations?: MigrationsReport
+}
+
+/** The figures of a data access in this process, as `data.stats()` reads them. */
+export interface DataAccessStats {
+  /** The database connections at this moment. */
+  readonly pool: PoolFigures
+  /** What became of its units of work since it was opened. */
+  readonly units: UnitFigures
+  /** What its caches have done since it was opened; absent when no cache was chosen. */
+  readonly cache?: CacheStats
 }
 
 /** Of whose health a question is. */

@@ -32,6 +32,9 @@ export interface DataAccessOptions extends DataAccessExtensionOptions, CacheOpti
 
 /** A data access on your own ORM, which has the extension `dataAccess({ modules })`. */
 export interface AdoptOptions<Orm extends MikroORM = MikroORM> extends CacheOption, WakeOption {
+  /**
+   * What `await MikroORM.init()` resolved to, on PostgreSQL or SQLite. One data access at a time may have it; `close()` leaves it open.
+   */
   readonly orm: Orm
 }
 

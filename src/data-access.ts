@@ -1,7 +1,7 @@
 import type { EntityManager, MikroORM } from '@mikro-orm/core'
 import { type CacheChoice, cacheChoiceRequired } from './cache/cache-choice.ts'
 import { watchUncached } from './cache/uncached-writes.ts'
-import { type DataAccessHealth, type HealthOptions, healthOf } from './data-access-health.ts'
+import { type DataAccessHealth, type DataAccessStats, type HealthOptions, healthOf } from './data-access-health.ts'
 import {
   type AdoptOptions,
   adopts,
@@ -17,7 +17,7 @@ import { openOrm } from './database/connection.ts'
 import { databaseIdentity } from './database/database-identity.ts'
 import type { MigrateOptions } from './database/migration-plan.ts'
 import { migrate, pendingMigrations } from './database/migrations.ts'
-import { type PoolFigures, poolFigures } from './database/pool-figures.ts'
+import { poolFigures } from './database/pool-figures.ts'
 import { type Dialect, dialectOf } from './database/sql.ts'
 import { explainUnknownEntities } from './database/unknown-entity.ts'
 import { DataAccessError } from './errors.ts'
@@ -27,9 +27,8 @@ import { type Clock, monotonicClock } from './kernel/clock.ts'
 import { checkOptions, numberFrom, requireFunction } from './kernel/options.ts'
 import { Outbox } from './outbox/outbox.ts'
 import { longestGraceMs } from './outbox/relay/relay-deadline.ts'
-import { type Cache, type CacheStats, openCache } from './repository/cached-reads.ts'
+import { type Cache, openCache } from './repository/cached-reads.ts'
 import { freshFork } from './unit-of-work/fresh-fork.ts'
-import type { UnitFigures } from './unit-of-work/unit-figures.ts'
 import type { UnitOfWorkContext, UnitOfWorkOptions, Work } from './unit-of-work/unit-of-work.ts'
 import { UnitRunner } from './unit-of-work/unit-runner.ts'
 
@@ -45,7 +44,8 @@ const relayGraceMs = longestGraceMs + 500
 /**
  * Opens a data access: on embedded defaults without options, on PostgreSQL by `database.url`, or around your own ORM.
  *
- * @throws DataAccessError `DATABASE_URL_INVALID`, `DRIVER_MISSING`, `DRIVER_MISMATCH`, `DATABASE_UNREACHABLE`, `OPTION_INVALID`, or
+ * @throws DataAccessError `OPTION_INVALID`, `DATABASE_URL_INVALID`, `DRIVER_MISSING`, `DRIVER_MISMATCH`, `DATABASE_UNREACHABLE`;
+ * `EVENT_DEFINITION_INVALID` for the events of the modules; `ENTITY_UNKNOWN` for a cache of an entity that the ORM does not know;
  * `CACHE_CHOICE_REQUIRED` for an in-process cache without `singleProcess: true` of a database that other processes can open.
  */
 export async function createDataAccess<Orm extends MikroORM = MikroORM>(
@@ -75,7 +75,9 @@ export async function createDataAccess<Orm extends MikroORM = MikroORM>(
 
 /** Entities, repositories, cache, units of work and outbox of one database, by {@link createDataAccess}. Its types are those of its ORM. */
 export class DataAccess<Orm extends MikroORM = MikroORM> {
+  /** The ORM behind it: made from `database`, or your own, which `close()` leaves open. */
   readonly orm: Orm
+  /** What its driver speaks. */
   readonly dialect: Dialect
   /** The stored domain events and the relays that publish them. */
   readonly outbox: Outbox
@@ -111,7 +113,7 @@ export class DataAccess<Orm extends MikroORM = MikroORM> {
     wake.join(channel)
   }
 
-  /** A fresh entity manager, for reads outside a unit of work. In a `RequestContext` it has the request's filters, session and schema. */
+  /** A fresh entity manager, for reads outside a unit of work; in a `RequestContext` with the request's filters, session and schema. @throws DataAccessError `CLOSED`. */
   fork(): Orm['em'] {
     this.#refuseWhenClosed()
     return freshFork(this.orm) as Orm['em']
@@ -120,7 +122,9 @@ export class DataAccess<Orm extends MikroORM = MikroORM> {
   /**
    * Runs work in one transaction: its rows and its recorded events commit together, or none of them do.
    *
-   * @throws what the work throws, after rolling back; `UNIT_RETRIES_EXHAUSTED`; `COMMIT_OUTCOME_UNKNOWN`; `CLOSED`.
+   * @throws what the work and the database throw, after rolling back; DataAccessError `OPTION_INVALID`; `TRANSACTION_FORK` for the `em` of
+   * an outer unit; `TRANSACTION_ENDED` when its transaction, or the one around it, is over; `TRANSACTION_ABORTED` when the error of a
+   * statement or flush was caught inside; `UNIT_RETRIES_EXHAUSTED`; `COMMIT_OUTCOME_UNKNOWN`; `CLOSED`.
    */
   async unitOfWork<Result>(work: Work<Result, DataAccessUnit<Orm>>, options: UnitOfWorkOptions = {}): Promise<Result> {
     // A unit that close() waits for may still divide its own transaction.
@@ -137,28 +141,33 @@ export class DataAccess<Orm extends MikroORM = MikroORM> {
    * The cached reads of an entity that has a policy, or of a cached query. Results are detached and yours to change; with
    * `{ em }` they are managed by it. The lookups by unique properties are known from the policy: `data.cached(userCache)`.
    *
-   * @throws DataAccessError `CACHE_CHOICE_REQUIRED`, `CACHE_POLICY_MISSING`, `CLOSED`.
+   * @throws DataAccessError `CACHE_CHOICE_REQUIRED`, `CACHE_POLICY_MISSING`, `ENTITY_UNKNOWN`, `OPTION_INVALID`, `CLOSED`.
    */
   readonly cached: Cache['cached'] = ((what: never, options?: { em?: EntityManager }) => {
     this.#refuseWhenClosed()
     return this.#requireCache().cached(what, options)
   }) as unknown as Cache['cached']
 
-  /** Brings the tables up to date, ours and the modules', and expires what is cached if anything ran. Safe to call from several processes at once. */
+  /**
+   * Brings the tables up to date, ours and the modules', and expires what is cached if anything ran. Safe to call from several processes at
+   * once: the others wait, at most ten minutes. Resolves to the names of the migrations that ran, in order; to none when all had.
+   *
+   * @throws DataAccessError `MIGRATION_FAILED`, and nothing was changed; `OPTION_INVALID`; `PERMISSION_DENIED`; `CLOSED`; what the database throws.
+   */
   async migrate(options: MigrateOptions = {}): Promise<string[]> {
     this.#refuseWhenClosed()
     return this.#track(migrate(this.orm, this.#extension.migrations(this.dialect), options, this.#cache?.participant))
   }
 
-  /** The names of the migrations that have not run on this database, in order. Changes nothing. */
+  /** The names of the migrations that have not run on this database, in order; changes nothing. @throws DataAccessError `CLOSED`, `PERMISSION_DENIED`. */
   async pendingMigrations(): Promise<string[]> {
     this.#refuseWhenClosed()
     return pendingMigrations(this.orm, this.#extension.migrations(this.dialect))
   }
 
   /**
-   * Asks the database and the cache whether they answer, for at most 2 s and 1 s, and with `migrations` whether all have run; rejects for
-   * no more than an option that it does not know. After `close()` nothing is well.
+   * Asks the database and the cache whether they answer, each for at most 2 s and Redis for 1 s, and with `migrations` whether all have run.
+   * Rejects for no more than a wrong option, with `OPTION_INVALID`. After `close()` nothing is well.
    */
   async health(options: HealthOptions = {}): Promise<DataAccessHealth> {
     const inside = this.dialect === 'sqlite' ? this.#extension.guard.surrounding : undefined
@@ -166,7 +175,7 @@ export class DataAccess<Orm extends MikroORM = MikroORM> {
     return healthOf({ orm: this.orm, cache: this.#cache, closed, inside, migrations }, options)
   }
 
-  /** The live figures of the connection pool, of the units of work, and of the caches. */
+  /** The figures of the connection pool, of the units of work, and of the caches, in this process. @throws DataAccessError `CLOSED`. */
   async stats(): Promise<DataAccessStats> {
     this.#refuseWhenClosed()
     const pool = await poolFigures(this.orm, this.#extension.guard.use)
@@ -176,9 +185,9 @@ export class DataAccess<Orm extends MikroORM = MikroORM> {
   /**
    * Stops the relay, waits for running units of work, at most `deadline` ms (10,000), then closes the publishers of its relays and what
    * this data access opened. From then on everything throws `CLOSED`, also the commit of a unit that still runs: it is rolled back. Your own
-   * ORM stays open, with what still runs in it, and may be given to a new data access. A second call waits for the first.
+   * ORM stays open, with what still runs in it and what `outbox` reads, and may be given to a new data access. A second call waits for the first.
    *
-   * @throws DataAccessError `TRANSACTION_FORK` inside a unit of work, for which it would wait; `OPTION_INVALID`.
+   * @throws DataAccessError `TRANSACTION_FORK` inside a unit of work, for which it would wait; `OPTION_INVALID`; what a store or wake channel throws at its end.
    */
   async close(options: { readonly deadline?: number | undefined } = {}): Promise<void> {
     checkOptions({ door: 'close' }, options, { deadline: numberFrom(0, 86_400_000, ' milliseconds') })
@@ -188,6 +197,7 @@ export class DataAccess<Orm extends MikroORM = MikroORM> {
     return this.#closing
   }
 
+  /** For `await using`: {@link close} with its default deadline. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
   }
@@ -237,12 +247,4 @@ export class DataAccess<Orm extends MikroORM = MikroORM> {
     if (this.#closing === undefined) return
     throw new DataAccessError('CLOSED', 'This data access was closed; create a new one')
   }
-}
-
-/** Live figures. */
-export interface DataAccessStats {
-  readonly pool: PoolFigures
-  readonly units: UnitFigures
-  /** Absent when no cache was chosen. */
-  readonly cache?: CacheStats
 }

@@ -59,7 +59,7 @@ export type ErrorCode = (typeof ErrorCodes)[number]
 
 /** Options of a {@link DataAccessError}. */
 export interface DataAccessErrorOptions {
-  /** What this error followed from. */
+  /** What this error followed from. Default: nothing. */
   readonly cause?: unknown
   /** The facts of the case, safe to log: never a secret, passwords in URLs already masked. */
   readonly context?: Readonly<Record<string, unknown>>
@@ -70,8 +70,11 @@ export interface DataAccessErrorOptions {
  * {@link DataAccessError.code} is permanent and is what a program should test.
  */
 export class DataAccessError extends Error {
+  /** By which to know it where `instanceof` cannot, such as across two copies of this package. */
   override readonly name = 'DataAccessError'
+  /** What went wrong; the message ends with it, in brackets. */
   readonly code: ErrorCode
+  /** The facts of the case by name, safe to log; empty when there are none. */
   readonly context: Readonly<Record<string, unknown>>
 
   constructor(code: ErrorCode, message: string, options: DataAccessErrorOptions = {}) {
@@ -81,7 +84,7 @@ export class DataAccessError extends Error {
   }
 }
 
-/** Tells whether an error, or anything in its chain of causes, is ours and carries this code. */
+/** Tells whether an error, or anything in its chain of causes as far as sixteen errors, is ours and carries this code; false for what is no `Error`. */
 export function hasErrorCode(error: unknown, code: ErrorCode): boolean {
   for (let current = error, depth = 0; current instanceof Error && depth < 16; current = current.cause, depth++) {
     if (current instanceof DataAccessError && current.code === code) return true

@@ -28,6 +28,7 @@ const extensionKey = '@innovateai/data-access'
 
 /** What {@link dataAccess} takes. */
 export interface DataAccessExtensionOptions {
+  /** The domains' entities, migrations, events and caches, with names that are unique among them. Default: none. */
   readonly modules?: readonly DataModule[] | undefined
   /** Where warnings and errors go. Default: standard error. */
   readonly logger?: Logger | undefined
@@ -38,7 +39,7 @@ export const extensionOptions: KnownOptions<DataAccessExtensionOptions> = { modu
 
 /** What `extensions` of `MikroORM.init()` takes. */
 export interface MikroOrmExtension {
-  /** Called by MikroORM before it discovers the entities. */
+  /** Called by MikroORM before it discovers the entities. @throws DataAccessError `DRIVER_MISMATCH` for another copy of MikroORM than this library's. */
   register(orm: MikroORM): void
 }
 

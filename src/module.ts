@@ -11,7 +11,7 @@ import type { DomainEventDefinition } from './outbox/event/define-event.ts'
  * pattern for your own.
  */
 export interface DataModule {
-  /** Names the module in errors. */
+  /** Names the module in errors; not empty, and unique among the modules of a data access. */
   readonly name: string
   /** Default: none, as in a module that only lists events. */
   readonly entities?: readonly EntityName[] | undefined

@@ -3,6 +3,10 @@ import { idCheck, idProps, timestampProps } from '../database/entity-props.ts'
 import { AIRScoreRepository } from './air-score-repository.ts'
 import { User } from './user.ts'
 
+/**
+ * The table `air_scores`. The scores and the bounds of their confidence interval, `ciLower` and `ciUpper`, are doubles without a limit;
+ * `calculationMetadata` is a JSON object, by default empty. Deleting the user deletes its rows.
+ */
 export const AIRScoreSchema = defineEntity({
   name: 'AIRScore',
   tableName: 'air_scores',

@@ -2,6 +2,9 @@ import { defineEntity, p } from '@mikro-orm/core'
 import { idCheck, idProps, timestampProps } from '../database/entity-props.ts'
 import { User } from './user.ts'
 
+/**
+ * The table `assessments`. `status` begins as `in_progress`, `currentAbility` and `itemsAdministered` as 0. Deleting the user deletes its rows.
+ */
 export const AssessmentSchema = defineEntity({
   name: 'Assessment',
   tableName: 'assessments',

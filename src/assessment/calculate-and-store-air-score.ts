@@ -7,20 +7,24 @@ import { User } from './user.ts'
 
 /** What runs units of work: a data access. */
 export interface UnitOfWorkHost {
+  /** Runs work in one transaction, as `DataAccess.unitOfWork()` does. */
   unitOfWork<Result>(work: Work<Result>): Promise<Result>
 }
 
 /** What was stored together: the score and its event. */
 export interface CalculatedAIRScore {
+  /** The new row, managed by the entity manager of the unit that has ended. */
   readonly score: AIRScore
+  /** Its event, whose aggregate is the score. */
   readonly event: RecordedEvent<StandardSchemaV1.InferOutput<typeof AIRScoreCalculated.payload>>
 }
 
 /**
- * Calculates an AI-R score for a user, at random within the ranges of the model, and stores it together with its
- * `AIRScoreCalculated` event: both, or neither.
+ * Calculates an AI-R score for a user and stores it together with its `AIRScoreCalculated` event: both, or neither. In place of a model each
+ * value is drawn at random: the score from 60 to 95, its interval from 55 … 75 to 80 … 98.
  *
- * @throws DataAccessError `ENTITY_NOT_FOUND` when there is no such user.
+ * @param occupation a code of at most 20 characters.
+ * @throws DataAccessError `ENTITY_NOT_FOUND` when there is no such user; `EVENT_PAYLOAD_REFUSED` for a longer code; what `unitOfWork()` throws.
  */
 export function calculateAndStoreAIRScore(data: UnitOfWorkHost, userId: string, occupation: string): Promise<CalculatedAIRScore> {
   return data.unitOfWork(async ({ em, record }) => {

@@ -4,6 +4,10 @@ import { AIRScore } from './air-score.ts'
 import { Assessment } from './assessment.ts'
 import { UserRepository } from './user-repository.ts'
 
+/**
+ * The table `users`. Lengths are in characters; `email` is unique. `occupationCode`, `educationLevel` and `yearsExperience`, which is in years,
+ * are null where they are not known.
+ */
 export const UserSchema = defineEntity({
   name: 'User',
   tableName: 'users',

@@ -8,7 +8,9 @@ import { MemoryStore } from './memory/memory-store.ts'
 
 /** What a {@link CacheChoice} opens its store with. */
 export interface CacheSurroundings {
+  /** What tells the store when its entries and leases end: that of the data access. Default: the process's own. */
   readonly clock?: Clock
+  /** Where the store's log lines go: that of the data access. Default: standard error. */
   readonly logger?: Logger
   /** Resolves to a short text that other databases do not have: what was cached of another one is no hit. */
   readonly database?: () => Promise<string>
@@ -16,6 +18,7 @@ export interface CacheSurroundings {
 
 /** Where the cache of a data access is; made by `memoryCache()` or `redisCache()`, or by you around your own store. */
 export interface CacheChoice {
+  /** Names the choice: `memory` and `redis` are ours. Figures and messages have the name of the store that it opens. */
   readonly name: string
   /** True if a change made by another process reaches this process's cache. */
   readonly sharedByProcesses: boolean
@@ -44,6 +47,8 @@ export interface MemoryCacheOptions {
 /**
  * Caches in this process, for one data access. For PostgreSQL and for a SQLite file say `singleProcess: true`, since others would not see
  * its invalidations.
+ *
+ * @throws DataAccessError `OPTION_INVALID`.
  */
 export function memoryCache(options: MemoryCacheOptions = {}): CacheChoice {
   checkOptions({ door: 'memoryCache' }, options, { singleProcess: flag, maxEntries: wholeFrom(100) })

@@ -17,7 +17,7 @@ export interface CacheEvents {
   bypassed: { readonly entries: number; readonly reason: BypassReason }
   /** A call of the store failed; the database answered. */
   storeFailed: { readonly error: Error }
-  /** An entry past its ttl could not be read anew; it is served until its end, or until another try succeeds. */
+  /** The entry of this `key` is past its ttl and could not be read anew; it is served until its end, or until another try succeeds. */
   revalidationFailed: { readonly key: string; readonly error: Error }
   /** The probe found an entry that outlived a change of its row: somebody may have been served what is no longer true. */
   inconsistent: { readonly key: string }

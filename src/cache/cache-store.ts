@@ -1,5 +1,6 @@
 /** What a reader looks for: one entry, and the stamps that must be unchanged since it was filled. */
 export interface EntryRequest {
+  /** Names the entry, alike in all processes that cache this database. */
   readonly key: string
   /** Keys of the stamps, in a fixed order. */
   readonly stamps: readonly string[]
@@ -15,7 +16,9 @@ export type Payload = unknown
 
 /** An entry that may be served. */
 export interface Hit {
+  /** Tells a hit from the other answers. */
   readonly state: 'hit'
+  /** What was filled; `null` is a payload too. */
   readonly payload: Payload
   /** Marks the entry: no other fill has the same mark. */
   readonly seen: string
@@ -43,7 +46,9 @@ export interface LeaseRequest extends EntryRequest {
 
 /** Stores an entry under a lease, or gives the lease back. */
 export interface Fill {
+  /** That of the lease, or of the entry that is replaced. */
   readonly key: string
+  /** The shape in which the payload is written, for {@link EntryRequest.version}. */
   readonly version: string
   /** The token of the lease; it becomes the mark of the entry. */
   readonly token: string
@@ -53,7 +58,7 @@ export interface Fill {
   readonly stamps: readonly string[]
   /** `undefined` gives the lease back and stores nothing. */
   readonly payload: Payload | undefined
-  /** Milliseconds, at least 1. */
+  /** After how many milliseconds the entry ends, at least 1. */
   readonly ttlMs: number
 }
 

@@ -5,7 +5,9 @@ import { completeLifetime, type Lifetime, lifetimeOptions } from './policy.ts'
 
 /** The rows on which a query's result depends; made by {@link dep}. */
 export interface Dependency {
+  /** Its class or schema. */
   readonly entity: EntityName
+  /** By property: the rows that have these values, `null` for none. Empty: every row. */
   readonly values: Readonly<Record<string, unknown>>
 }
 
@@ -22,7 +24,7 @@ export function dep<Entity extends object>(
 
 /** What {@link cachedQuery} takes. */
 export interface CachedQueryOptions<Params, Result> extends Lifetime {
-  /** Unique among the queries and permanent: it stands in the keys. */
+  /** Unique among the queries of a data access, not empty, and permanent: it stands in the keys. */
   readonly name: string
   /**
    * The rows on which the result depends. Which entities and properties it names must not depend on the parameters, since
@@ -40,19 +42,25 @@ export interface CachedQueryOptions<Params, Result> extends Lifetime {
    * database.
    */
   readonly filters?: false | undefined
-  /** Change it when the meaning of the result changes. Default 1. */
+  /** Change it when the meaning of the result changes; a whole number from 0. Default 1. */
   readonly version?: number | undefined
 }
 
 /** A query whose results are cached; made by {@link cachedQuery}. */
 export interface CachedQuery<Params = never, Result = unknown> {
+  /** Tells it from a policy, among the caches of a module. */
   readonly kind: 'query'
+  /** Unique among the queries of a data access, and permanent: it stands in the keys. */
   readonly name: string
+  /** Gives the rows on which the result for these parameters depends; at least one {@link dep}. */
   readonly dependsOn: (params: Params) => readonly Dependency[]
+  /** Reads the result for these parameters from the database, by an entity manager that the cache gives. */
   readonly run: (em: EntityManager, params: Params) => Promise<Result>
+  /** Results of another version are no hits; a whole number from 0. */
   readonly version: number
   /** Whether the filters of a caller may change the result. */
   readonly filters: boolean
+  /** With the defaults filled in; times in milliseconds. */
   readonly lifetime: Complete<Lifetime>
   /** What it depends on, with the names of the properties alone. */
   readonly shapes: readonly DependencyShape[]
@@ -60,14 +68,17 @@ export interface CachedQuery<Params = never, Result = unknown> {
 
 /** An entity and the properties by whose values queries depend on it. */
 export interface DependencyShape {
+  /** Its class or schema. */
   readonly entity: EntityName
+  /** Their names, sorted; empty: it depends on every row. */
   readonly properties: readonly string[]
 }
 
 /**
  * Declares a query whose results are cached until a row on which they depend changes, or the ttl ends.
  *
- * @throws DataAccessError `OPTION_INVALID` if `dependsOn` gives no array whatever the parameters are, or a time is out of range.
+ * @throws DataAccessError `OPTION_INVALID` if `dependsOn` does not give an array of at least one dependency whatever the parameters are, an
+ * option is missing or unknown, or a time is out of range.
  */
 export function cachedQuery<Params, Result>(options: CachedQueryOptions<Params, Result>): CachedQuery<Params, Result> {
   const own = { name: text, dependsOn: callable, run: callable, version: wholeFrom(0), filters: oneOf(false) }

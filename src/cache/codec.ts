@@ -23,7 +23,7 @@ const marker = '~'
  * Writes a value of plain data as JSON. What JSON loses stands in it as text, number or list: Date, bigint, binary, undefined, -0, NaN,
  * the infinities, and what a row has for a relation to one of several entities. A line before it tells the places of these. {@link decode} gives an equal value back, every time a new one.
  *
- * @throws NotCacheable for a function, symbol, class instance or cycle.
+ * @throws NotCacheable, an `Error` that names the place, for a function, symbol, class instance or cycle.
  */
 export function encode(value: unknown): string {
   const places: Place[] = []
@@ -31,7 +31,7 @@ export function encode(value: unknown): string {
   return places.length === 0 ? text : `${marker}${JSON.stringify(places)}\n${text}`
 }
 
-/** Reads what {@link encode} wrote. */
+/** Reads what {@link encode} wrote. @throws SyntaxError for what is no JSON. */
 export function decode(text: string): unknown {
   return decodeFrom(text, 0)
 }

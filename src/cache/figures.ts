@@ -9,11 +9,13 @@ export const negativePayload = null
 
 /** What one cache has done since it was opened. Times are averages in milliseconds. */
 export interface CacheFigures {
-  /** Reads that asked the cache: hits and misses, not bypasses. */
+  /** Entries that the cache was asked for, one for each id of a `getMany`: hits and misses, not bypasses. */
   readonly requests: number
+  /** Entries that the cache had, and gave. */
   readonly hits: number
   /** Hits that were at hand in this process, without a wait; part of `hits`. */
   readonly atHand: number
+  /** Entries that the database had to answer: not there or not usable, asked for with `fresh`, or with the store away. */
   readonly misses: number
   /** Hits that answered that there is no such row; part of `hits`. */
   readonly negative: number

@@ -28,9 +28,9 @@ export interface InvalidationParts {
   readonly sweep?: { readonly log: InvalidationLog; readonly everyMs: number } | undefined
 }
 
-/** What the invalidations have done so far. */
+/** What the invalidations of this process have done since its data access was opened. */
 export interface InvalidationFigures {
-  /** Keys that were sent to the store. */
+  /** Keys of entries and dependencies that were sent to the store. */
   readonly keys: number
   /** Calls that the store did not acknowledge. */
   readonly unacknowledged: number

@@ -6,7 +6,7 @@ import { type Complete, checkOptions, flag, type KnownOptions, list, numberFrom 
 export interface Lifetime {
   /** How old an entry may become; 1 ms … 7 days. Default one minute. */
   readonly ttl?: number | undefined
-  /** The same for the knowledge that a row does not exist. Default a tenth of `ttl`, and at most 10 seconds. */
+  /** The same for the knowledge that a row does not exist; 1 ms … 7 days. Default a tenth of `ttl`, and at most 10 seconds. */
   readonly negativeTtl?: number | undefined
   /** The share of the ttl by which an entry may end earlier, at random, so that many do not end at once; 0 … 1, default 0.1. */
   readonly jitter?: number | undefined
@@ -21,7 +21,7 @@ export interface Lifetime {
 
 /** What {@link cachePolicy} takes. */
 export interface CachePolicyOptions<Entity, Unique extends keyof Entity & string> extends Lifetime {
-  /** Properties that are unique and never composed: each gets a lookup, `email` the lookup `byEmail`. */
+  /** Properties that are unique and never composed: each gets a lookup, `email` the lookup `byEmail`. Default: none. */
   readonly uniques?: readonly Unique[] | undefined
   /**
    * Freezes detached results and lets all readers in this process share them: the fastest hit, for rows that nobody changes. What
@@ -32,11 +32,15 @@ export interface CachePolicyOptions<Entity, Unique extends keyof Entity & string
 
 /** How the rows of one entity are cached; made by {@link cachePolicy}. */
 export interface CachePolicy<Entity extends object = object, Unique extends string = string> {
+  /** Tells it from a cached query, among the caches of a module. */
   readonly kind: 'policy'
+  /** The class or schema that it was declared for. */
   readonly entity: EntityClass<Entity> | EntitySchema
+  /** The names of the properties that have a lookup. */
   readonly uniques: readonly Unique[]
   /** Whether detached results are frozen and shared. */
   readonly frozen: boolean
+  /** With the defaults filled in; times in milliseconds. */
   readonly lifetime: Complete<Lifetime>
 }
 
@@ -45,7 +49,8 @@ const longestTtlMs = 7 * 24 * 60 * 60 * 1000
 /**
  * Says how an entity's rows are cached. Declare it once, beside the entity, and list it among the module's caches.
  *
- * @throws DataAccessError `OPTION_INVALID` for a time or a share outside its range.
+ * @throws DataAccessError `OPTION_INVALID` for what is no entity, an option that is unknown, or a time or a share outside its range. Whether
+ * the entity can be cached so, `createDataAccess()` finds out.
  */
 export function cachePolicy<Entity extends object, const Unique extends keyof Entity & string = never>(
   entity: EntityName<Entity>,

@@ -3,9 +3,9 @@ import { anything, checkOptions, describeValue, record, wholeFrom } from '../ker
 
 /** Sizes and waits of the connection pool; but for `acquireTimeoutMs` PostgreSQL only, since SQLite has one connection. */
 export interface PoolOptions {
-  /** Connections kept open. Default 0. */
+  /** Connections kept open, 0 … 10,000 and at most `max`. Default 0. */
   readonly min?: number | undefined
-  /** The most connections. Default 10. */
+  /** The most connections, 1 … 10,000. Default 10. */
   readonly max?: number | undefined
   /** How long an idle connection is kept, in ms. Default 10 000. */
   readonly idleTimeoutMs?: number | undefined
@@ -24,6 +24,7 @@ export interface DatabaseOptions {
    * libpq's parameters, such as `?sslmode=verify-full`; one that would not be honoured is refused.
    */
   readonly url?: string | undefined
+  /** How many connections there may be, and how long one is kept or waited for. */
   readonly pool?: PoolOptions | undefined
   /** PostgreSQL's statement_timeout in ms; five seconds later an answer that did not come is waited for no longer. Default: the server's. */
   readonly statementTimeoutMs?: number | undefined

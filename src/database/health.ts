@@ -3,10 +3,11 @@ import { atMost, late } from '../kernel/at-most.ts'
 
 /** Whether a server answers, and how fast. */
 export interface HealthReport {
+  /** Whether the answer came in time, and was no error. */
   readonly ok: boolean
   /** Milliseconds from the question to the answer, or to giving up. */
   readonly latencyMs: number
-  /** Why it is not well; never holds a password. */
+  /** Why it is not well, in words; absent when it is. Never holds a password. */
   readonly error?: string
 }
 

@@ -13,6 +13,7 @@ export interface NPlusOneSuspect {
   readonly caller: string | undefined
   /** How many queries ran. */
   readonly queries: number
+  /** The text that they share, with `?` for each parameter. */
   readonly sql: string
   /** What to write instead. */
   readonly cure: string

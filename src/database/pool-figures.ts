@@ -7,9 +7,11 @@ export interface PoolFigures {
   readonly size: number
   /** The most that may be open. */
   readonly max: number
+  /** Open ones that somebody has; on SQLite 1 while a transaction holds the one connection. */
   readonly inUse: number
+  /** Open ones that nobody has: `size` less `inUse`. */
   readonly idle: number
-  /** Callers that wait for a connection. */
+  /** Callers that wait for a connection; on SQLite those that wait to begin a transaction. */
   readonly waiting: number
 }
 

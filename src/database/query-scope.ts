@@ -19,9 +19,13 @@ export interface QueryScopeOptions {
 
 /** All queries with the same SQL. */
 export interface QueryShape {
+  /** Their text, with `?` for each parameter. */
   readonly sql: string
+  /** How often it ran, failures included. */
   readonly count: number
+  /** Rows read, or changed, by all of them; those of which MikroORM does not tell the rows count as 0. */
   readonly rows: number
+  /** The sum of their durations, in ms. */
   readonly durationMs: number
 }
 
@@ -112,6 +116,7 @@ export class QueryScope implements QueryObserver {
     return this.#guard?.suspects() ?? []
   }
 
+  /** Takes note of a statement, also in the scope around this one; after {@link close} only there. The watch of the ORM calls it. */
   executed(query: ExecutedQuery, origin: QueryOrigin): void {
     this.#around?.executed(query, origin)
     // What the block started and did not await still runs in its context.

@@ -5,6 +5,7 @@ import type { LogContext, MetadataStorage, MikroORM } from '@mikro-orm/core'
 export interface ExecutedQuery {
   /** The SQL with `?` for each parameter: queries of one shape have the same text. */
   readonly sql: string
+  /** The values of the placeholders, in their order, as the application gave them: not for a log. Empty when there are none. */
   readonly params: readonly unknown[]
   /** Rows read, or changed; undefined where MikroORM does not tell, as for a stream. */
   readonly rows: number | undefined

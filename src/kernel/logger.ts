@@ -3,11 +3,18 @@ import type { Expectation } from './options.ts'
 /** Facts that go with a log line; never a secret. */
 export type LogContext = Readonly<Record<string, unknown>>
 
-/** Where this library's few log lines go. Any logger with these four methods fits. */
+/**
+ * Where this library's few log lines go. Any logger with these four methods fits. What it throws, or rejects with, disturbs nobody: the
+ * line goes to the console then. It is not waited for.
+ */
 export interface Logger {
+  /** Nothing is logged so at present. */
   debug(message: string, context?: LogContext): void
+  /** What was away is back. */
   info(message: string, context?: LogContext): void
+  /** Something failed and is done without, or tried on; or a setting costs more than it should. */
   warn(message: string, context?: LogContext): void
+  /** Something failed for good, such as an event that became a dead letter or a hook after a commit; somebody should look. */
   error(message: string, context?: LogContext): void
 }
 

@@ -9,7 +9,7 @@ export interface StopSignals {
   readonly deadline: AbortSignal
 }
 
-/** Where a {@link Service} is in its life; from `stopped` it may be started again. */
+/** Where a {@link Service} is in its life: `idle` before its first start, `stopping` while it finishes what is begun; from `stopped` it may be started again. */
 export type ServiceState = 'idle' | 'running' | 'stopping' | 'stopped'
 
 /** One run of a service, from its start to its end. */

@@ -8,36 +8,53 @@ import type { FailedAttempt } from './store/settlement-store.ts'
 import { sqlAmong, sqlEpochMs, sqlNow, sqlRows, writeLock } from './store/store-sql.ts'
 import type { EventRow } from './store/stored-event.ts'
 
-/** An event that left the outbox unpublished. */
+/** An event that left the outbox unpublished: as it was recorded, and what became of it. */
 export interface DeadLetter {
+  /** The event's id, a UUID of version 7. */
   readonly id: string
+  /** The event's permanent name. */
   readonly type: string
+  /** The name of the aggregate's entity, or the one in the event's definition. */
   readonly aggregateType: string
+  /** The aggregate's id as text. */
   readonly aggregateId: string
+  /** The payload as stored; no schema has looked at it. */
   readonly payloadJson: string
+  /** Empty when none were recorded. */
   readonly headers: Readonly<Record<string, string>>
+  /** The key within which it has its place; `null`: no order. */
   readonly orderingKey: string | null
+  /** Its place in its key, which a redrive gives back to it. */
   readonly sequence: bigint
+  /** When it was recorded, by the clock of the process that did. */
   readonly createdAt: Date
+  /** When it became a dead letter, by the database's clock. */
   readonly deadAt: Date
+  /** How many tries failed, the last one included. */
   readonly attempts: number
+  /** Whether its tries were spent, or one failed for good. */
   readonly reason: DeadLetterReason
-  /** The last error, with its causes. */
+  /** The last error and its causes in words, at most 4000 characters; passwords in URLs are masked. */
   readonly error: string
-  /** Every failed attempt, the first first. */
+  /** Every failed attempt since it was recorded, or redriven, the first first. */
   readonly history: readonly FailedAttempt[]
-  /** Its key waits until it is redriven or discarded. */
+  /** Whether its key waits until it is redriven or discarded. */
   readonly blocksKey: boolean
   /** What `JSON.stringify(letter)` writes: `sequence` as decimal digits, since a JSON number would lose some. */
   toJSON(): object
 }
 
-/** Which dead letters are meant: all conditions that are given must hold. */
+/** Which dead letters are meant: all conditions that are given must hold, each exactly. */
 export interface DeadLetterFilter {
+  /** Ids of events, which are UUIDs: one of these. Of none, `[]`, nothing is listed, and the other verbs refuse it. */
   readonly ids?: readonly string[]
+  /** The permanent name of the events. */
   readonly type?: string
+  /** The name of the aggregate's entity, or the one in the events' definitions. */
   readonly aggregateType?: string
+  /** The aggregate's id as text; of whatever aggregate type, unless that is given too. */
   readonly aggregateId?: string
+  /** The key as it was recorded: by default `<aggregateType>:<aggregateId>`. */
   readonly orderingKey?: string
 }
 
@@ -67,7 +84,11 @@ export class DeadLetters {
     this.#redriven = redriven
   }
 
-  /** Lists dead letters, the newest first; at most `limit`, 100 by default. Without a filter, of all. */
+  /**
+   * Lists dead letters, the newest first; of more than `limit`, 1 … 10,000 and 100 by default, the newest. Without a filter, of all.
+   *
+   * @throws DataAccessError `OPTION_INVALID`; `MIGRATION_MISSING`; what the database throws.
+   */
   async list(filter: DeadLetterFilter = {}, options: { readonly limit?: number | undefined } = {}): Promise<DeadLetter[]> {
     checkOptions({ door: 'deadLetters.list' }, options, { limit: wholeFrom(1, 10_000) })
     const { limit = 100 } = options
@@ -87,7 +108,8 @@ export class DeadLetters {
    * Puts dead letters back among the pending events, at the place in their key that they had, with no attempt spent; resolves
    * to how many. Later events of the key that were published meanwhile, or are in the hand of a relay, stay so.
    *
-   * @throws DataAccessError `OPTION_INVALID` for an empty filter: it would mean all.
+   * @throws DataAccessError `OPTION_INVALID`, also for an empty filter: it would mean all; `LOCK_NOT_AVAILABLE` when PostgreSQL does not let
+   * it tell the relays within 2 s, and nothing was changed; `MIGRATION_MISSING`; what the database throws.
    */
   async redrive(filter: DeadLetterFilter): Promise<number> {
     const { sql, params } = this.#where(filter, 'redrive')
@@ -104,7 +126,7 @@ export class DeadLetters {
   /**
    * Deletes dead letters for good; resolves to how many. A key that one of them held goes on.
    *
-   * @throws DataAccessError `OPTION_INVALID` for an empty filter: it would mean all.
+   * @throws DataAccessError `OPTION_INVALID`, also for an empty filter: it would mean all; `MIGRATION_MISSING`; what the database throws.
    */
   async discard(filter: DeadLetterFilter): Promise<number> {
     const { sql, params } = this.#where(filter, 'discard')

@@ -57,7 +57,11 @@ export class Outbox {
     return relay
   }
 
-  /** Reads backlog, lag, blocked keys, dead letters and relays. */
+  /**
+   * Reads backlog, lag, blocked keys, dead letters and relays from the database, in two statements.
+   *
+   * @throws DataAccessError `MIGRATION_MISSING`, `PERMISSION_DENIED`; `CLOSED`, unless the ORM is your own; what else the database throws.
+   */
   stats(): Promise<OutboxStats> {
     return readOutboxStats(this.#store)
   }
@@ -66,7 +70,7 @@ export class Outbox {
    * Looks for what makes an outbox slow or stuck, and says what to do about it: one finding for each check, also for those that
    * are well. Takes at most `timeoutMs` and changes nothing. What fails is a finding too.
    *
-   * @throws DataAccessError `OPTION_INVALID`, `CLOSED`.
+   * @throws DataAccessError `OPTION_INVALID`; `CLOSED`, unless the ORM is your own.
    */
   async doctor(options?: DoctorOptions): Promise<DoctorFinding[]> {
     const { orm, wake, clock } = this.#parts
@@ -77,7 +81,7 @@ export class Outbox {
    * Deletes events that were published longer ago than `keepMs` milliseconds, in small transactions; resolves to how many. The
    * failures of events that are no longer pending go too. A relay with `retention: { keepMs }` does it by itself.
    *
-   * @throws DataAccessError `OPTION_INVALID`, also for more than ten years.
+   * @throws DataAccessError `OPTION_INVALID`, also for more than ten years; `MIGRATION_MISSING`; what the database throws.
    */
   async prune(options: { readonly keepMs: number }): Promise<number> {
     checkOptions({ door: 'prune' }, options, { keepMs: numberFrom(0, longestKeepMs, ' milliseconds') })
@@ -94,8 +98,8 @@ export class Outbox {
   }
 
   /**
-   * Stops the relay that runs or drains, if one does; for `data.close()`. Beside a stop that is on its way it waits for the same end,
-   * and what is in hand is dropped at the earlier deadline of the two.
+   * Stops the relay that runs or drains, if one does; for `data.close()`. What is in hand after `deadline` milliseconds, 10,000 by default, is
+   * dropped, and comes again. Beside a stop that is on its way it waits for the same end, at the earlier deadline of the two.
    */
   async stop({ deadline = stopDeadlineMs }: { readonly deadline?: number | undefined } = {}): Promise<void> {
     await this.#running?.finish(deadline)

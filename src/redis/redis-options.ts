@@ -5,9 +5,9 @@ import { checkRedisUrl } from './redis-url.ts'
 
 /** Which Redis to use: a URL, or the caller's own ioredis client, which is then never closed here. */
 export interface RedisOptions {
-  /** `redis://` or `rediss://`. */
+  /** `redis://` or `rediss://`, with the number of the database as its path, 0 by default. Undefined it is refused, unless there is a `client`. */
   readonly url?: string | undefined
-  /** A connected ioredis client, or a cluster, with whatever settings it has. */
+  /** An ioredis client, or a cluster, with whatever settings it has; in place of `url`. */
   readonly client?: RedisClient | undefined
   /** Milliseconds to wait for an answer; 1 … 60,000, default 50. */
   readonly timeoutMs?: number | undefined

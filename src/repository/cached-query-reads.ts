@@ -32,7 +32,13 @@ export class CachedQueryReads<Params, Result> {
     this.#em = em
   }
 
-  /** The query's result for these parameters. */
+  /**
+   * The query's result for these parameters; its entities are read as their own cache reads them. While the store is away the database
+   * answers.
+   *
+   * @throws DataAccessError `OPTION_INVALID`, also for parameters that are no plain data or change what the result depends on; `CLOSED`;
+   * `TRANSACTION_FORK` on SQLite in a transaction that it would go past; the signal's reason; what the query and the database throw.
+   */
   async get(...args: QueryArguments<Params, [options?: CachedReadOptions]>): Promise<Result> {
     const [params, options] = [given<Params>(args), args[1]]
     return readAs('a cached query', options, async (fresh) => {
@@ -46,26 +52,40 @@ export class CachedQueryReads<Params, Result> {
     })
   }
 
-  /** Expires the result for these parameters everywhere, at once: for writes that this library does not see. */
+  /**
+   * Expires the result for these parameters everywhere, at once, and in a transaction after its commit too: for writes that this library
+   * does not see. Resolves also while the store is away: this process reads the database until the store knows, and others sweep.
+   *
+   * @throws DataAccessError `CLOSED`; `OPTION_INVALID` for parameters that are no plain data; in a transaction also what the database
+   * throws.
+   */
   async invalidate(...args: QueryArguments<Params>): Promise<void> {
     this.#source.life.refuseWhenClosed()
     const em = ownContext(this.#em ?? this.#orm.em)
     await this.#invalidation.expireByHand(new Set([this.#source.keyOf(given<Params>(args))]), em)
   }
 
-  /** Expires the results for all parameters, and with them all that is cached of the entities in `dependsOn` or depends on these. */
+  /**
+   * Expires the results for all parameters, and with them all that is cached of the entities in `dependsOn` or depends on these.
+   *
+   * @throws DataAccessError `CLOSED`; in a transaction also what the database throws.
+   */
   async invalidateAll(): Promise<void> {
     this.#source.life.refuseWhenClosed()
     const stamps = this.#source.shapes.map(({ root }) => wholeEntityStamp(root.className))
     await this.#invalidation.expireByHand(new Set(stamps), ownContext(this.#em ?? this.#orm.em))
   }
 
-  /** Adds a listener for what this cache does in this process; the function returned removes it. */
+  /**
+   * Adds a listener for what this cache does in this process; the function returned removes it. What it throws is logged.
+   *
+   * @throws DataAccessError `OPTION_INVALID` for an event that a cache never tells, or no function.
+   */
   on<Name extends CacheEventName>(name: Name, listener: (event: CacheEvents[Name]) => void): () => void {
     return this.#source.figures.listeners.on(name, listener)
   }
 
-  /** What this cache has done in this process. */
+  /** What this cache has done in this process since the data access was opened, for all who read by it. Throws nothing. */
   stats(): CacheFigures {
     return this.#source.figures.read()
   }

@@ -5,7 +5,7 @@ import { checkOptions, type Expectation, flag, type KnownOptions } from '../kern
 export interface CachedReadOptions {
   /** Reads the database now, past what is cached, and keeps the result if it is still current. Default false. */
   readonly fresh?: boolean | undefined
-  /** Ends this caller's wait, with the signal's reason. A load that others share goes on. */
+  /** Ends this caller's wait, with the signal's reason. A load that others share goes on. Default: it waits for the answer. */
   readonly signal?: AbortSignal | undefined
 }
 

@@ -49,6 +49,7 @@ export interface CacheStats {
   readonly store: string
   /** By the entity's or the query's name. */
   readonly caches: Readonly<Record<string, CacheFigures>>
+  /** What became of the keys that changes expired. */
   readonly invalidations: InvalidationFigures
 }
 
@@ -59,6 +60,7 @@ export function openCache(options: OpenCacheOptions): Cache {
 
 /** The cached reads of one data access, made by {@link openCache}. */
 export class Cache {
+  /** What has to hear of commits and migrations, so that they expire what they changed. */
   readonly participant: CommitParticipant & MigrationObserver
   readonly #orm: MikroORM
   readonly #detached: DetachedEntities
@@ -107,15 +109,21 @@ export class Cache {
     listenTo(orm, this.#invalidation)
   }
 
-  /** The cached repository of an entity that has a policy, or the reads of a cached query. */
+  /**
+   * The cached repository of an entity that has a policy: by the policy itself with its lookups by unique properties.
+   *
+   * @throws DataAccessError `CACHE_POLICY_MISSING`, `ENTITY_UNKNOWN`; `OPTION_INVALID`, also for an `em` of another ORM.
+   */
   cached<Entity extends object, Unique extends string>(
     policy: CachePolicy<Entity, Unique>,
     options?: { readonly em?: EntityManager | undefined },
   ): CachedRepository<Entity, Unique>
+  /** The reads of a cached query. @throws DataAccessError `CACHE_POLICY_MISSING`; `OPTION_INVALID`, also for an `em` of another ORM. */
   cached<Params, Result>(
     query: CachedQuery<Params, Result>,
     options?: { readonly em?: EntityManager | undefined },
   ): CachedQueryReads<Params, Result>
+  /** The same by the entity's class or schema, without the lookups, of which a type could not tell. */
   cached<Entity extends object>(
     entity: EntityName<Entity>,
     options?: { readonly em?: EntityManager | undefined },
@@ -148,11 +156,12 @@ export class Cache {
     return new Reads(this.#orm, rows, meta, this.#invalidation, em)
   }
 
-  /** Measures one round trip to the store, in milliseconds. */
+  /** Measures one round trip to the store, in milliseconds. @throws what the store throws, such as `REDIS_UNAVAILABLE`. */
   ping(): Promise<number> {
     return this.#store.ping()
   }
 
+  /** What all caches have done in this process since they were opened. Asks nobody, and throws nothing. */
   stats(): CacheStats {
     const figures = [...this.#rows].map(([name, { figures }]) => [name, figures.read()] as const)
     const queries = [...this.#queries].map(([{ name }, { figures }]) => [name, figures.read()] as const)

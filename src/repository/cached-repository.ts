@@ -13,7 +13,11 @@ import { requireIds } from './data-repository.ts'
 /** No name of a property can stand in its way. */
 const lookUp = Symbol('lookUp')
 
-/** One lookup for each unique property: `byEmail(mail)` for `email`. */
+/**
+ * One lookup for each unique property: `byEmail(mail)` for `email`. It resolves to the entity that has this value, or to null; what cannot
+ * be a value of the property, such as null, nobody has. It rejects as {@link CachedReads.get} does, and with `CACHE_POLICY_MISSING` where a
+ * caller without types asks by a property that the policy does not list.
+ */
 export type UniqueLookups<Entity, Unique extends string> = {
   readonly [Key in Unique & keyof Entity as `by${Capitalize<Key & string>}`]: (
     value: Entity[Key],
@@ -46,7 +50,13 @@ export class CachedReads<Entity extends object> {
     this.#em = em
   }
 
-  /** The entity with this id, or null. */
+  /**
+   * The entity with this id, or null where there is none, or none of this class. What cannot be an id at all, such as a malformed uuid, has
+   * none. While the store is away the database answers.
+   *
+   * @throws DataAccessError `OPTION_INVALID`; `CLOSED`; `TRANSACTION_FORK` on SQLite in a transaction that it would go past; the signal's
+   * reason; what the database throws.
+   */
   get(id: Primary<Entity>, options?: CachedReadOptions): Promise<Entity | null> {
     if (options !== undefined) return this.getMany([id], options).then(([entity = null]) => entity)
     if (
@@ -62,7 +72,7 @@ export class CachedReads<Entity extends object> {
     return this.#read(id)
   }
 
-  /** The entity with this id; rejects with `ENTITY_NOT_FOUND` if there is none. */
+  /** The entity with this id. @throws DataAccessError `ENTITY_NOT_FOUND` if there is none, with entity and id in its context; what {@link get} throws. */
   async getOrFail(id: Primary<Entity>, options?: CachedReadOptions): Promise<Entity> {
     const entity = await this.get(id, options)
     if (entity !== null) return entity
@@ -72,7 +82,12 @@ export class CachedReads<Entity extends object> {
     })
   }
 
-  /** The entities with these ids in their order, null where there is none: one round trip, and one query for what is missing. */
+  /**
+   * The entities with these ids, place by place: in the order of the ids, an id given twice twice, and null where there is none. One round
+   * trip, and one query for what is missing.
+   *
+   * @throws DataAccessError `OPTION_INVALID`, also for what is no array; what {@link get} throws.
+   */
   async getMany(ids: readonly Primary<Entity>[], options?: CachedReadOptions): Promise<(Entity | null)[]> {
     return readAs('a cached read', options, async (fresh) => {
       requireIds(ids)
@@ -83,23 +98,32 @@ export class CachedReads<Entity extends object> {
     })
   }
 
-  /** Expires one row everywhere, at once, and in a transaction after its commit too: for writes that this library does not see. */
+  /**
+   * Expires one row everywhere, at once, and in a transaction after its commit too: for writes that this library does not see. Resolves
+   * also while the store is away: this process reads the database until the store knows, and others sweep. What cannot be an id is ignored.
+   *
+   * @throws DataAccessError `CLOSED`; in a transaction also what the database throws.
+   */
   async invalidate(id: Primary<Entity>): Promise<void> {
     this.#rows.life.refuseWhenClosed()
     if (this.#rows.keys.couldBeId(id)) await this.#expire(this.#rows.keys.ofId(id))
   }
 
-  /** Expires all rows of the entity and all query results that depend on it: for bulk writes. */
+  /** Expires all rows of the entity and all query results that depend on it, as {@link invalidate} does one: for bulk writes. @throws as that. */
   async invalidateAll(): Promise<void> {
     await this.#expire(wholeEntityStamp(this.#rows.keys.entity))
   }
 
-  /** Adds a listener for what this cache does in this process; the function returned removes it. */
+  /**
+   * Adds a listener for what this cache does in this process; the function returned removes it. What it throws is logged.
+   *
+   * @throws DataAccessError `OPTION_INVALID` for an event that a cache never tells, or no function.
+   */
   on<Name extends CacheEventName>(name: Name, listener: (event: CacheEvents[Name]) => void): () => void {
     return this.#rows.figures.listeners.on(name, listener)
   }
 
-  /** What this cache has done in this process. */
+  /** What this cache has done in this process since the data access was opened, for all who read by it. Throws nothing. */
   stats(): CacheFigures {
     return this.#rows.figures.read()
   }

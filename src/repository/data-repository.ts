@@ -38,7 +38,8 @@ export type GetManyOptions<Entity, Hint extends string = never> = Omit<FindOptio
 export class DataRepository<Entity extends object> extends EntityRepository<Entity> {
   /**
    * Resolves to the entity of an id, or to null. What cannot be an id at all, such as a malformed uuid, has no entity either:
-   * null, without a query, on both dialects. An entity that the entity manager holds already takes no query.
+   * null, without a query, on both dialects. An entity that the entity manager holds already takes no query. A key of several properties
+   * is given as `findOne()` takes it.
    */
   async getById<Hint extends string = never>(
     id: Primary<Entity>,
@@ -51,7 +52,7 @@ export class DataRepository<Entity extends object> extends EntityRepository<Enti
   /**
    * Resolves to the entity of an id.
    *
-   * @throws DataAccessError `ENTITY_NOT_FOUND`, which names the entity and the id.
+   * @throws DataAccessError `ENTITY_NOT_FOUND`, which names the entity and the id, also in its context; what the database throws.
    */
   async getOrFail<Hint extends string = never>(
     id: Primary<Entity>,
@@ -70,7 +71,7 @@ export class DataRepository<Entity extends object> extends EntityRepository<Enti
    * there is none. One query, or none for no id; and one for each id that was not found in a column which may know it in another
    * spelling, such as `citext`.
    *
-   * @throws DataAccessError `OPTION_INVALID` for what is no array.
+   * @throws DataAccessError `OPTION_INVALID` for what is no array, or an entity whose key has several properties; what the database throws.
    */
   async getMany<Hint extends string = never>(
     ids: readonly Primary<Entity>[],

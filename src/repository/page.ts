@@ -20,8 +20,9 @@ export interface PageOptions<Entity extends object, Hint extends string = never>
    * to one and embedded properties, and have fragments of `raw()`.
    */
   readonly orderBy?: QueryOrderMap<Entity> | readonly QueryOrderMap<Entity>[] | undefined
+  /** MikroORM's condition, which is to be the same for all pages of a list. Default: all entities. */
   readonly where?: FilterQuery<Entity> | undefined
-  /** Relations to load with the entities. */
+  /** Relations to load with the entities. Default: the eager ones alone. */
   readonly populate?: FindByCursorOptions<Entity, Hint>['populate'] | undefined
 }
 
@@ -34,6 +35,7 @@ const elsewhere = { limit: 'first', offset: 'after, a cursor', before: 'orderBy,
 
 /** One page of entities. */
 export interface Page<Item> {
+  /** At most `first` entities, in the order of the page; empty where none are left. */
   readonly items: readonly Item[]
   /** Opaque, and safe in a URL: pass it as `after` to get the next page. Null when this page is the last one. */
   readonly nextCursor: string | null

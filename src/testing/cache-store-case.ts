@@ -10,7 +10,7 @@ export interface CacheStoreContext {
 
 /** One promise of the `CacheStore` port. */
 export interface CacheStoreCase {
-  /** A sentence. */
+  /** The promise as a sentence, unique among the cases. */
   readonly name: string
   /** Rejects if the store breaks the promise. */
   run(context: CacheStoreContext): Promise<void>

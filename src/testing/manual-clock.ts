@@ -5,11 +5,12 @@ interface Waiter {
   readonly resolve: () => void
 }
 
-/** A clock that stands still until a test moves it. */
+/** A clock that stands still until a test moves it; it begins at 0. */
 export class ManualClock implements Clock {
   #now = 0
   readonly #waiters = new Set<Waiter>()
 
+  /** The sum of what it was moved by, in milliseconds. */
   now(): number {
     return this.#now
   }
@@ -19,6 +20,7 @@ export class ManualClock implements Clock {
     return this.#waiters.size
   }
 
+  /** Resolves in the `advance()` that reaches `ms` from now, a wait of 0 in the next one; rejects with the signal's reason as soon as it aborts. */
   wait(ms: number, signal?: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
       signal?.throwIfAborted()
@@ -38,7 +40,7 @@ export class ManualClock implements Clock {
     })
   }
 
-  /** Moves time forward, ends the waits that are over in their order, and lets what waited for them run. */
+  /** Moves time forward by so many milliseconds, ends the waits that are over in their order, and lets what waited for them run for a turn of the event loop. */
   async advance(ms: number): Promise<void> {
     this.#now += ms
     const due = [...this.#waiters].filter((waiter) => waiter.at <= this.#now).sort((one, other) => one.at - other.at)

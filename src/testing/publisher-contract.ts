@@ -5,16 +5,23 @@ import { type OutboxEvent, type Outcome, outcomeOfError, type Publisher } from '
 
 /** An event as it arrived on the other side of the broker. */
 export interface DeliveredEvent {
+  /** The event's id, to find it by among what was published. */
   readonly id: string
+  /** The event's type. */
   readonly type: string
+  /** The aggregate's id as text. */
   readonly aggregateId: string
+  /** The payload, parsed from its JSON. */
   readonly payload: unknown
+  /** All of the event's headers, and no others. */
   readonly headers: Readonly<Record<string, string>>
+  /** As a bigint: a number would lose its last digits. */
   readonly sequence: bigint
 }
 
 /** What a case of {@link publisherContract} runs with. */
 export interface PublisherContext {
+  /** The one that is tried, opened anew for this case. */
   readonly publisher: Publisher
   /** Resolves once so many events have arrived on the other side, to all that have, in their order. */
   delivered(count: number): Promise<readonly DeliveredEvent[]>
@@ -24,7 +31,7 @@ export interface PublisherContext {
 
 /** One promise of the `Publisher` port. */
 export interface PublisherCase {
-  /** A sentence. */
+  /** The promise as a sentence, unique among the cases. */
   readonly name: string
   /** The case runs only with a context that can take the broker away; a runner that skips it says so. */
   readonly needsOutage?: true
@@ -42,7 +49,7 @@ const patienceMs = 5000
 
 let lastSequence = 9_007_199_254_740_993n // beyond what a JSON number carries
 
-/** An event as a relay would give it, with a random id. */
+/** An event as a relay would give it at its first try, with a random id. Without a key it gets one of its own; `null`: no order. */
 export function contractEvent(orderingKey: string | null = randomUUID(), payload: unknown = { n: 1 }): OutboxEvent {
   return new EventRecord({
     id: randomUUID(),

@@ -2,7 +2,7 @@ import type { CommitParticipant } from '../database/commit-participant.ts'
 import { type CommitScope, Journal } from '../kernel/commit-scope.ts'
 import type { Logger } from '../kernel/logger.ts'
 
-/** Runs after the commit, outside the transaction and its `em`. */
+/** Runs after the commit, outside the transaction and its `em`; a promise is waited for. What it throws is logged. */
 export type CommitHook = () => void | Promise<void>
 
 /** The hooks of a root transaction, each bound to the async context outside it. */

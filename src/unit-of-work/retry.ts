@@ -6,9 +6,9 @@ import { type Tries, toTries } from '../kernel/tries.ts'
 export interface UnitRetryOptions {
   /** All tries together, 1 to 1000. After the last one the unit fails with `UNIT_RETRIES_EXHAUSTED`. Default 10. */
   readonly attempts?: number | undefined
-  /** The wait before the second try is drawn between 0 and this, in milliseconds; the bound doubles with each further one. Default 20. */
+  /** The wait before the second try is drawn between 0 and this, in milliseconds; the bound doubles with each further one. 1 … 3,600,000, default 20. */
   readonly baseMs?: number | undefined
-  /** The bound of all waits, in milliseconds, at least `baseMs`. Default 2000, or `baseMs` if that is more. */
+  /** The bound of all waits, in milliseconds, `baseMs` … 86,400,000. Default 2000, or `baseMs` if that is more. */
   readonly maxMs?: number | undefined
 }
 

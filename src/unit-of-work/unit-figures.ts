@@ -2,10 +2,11 @@ import { hasErrorCode } from '../errors.ts'
 
 /** What became of the units of work of one data access in this process; those inside another are savepoints, and not counted. */
 export interface UnitFigures {
+  /** Units whose transaction committed, whatever became of their commit hooks. */
   readonly committed: number
   /** Units that rejected, of which nothing was saved. With `COMMIT_OUTCOME_UNKNOWN` a unit is in neither of the two. */
   readonly rolledBack: number
-  /** Tries that were followed by another one, by what they met. */
+  /** Tries that were followed by another one, by what they met: a unit may count here several times. */
   readonly retried: {
     /** A row of a versioned entity that somebody else had changed or deleted. */
     readonly version: number

@@ -12,21 +12,24 @@ export interface UnitOfWorkContext {
   /**
    * Records a domain event: stored if and only if this unit's changes commit, in the order of recording.
    *
-   * @throws DataAccessError `EVENT_UNKNOWN` for an event that no module lists, `EVENT_PAYLOAD_REFUSED`,
-   * `EVENT_PAYLOAD_NOT_JSON`, `EVENT_SCHEMA_ASYNC` or `EVENT_AGGREGATE_INVALID`, after which this unit does not commit even if the error is caught;
-   * `RECORD_OUTSIDE_UNIT` once the unit has ended.
+   * @throws DataAccessError `EVENT_DEFINITION_INVALID` for what is no event, or a schema that answers nothing; `EVENT_UNKNOWN` for an event
+   * that no module lists; `OPTION_INVALID`; `EVENT_AGGREGATE_INVALID`; `ID_INVALID` for an aggregate's id that is no UUID in lower case, where its
+   * entity has such ids; `EVENT_PAYLOAD_REFUSED`, `EVENT_PAYLOAD_NOT_JSON`, `EVENT_SCHEMA_ASYNC`; what schema and codec throw. After any of
+   * these this unit does not commit even if the error is caught. `RECORD_OUTSIDE_UNIT` once the unit has ended.
    */
   readonly record: RecordEvent
   /**
    * Runs a hook once the root transaction has committed, and never for a savepoint or an attempt that was rolled back. Hooks
    * run one after the other before `unitOfWork()` resolves; what they throw is logged and cannot undo the commit.
+   *
+   * @throws DataAccessError `RECORD_OUTSIDE_UNIT` once the unit has ended; `OPTION_INVALID` for what is no function.
    */
   readonly afterCommit: (hook: CommitHook) => void
-  /** Which try this is, from 1. */
+  /** Which try this is, from 1; a unit inside another one has that of the one around it. */
   readonly attempt: number
 }
 
-/** What a unit of work runs. */
+/** What a unit of work runs: it resolves to the unit's result, and rolls all of it back by throwing. Run again, it gets another unit. */
 export type Work<Result, Context = UnitOfWorkContext> = (unit: Context) => Promise<Result>
 
 /** The isolation levels of PostgreSQL: MikroORM also knows one of another database. */
@@ -42,7 +45,10 @@ export interface UnitOfWorkOptions {
   readonly em?: EntityManager | undefined
   /** The isolation level of a root transaction. Default: the database's. SQLite has one, which is as strict as `serializable`. */
   readonly isolation?: UnitIsolation | `${UnitIsolation}` | undefined
-  /** For a unit with its own fork: run again, with a fresh one, after a serialization failure or deadlock of its database, or when a flush finds a versioned entity changed by somebody else. Not with `em`. `false`: never, and the error as it is. */
+  /**
+   * For a unit with its own fork: run again, with a fresh one, after a serialization failure or deadlock of its database, or when a flush
+   * finds a versioned entity changed by somebody else; ten tries by default. Not with `em`. `false`: never, and the error as it is.
+   */
   readonly retry?: UnitRetryOptions | false | undefined
 }
 

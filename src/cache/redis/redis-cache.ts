@@ -35,7 +35,7 @@ export interface RedisCacheOptions extends RedisOptions {
 
 /** How copies of what is in Redis are kept in this process. */
 export interface TierOptions {
-  /** At least 1, default 10,000. */
+  /** The most copies; at least 1, default 10,000. */
   readonly maxEntries?: number | undefined
   /** About how many bytes the copies take at most; at least 1024, default 50,000,000. */
   readonly maxBytes?: number | undefined

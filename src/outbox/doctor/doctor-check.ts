@@ -27,7 +27,7 @@ export interface Diagnosis {
   readonly remedy: string | undefined
 }
 
-/** From where on the doctor calls something ill. */
+/** From where on the doctor calls something ill: numbers from 0. */
 export interface DoctorOptions {
   /** Milliseconds for which a transaction may stay open. Default 60,000. */
   readonly transactionMs?: number | undefined
@@ -35,7 +35,7 @@ export interface DoctorOptions {
   readonly deadTuples?: number | undefined
   /** Milliseconds for which an event that is due may wait. Default 60,000. */
   readonly oldestDueMs?: number | undefined
-  /** Milliseconds for all checks together. Default 5000. */
+  /** Milliseconds for all checks together, at most 2,147,483,647; one that had no time is a finding that is not `ok`. Default 5000. */
   readonly timeoutMs?: number | undefined
 }
 

@@ -7,7 +7,7 @@ import { postgresqlChecks } from './doctor-checks-postgresql.ts'
 
 /** One of the doctor's findings. */
 export interface DoctorFinding extends Diagnosis {
-  /** Permanent, for alerts. */
+  /** Which check it is of: a permanent name, for alerts. */
   readonly check: CheckName
 }
 

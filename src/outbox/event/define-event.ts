@@ -16,23 +16,28 @@ const highestVersion = 2 ** 31 - 1
 // biome-ignore lint/suspicious/noExplicitAny: a constructor's parameters are contravariant; only `any` admits every class.
 export type AggregateClass<T extends object> = abstract new (...args: any[]) => T
 
-/** Turns a payload into what JSON can carry, and back, for values such as BigInt that it cannot. */
+/** Turns a payload into what JSON can carry, and back, for values such as BigInt that it cannot. Both functions answer at once, not with a promise. */
 export interface PayloadCodec<Payload> {
+  /** Gets the schema's output, and gives what JSON carries unchanged. What it throws, `record()` throws as it is, and the unit does not commit. */
   encode(payload: Payload): unknown
+  /**
+   * Gets what `JSON.parse()` read, and gives what the schema accepts. What it throws becomes `EVENT_PAYLOAD_REFUSED` with it as its cause: in
+   * `record()`, which reads back what it writes, and in a relay, where the event becomes a dead letter at once.
+   */
   decode(json: unknown): unknown
 }
 
 /** What {@link defineEvent} takes. */
 export interface DomainEventOptions<Schema extends StandardSchemaV1, Aggregate extends object> {
-  /** The event's permanent name, at most 100 characters. */
+  /** The event's permanent name, 1 to 100 characters. */
   readonly type: string
-  /** The kind of thing the event is about: an entity by its class or schema, which has a permanent name, or a name of at most 100 characters. */
+  /** The kind of thing the event is about: an entity by its class or schema, which has a permanent name, or a name of 1 to 100 characters. */
   readonly aggregate: AggregateClass<Aggregate> | EntitySchema<Aggregate> | string
   /** Any Standard Schema (zod, valibot, arktype …) that validates synchronously and accepts its own output. */
   readonly payload: Schema
-  /** Stored with each event, for readers that know several shapes. Default 1. */
+  /** Stored with each event, for readers that know several shapes; a whole number from 1 to 2,147,483,647. Default 1. */
   readonly version?: number | undefined
-  /** For payloads that JSON cannot carry as they are. */
+  /** For payloads that JSON cannot carry as they are. Default: they are stored as they are. */
   readonly codec?: PayloadCodec<StandardSchemaV1.InferOutput<Schema>> | undefined
 }
 
@@ -45,13 +50,17 @@ type CodecParts = Partial<PayloadCodec<unknown>>
 
 /** A typed kind of domain event; made by {@link defineEvent}. */
 export interface DomainEventDefinition<Schema extends StandardSchemaV1 = StandardSchemaV1, Aggregate extends object = object> {
+  /** The event's permanent name, which its consumers see; with `version` it is unique among the events of a data access. */
   readonly type: string
   /** The name of the aggregate's entity, or the one that was given. */
   readonly aggregateType: string
-  /** The class of the aggregate's entity, when the event was defined with one. */
+  /** The class of the aggregate's entity; `undefined` when the event was defined with a name. */
   readonly aggregate: AggregateClass<Aggregate> | undefined
+  /** The schema by which payloads are validated, when they are recorded and when they are read. */
   readonly payload: Schema
+  /** The version of the payload's shape, from 1. */
   readonly version: number
+  /** How payloads become JSON and back; `undefined` when they are JSON. */
   // biome-ignore lint/suspicious/noExplicitAny: a codec is contravariant in its payload; definitions of all payloads share one list.
   readonly codec: PayloadCodec<any> | undefined
   /**
@@ -67,8 +76,8 @@ export interface DomainEventDefinition<Schema extends StandardSchemaV1 = Standar
  * Defines a kind of domain event. The payload is validated when an event is recorded and again when it is read, with the
  * same schema; stored is the JSON of the schema's output.
  *
- * @throws DataAccessError `EVENT_DEFINITION_INVALID` for an empty or too long name, or something that is no Standard Schema;
- * `OPTION_INVALID` for an option that is unknown, or a codec that cannot encode and decode.
+ * @throws DataAccessError `EVENT_DEFINITION_INVALID` for an empty or too long name, something that is no Standard Schema, or a version out
+ * of its range; `OPTION_INVALID` for an option that is unknown, or a codec that cannot encode and decode.
  */
 export function defineEvent<Schema extends StandardSchemaV1, Aggregate extends object = object>(
   options: DomainEventOptions<Schema, Aggregate>,

@@ -4,6 +4,7 @@ import { checkOptions, wholeFrom } from '../../kernel/options.ts'
 
 /** The two states of a stored event. Dead letters leave the table; there is no claimed state. */
 export const domainEventStatuses = ['pending', 'published'] as const
+/** `pending`: not published yet, whether it is due, delayed, or waits for its next try. `published`: acknowledged by the publisher, and kept. */
 export type DomainEventStatus = (typeof domainEventStatuses)[number]
 
 /**
@@ -45,7 +46,7 @@ export const DomainEventSchema = defineEntity({
   },
 })
 
-/** One recorded domain event, as stored. */
+/** One recorded domain event, as stored in `domain_events`. Moments have milliseconds; `attempts` are those that failed. */
 export class DomainEvent extends DomainEventSchema.class {
   /** Tells `em.getRepository(DomainEvent)` its type; never set. */
   declare [EntityRepositoryType]?: DomainEventRepository
@@ -58,18 +59,27 @@ const longestList = 1000
 
 /** How long a list of events may be. */
 export interface EventListOptions {
-  /** From 1 to 1000. Default 100. */
+  /** The most events, from 1 to 1000. Default 100. */
   readonly limit?: number | undefined
 }
 
 /** The stored domain events, to look at; the relay delivers them. `em.getRepository(DomainEvent)` returns it. */
 export class DomainEventRepository extends EntityRepository<DomainEvent> {
-  /** Resolves to the events that wait for their publication, the longest waiting first. Served by (status, created_at). */
+  /**
+   * Resolves to the events that wait for their publication, the longest waiting first, among them those that are delayed or wait for their
+   * next try; at most `limit`. Dead letters are not among them. Served by (status, created_at).
+   *
+   * @throws DataAccessError `OPTION_INVALID`; what the database throws.
+   */
   pending(options: EventListOptions = {}): Promise<DomainEvent[]> {
     return this.#list('pending', 'asc', options)
   }
 
-  /** Resolves to the published events that are still kept, the newest first. Served by (status, created_at). */
+  /**
+   * Resolves to the published events that are still kept, those recorded last first; at most `limit`. Served by (status, created_at).
+   *
+   * @throws DataAccessError `OPTION_INVALID`; what the database throws.
+   */
   published(options: EventListOptions = {}): Promise<DomainEvent[]> {
     return this.#list('published', 'desc', options)
   }

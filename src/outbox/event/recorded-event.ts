@@ -13,12 +13,12 @@ import { encodePayload } from './payload.ts'
 export interface RecordOptions {
   /**
    * Events of one key are published in the order in which their transactions commit. Default: the aggregate. `null`: no
-   * order. At most 255 characters.
+   * order. 1 to 255 characters.
    */
   readonly orderingKey?: string | null | undefined
-  /** Travels with the event, outside the payload: trace context, tenant, causation. */
+  /** Travels with the event, outside the payload: trace context, tenant, causation. Default: none. */
   readonly headers?: Readonly<Record<string, string>> | undefined
-  /** Not published before this moment, by the database's clock; later events of its key wait behind it. */
+  /** Not published before this moment, between 1970 and 9999, by the database's clock; later events of its key wait behind it. Default: at once. */
   readonly availableAt?: Date | undefined
 }
 
@@ -36,20 +36,37 @@ function isTexts(value: unknown): boolean {
 export interface RecordedEvent<Payload = unknown> {
   /** UUID version 7; the same in every delivery. */
   readonly id: string
+  /** The permanent name of its definition. */
   readonly type: string
+  /** The name of the aggregate's entity, or the one in its definition. */
   readonly aggregateType: string
+  /** The aggregate's id as text, 1 to 36 characters. */
   readonly aggregateId: string
+  /** What the schema made of the payload that was given. */
   readonly payload: Payload
+  /** The JSON that is stored: of the payload, or of what the codec made of it. */
   readonly payloadJson: string
+  /** Every event begins so. */
   readonly status: 'pending'
+  /** The key within which it is published in order: `<aggregateType>:<aggregateId>` unless it was given; `null`: no order. */
   readonly orderingKey: string | null
+  /** Those that were given, frozen; empty when there were none. */
   readonly headers: Readonly<Record<string, string>>
+  /** The `version` of its definition. */
   readonly schemaVersion: number
+  /** Before when it is not published; `null`: at once. */
   readonly availableAt: Date | null
+  /** When it was recorded, by the clock of this process; the commit is later. */
   readonly createdAt: Date
 }
 
-/** Records a domain event in the unit of work that gave this function. */
+/**
+ * Records a domain event in the unit of work that gave this function. The aggregate is an entity of the event's class, whose id is known
+ * already, or that id; of an event defined with a name, any entity or id. Returns the event, frozen.
+ *
+ * @throws DataAccessError `EVENT_DEFINITION_INVALID`, `EVENT_UNKNOWN`, `OPTION_INVALID`, `EVENT_AGGREGATE_INVALID`, `ID_INVALID`,
+ * `EVENT_PAYLOAD_REFUSED`, `EVENT_PAYLOAD_NOT_JSON`, `EVENT_SCHEMA_ASYNC`, `RECORD_OUTSIDE_UNIT`; what schema and codec throw.
+ */
 export type RecordEvent = <Schema extends StandardSchemaV1, Aggregate extends object>(
   event: DomainEventDefinition<Schema, Aggregate>,
   aggregate: Aggregate | string | number | bigint,

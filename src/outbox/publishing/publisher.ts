@@ -7,8 +7,11 @@ import { toError } from '../../kernel/thrown-error.ts'
 export interface OutboxEvent {
   /** UUID version 7; the same in every delivery, so that consumers can drop repetitions. */
   readonly id: string
+  /** The permanent name of its definition. */
   readonly type: string
+  /** The name of the aggregate's entity, or the one in its definition. */
   readonly aggregateType: string
+  /** The aggregate's id as text, 1 to 36 characters. */
   readonly aggregateId: string
   /** The payload as its definition reads it; the plain JSON when not `decoded`. {@link DomainEventDefinition.is} tells its type. */
   readonly payload: unknown
@@ -18,11 +21,15 @@ export interface OutboxEvent {
   readonly payloadJson: string
   /** Events of one key are published in the order of their `sequence`; `null`: no order. */
   readonly orderingKey: string | null
+  /** Orders the events of one key as their transactions committed; says nothing across keys, and has gaps. */
   readonly sequence: bigint
+  /** The `version` of the definition by which it was recorded, from 1. */
   readonly schemaVersion: number
+  /** Those of its `record()`; empty when there were none. */
   readonly headers: Readonly<Record<string, string>>
+  /** When it was recorded, to a millisecond, by the clock of the process that did. */
   readonly createdAt: Date
-  /** 1 for the first try. */
+  /** Which try this is: 1 for the first. One that spends no attempt, as in an outage, does not count. */
   readonly attempt: number
   /** What `JSON.stringify()` writes of the event itself, not of a copy of it, for a consumer. */
   toJSON(): EventMessage
@@ -30,24 +37,31 @@ export interface OutboxEvent {
 
 /** An event as consumers get it: what `JSON.stringify()` makes of it, and a message of `redisPubSub()`. */
 export interface EventMessage {
-  /** The same in every repetition. */
+  /** UUID version 7; the same in every repetition. */
   readonly id: string
+  /** The permanent name of its definition. */
   readonly type: string
+  /** The name of the aggregate's entity, or the one in its definition. */
   readonly aggregateType: string
+  /** The aggregate's id as text, 1 to 36 characters. */
   readonly aggregateId: string
   /** The JSON that was stored. */
   readonly payload: unknown
+  /** Those of its `record()`, outside the payload; empty when there were none. */
   readonly headers: Readonly<Record<string, string>>
-  /** ISO 8601, in UTC. */
+  /** When it was recorded: ISO 8601, in UTC, with milliseconds. */
   readonly createdAt: string
   /** Decimal digits, since a JSON number would lose some. Orders the events of one key. */
   readonly sequence: string
+  /** The `version` of the definition by which it was recorded, from 1. */
   readonly schemaVersion: number
 }
 
 /** An event whose payload was read by its definition, so that its type is known. */
 export interface DecodedEvent<Payload> extends OutboxEvent {
+  /** What the definition's schema made of the stored JSON. */
   readonly payload: Payload
+  /** A module of the relay's data access lists it. */
   readonly decoded: true
 }
 
@@ -83,7 +97,7 @@ export type Failure = Exclude<Outcome, { readonly status: 'published' }>
  * {@link unavailable}.
  */
 export interface Publisher {
-  /** Permanent: a relay with another publisher refuses to run beside this one. */
+  /** Permanent, 1 to 100 characters: a relay with a publisher of another name refuses to run beside this one. */
   readonly name: string
   /**
    * Gets ready what needs no broker, such as its driver; a relay calls it each time before it takes events. What it throws is
@@ -133,17 +147,17 @@ export const notBegun: Outcome = Object.freeze({
 
 const faultMark = Symbol.for('@innovateai/data-access/publish-fault')
 
-/** Marks an error of a publisher: this event can never be published, and goes to the dead letters. */
+/** Marks an error of a publisher: this event can never be published, and goes to the dead letters. Returns the error itself, or of what is frozen or no `Error` one made of it. */
 export function permanent(error: unknown): Error {
   return markFault(error, { status: 'permanent' })
 }
 
-/** Marks an error of a publisher: this event failed, as with any error, and its receiver has said when to try again. */
+/** Marks an error of a publisher: this event failed, as with any error, and its receiver has said when to try again. Returns what {@link permanent} does. */
 export function retryable(error: unknown, { afterMs }: NextTry = {}): Error {
   return markFault(error, { status: 'retryable', afterMs })
 }
 
-/** Marks an error of a publisher: the broker is away; all events wait, and none spends an attempt. */
+/** Marks an error of a publisher: the broker is away; all events wait, and none spends an attempt. Returns what {@link permanent} does. */
 export function unavailable(error: unknown, { afterMs }: NextTry = {}): Error {
   return markFault(error, { status: 'unavailable', afterMs })
 }

@@ -6,7 +6,7 @@ import type { NextTry, Outcome } from './publisher.ts'
 
 /** How often, and how soon, a failed event is tried again. */
 export interface RetryPolicy extends BackoffOptions {
-  /** Tries before an event becomes a dead letter. */
+  /** Tries before an event becomes a dead letter, the first one included; 1 … 1000. */
   readonly attempts: number
 }
 
@@ -18,7 +18,7 @@ export type DeadLetterRule = (typeof deadLetterRules)[number]
 /** One rule for all events, or one per event type, `default` for the others. */
 export type DeadLetterRules = DeadLetterRule | Readonly<Record<string, DeadLetterRule>>
 
-/** Why an event became a dead letter. */
+/** Why an event became a dead letter: its publisher called it `permanent`, its payload could not be read, or relays crashed on it; or its tries were `exhausted`. */
 export type DeadLetterReason = 'permanent' | 'exhausted'
 
 /** What the relay decides after an event was tried. */

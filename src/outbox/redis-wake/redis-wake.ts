@@ -12,7 +12,7 @@ import type { WakeChannel, WakeChoice, WakeListener } from '../relay/wake.ts'
 
 /** What {@link redisWake} takes. */
 export interface RedisWakeOptions extends Omit<RedisOptions, 'timeoutMs'> {
-  /** The channel; data accesses of one database need the same. Default `data-access:wake`. */
+  /** The channel of Redis, not empty; data accesses of one database need the same. Default `data-access:wake`. */
   readonly channel?: string | undefined
 }
 

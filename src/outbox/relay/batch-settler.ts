@@ -9,7 +9,9 @@ import type { Published } from './waves.ts'
 
 /** An event with what the relay decided about it. */
 export interface SettledEvent {
+  /** The event as it was fetched, with the lease under which it is written down. */
   readonly hand: EventInHand
+  /** Published, to be tried again, a dead letter, or left pending by a pause. */
   readonly settlement: Settlement
 }
 
@@ -25,10 +27,13 @@ export interface WrittenBatch {
   readonly undone?: boolean
 }
 
-/** How many events went which way. */
+/** How many events went which way: in one `drain()`, or since a relay was made. */
 export interface RelayCounts {
+  /** Events that were acknowledged by the publisher, and marked. */
   readonly published: number
+  /** Tries that failed and will be followed by another: an event may count several times. */
   readonly retried: number
+  /** Events that became dead letters. */
   readonly deadLettered: number
 }
 

@@ -3,11 +3,11 @@ import type { Logger } from '../../kernel/logger.ts'
 import type { OutboxEvent } from '../publishing/publisher.ts'
 import type { DeadLetterReason } from '../publishing/retry-policy.ts'
 
-/** What a relay tells its listeners. */
+/** What a relay tells its listeners. `attempts` are the tries of the event that failed, this one included. */
 export interface RelayEvents {
   /** These events were acknowledged by the publisher and are marked. */
   published: { readonly events: readonly OutboxEvent[] }
-  /** An event failed and will be tried again in `delayMs`. */
+  /** An event failed and will be tried again in `delayMs` milliseconds. */
   retried: {
     readonly eventId: string
     readonly type: string
@@ -15,7 +15,7 @@ export interface RelayEvents {
     readonly delayMs: number
     readonly error: Error
   }
-  /** An event left the outbox unpublished. */
+  /** An event left the outbox unpublished; `blocksKey` tells whether the later ones of its key wait for it. */
   deadLettered: {
     readonly eventId: string
     readonly type: string
@@ -26,8 +26,9 @@ export interface RelayEvents {
   }
   /** The publisher or the database is away; nothing is published until `resumed`. */
   paused: { readonly cause: 'publisher' | 'database'; readonly error: Error }
+  /** What was away is back, or nothing waits for it any more; `cause` is that of its `paused`. */
   resumed: { readonly cause: 'publisher' | 'database' }
-  /** Another relay took these buckets over; it may publish again what this one had in hand. */
+  /** Another relay took these buckets over, by their numbers 0 … 63; it may publish again what this one had in hand. */
   leaseLost: { readonly buckets: readonly number[] }
 }
 

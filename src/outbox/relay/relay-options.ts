@@ -21,17 +21,26 @@ export type Retention =
 export interface RelayOptions {
   /** A function of one event, or a publisher, which `data.close()` will close. */
   readonly publisher: Publisher | PublishFunction
-  /** Names the relay in logs and in `stats()`. Default `relay`. */
+  /** Names the relay in logs and in `stats()`, in 1 to 100 characters; others may have the same. Default `relay`. */
   readonly name?: string | undefined
-  /** Events fetched at a time, 1 … 10,000. Default 500. */
+  /** Events fetched at a time, whatever their size, 1 … 10,000. Default 500. */
   readonly batchSize?: number | undefined
-  /** How long to wait, in ms, between looks at an outbox that was empty: doubled from `min` to `max`. Default 50 and 2000. */
+  /**
+   * How long to wait, in ms, between looks at an outbox that was empty: doubled from `min` (1 … 60,000, default 50) to `max` (`min` …
+   * 3,600,000, default 2000, or `min` if that is more). A commit in this process, or a wake, ends the wait.
+   */
   readonly pollInterval?: { readonly min?: number | undefined; readonly max?: number | undefined } | undefined
-  /** Milliseconds that the publisher has for one call. Default 10,000. */
+  /** Milliseconds that the publisher has for one call, 10 … 3,600,000. Default 10,000. */
   readonly publishTimeout?: number | undefined
-  /** Milliseconds for which a relay holds its buckets without a sign of life; at least twice `publishTimeout`. Default 30,000. */
+  /**
+   * Milliseconds for which a relay holds its buckets without a sign of life; at least twice `publishTimeout`, and 100 … 7,200,000. Default
+   * 30,000, or twice `publishTimeout` if that is more.
+   */
   readonly lease?: number | undefined
-  /** How often and how soon a failed event is tried again. Default: 20 attempts, 500 ms doubled to 5 minutes, with full jitter. */
+  /**
+   * How often and how soon a failed event is tried again. Default: 20 attempts, 500 ms doubled to 5 minutes, with full jitter. `baseMs` may
+   * be 1 … 3,600,000, and `maxMs` `baseMs` … 86,400,000.
+   */
   readonly retry?: Optional<RetryPolicy> | undefined
   /** `skip` (default) goes on behind a dead letter, `block-key` holds its key; one rule, or one per event type. */
   readonly onDeadLetter?: DeadLetterRules | undefined

@@ -91,7 +91,7 @@ export class Relay {
    * end a relay, once the batch in hand is published and marked: it rejects then, for what it did not look at may be due.
    *
    * @throws DataAccessError `PUBLISHER_FAILED` when the publisher was away three times in a row, or when for the length of a lease what was
-   * due lay only with other relays that are paused; `RELAY_ALREADY_RUNNING`;
+   * due lay only with other relays that are paused; `RELAY_ALREADY_RUNNING`, `RELAY_PUBLISHER_MISMATCH`, `MIGRATION_MISSING`, `OPTION_INVALID`;
    * `TRANSACTION_FORK` inside a transaction; `CLOSED` when it was stopped, with the counts as its context; the signal's reason, for
    * an aborted signal drops the batch at once; what the publisher's `prepare()` and the database throw.
    */
@@ -117,7 +117,7 @@ export class Relay {
    * Publishes and marks what is in hand, gives the buckets back, and resolves. After `deadline` milliseconds (default 10,000),
    * or with a second call, what is in hand is dropped: it is published again, with the same ids. Safe before the start.
    *
-   * @throws DataAccessError `OPTION_INVALID`; `TRANSACTION_FORK` inside a transaction.
+   * @throws DataAccessError `OPTION_INVALID`; `TRANSACTION_FORK` inside a transaction; `RELAY_PUBLISHER_MISMATCH` when that ends it meanwhile.
    */
   async stop(options: { readonly deadline?: number | undefined } = {}): Promise<void> {
     checkOptions({ door: 'relay.stop' }, options, { deadline: numberFrom(0, 86_400_000, ' milliseconds') })
@@ -126,6 +126,7 @@ export class Relay {
     await (this.#draining ?? this.#service).stop(deadline)
   }
 
+  /** For `await using`: {@link stop} with its default deadline. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.stop()
   }

@@ -11,7 +11,7 @@ export interface WakeChannel {
   readonly sure: boolean
   /** Safe to print: where it is. */
   readonly address: string
-  /** Ends hearing and sending. May be called twice. */
+  /** Ends hearing and sending; what was not sent yet may be lost. May be called twice. */
   close(): Promise<void>
 }
 
@@ -27,7 +27,7 @@ export interface WakeListener {
 export interface WakeChoice {
   /** Loads what the channel needs: rejects with `DRIVER_MISSING` before anything is open. */
   prepare?(): Promise<void>
-  /** Opens the channel; called once by each data access. */
+  /** Opens the channel, with the clock and the logger of the data access; called once by each. */
   open(surroundings: { readonly clock: Clock; readonly logger: Logger }): WakeChannel
 }
 

@@ -20,10 +20,11 @@ export interface OutboxStats {
   readonly delayed: number
   /** Keys with an event that failed and waits for its next try, or that a dead letter holds. */
   readonly blockedKeys: number
+  /** Dead letters of whatever age, those that hold no key too. */
   readonly deadLetters: number
   /** Those of all relays together. */
   readonly rates: RelayRates
-  /** The relays that live. */
+  /** The relays that live, in whatever process, the oldest first. */
   readonly relays: readonly RelayStats[]
 }
 
@@ -32,11 +33,15 @@ export interface OutboxStats {
  * a pause's begin and end.
  */
 export interface RelayStats {
+  /** A UUID of version 7, new with each start. */
   readonly id: string
+  /** The `name` that it was given, which others may have too. */
   readonly name: string
+  /** The name of its publisher. */
   readonly publisher: string
-  /** How many it holds now. */
+  /** How many of the 64 buckets it holds now. */
   readonly buckets: number
+  /** What it does in a second. */
   readonly rates: RelayRates
   /** What it waits for; `undefined` when it goes on. */
   readonly paused: RelayPause | undefined

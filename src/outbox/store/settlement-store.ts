@@ -29,8 +29,11 @@ export interface BlockedKey {
 
 /** A failed attempt, as a dead letter's history tells it. */
 export interface FailedAttempt {
+  /** Which try it was, from 1. */
   readonly attempt: number
+  /** ISO 8601, in UTC. */
   readonly failedAt: string
+  /** The error and its causes in words, at most 4000 characters; passwords in URLs are masked. */
   readonly error: string
 }
 

@@ -4,15 +4,19 @@ import type { OutboxEvent } from '../../outbox/publishing/publisher.ts'
 export interface StreamEntry {
   /** The event's id: the same in every repetition. */
   readonly id: string
+  /** The event's permanent name. */
   readonly type: string
+  /** The name of the aggregate's entity, or the one in the event's definition. */
   readonly aggregateType: string
+  /** The aggregate's id. */
   readonly aggregateId: string
   /** Decimal digits. Orders the events of one key. */
   readonly sequence: string
+  /** The `version` of the definition by which it was recorded, in decimal digits. */
   readonly schemaVersion: string
-  /** ISO 8601, in UTC. */
+  /** When it was recorded: ISO 8601, in UTC, with milliseconds. */
   readonly createdAt: string
-  /** A JSON object of strings. */
+  /** A JSON object of strings, `{}` when there are none. */
   readonly headers: string
   /** The JSON that was stored. */
   readonly payload: string
