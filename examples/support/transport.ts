@@ -1,8 +1,9 @@
 import { setTimeout } from 'node:timers/promises'
 import { AIRScoreCalculated } from '@innovateai/data-access/assessment'
 import type { Publisher, PublishFunction } from '@innovateai/data-access/outbox'
-import { defaultChannel, type EventMessage, redisPubSub } from '@innovateai/data-access/publishers/redis-pubsub'
+import { type EventMessage, redisPubSub } from '@innovateai/data-access/publishers/redis-pubsub'
 import { Redis } from 'ioredis'
+import { examplesPrefix } from './connect.ts'
 
 /** The payload of `AIRScoreCalculated`, as the other side gets it. */
 export interface CalculatedScore {
@@ -28,7 +29,8 @@ export async function openTransport(): Promise<Transport> {
 }
 
 async function openRedis(url: string): Promise<Transport> {
-  const channel = defaultChannel(AIRScoreCalculated.type)
+  // Not the default channel, on which subscribers of yours may listen.
+  const channel = `${examplesPrefix}.${AIRScoreCalculated.type}`
   const messages: CalculatedScore[] = []
   const subscriber = new Redis(url)
   subscriber.on('message', (_channel, text) => {
@@ -37,7 +39,7 @@ async function openRedis(url: string): Promise<Transport> {
   })
   // Redis keeps no message for those who come later: subscribe before anything is published.
   await subscriber.subscribe(channel)
-  const publisher = redisPubSub({ url })
+  const publisher = redisPubSub({ url, channel })
   return {
     description: `published to the Redis channel ${channel}, with a subscriber on a connection of its own`,
     publisher,

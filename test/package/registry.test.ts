@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { atLockedVersions, openConsumer, packInto } from '../support/consumer.ts'
+import { openConsumer, packInto } from '../support/consumer.ts'
 import { repository, runProgram, runWell } from '../support/programs.ts'
 import { freePort } from '../support/servers/server-process.ts'
 
@@ -69,7 +69,7 @@ async function tokenOf(user: string): Promise<string> {
 
 test('a private registry takes the package once, and serves it to a fresh project', async () => {
   const publisher = openConsumer(`registry=${registry}\n//${host}/:_authToken=${await tokenOf('publisher')}`)
-  const reader = openConsumer(`${scope}:registry=${registry}`)
+  const reader = openConsumer()
   try {
     const tarball = await packInto(publisher.folder)
     const publish = () => publisher.npm(['publish', tarball, '--provenance=false', '--cache', join(folder, 'npm-cache')])
@@ -82,7 +82,9 @@ test('a private registry takes the package once, and serves it to a fresh projec
     expect(second.stderr).toMatch(/already|cannot publish over|E409|E403/i)
 
     // The peers come from wherever the user's npm gets packages; only our scope lives in the private registry.
-    await reader.install([`${name}@${version}`, ...atLockedVersions(['@mikro-orm/sqlite'])])
+    const { npmrc, packages } = installationOfReadme()
+    reader.write('.npmrc', npmrc)
+    await reader.install(packages)
     const lock = JSON.parse(readFileSync(join(reader.folder, 'package-lock.json'), 'utf8'))
     expect(lock.packages[`node_modules/${name}`].version).toBe(version)
     const { stdout, stderr } = await reader.run(
@@ -100,6 +102,16 @@ test('a private registry takes the package once, and serves it to a fresh projec
     reader.remove()
   }
 })
+
+/** What the README has a new project write and install, with this registry for the one that it names. */
+function installationOfReadme(): { npmrc: string; packages: readonly string[] } {
+  const readme = readFileSync(join(repository, 'README.md'), 'utf8')
+  const [, ini = ''] = /```ini\n(.*?)```/s.exec(readme) ?? []
+  const [, packages = ''] = /^npm install (.*)$/m.exec(readme) ?? []
+  expect(ini).toMatch(new RegExp(`^${scope}:registry=https://\\S+/\n$`))
+  expect(packages.split(' ')).toContain(name)
+  return { npmrc: ini.replace(/https:\S+/, registry), packages: packages.split(' ') }
+}
 
 test('a reader without a token cannot publish', async () => {
   const stranger = openConsumer(`registry=${registry}\n//${host}/:_authToken=nobody`)

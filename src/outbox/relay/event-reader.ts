@@ -65,7 +65,7 @@ export class EventReader {
     this.#plan = new FetchPlan(parts.settings.batchSize)
   }
 
-  /** Milliseconds until the next parked event is due; `Infinity` when none is known. */
+  /** Milliseconds until the next event that waits is due; `Infinity` when none is known. */
   get dueInMs(): number {
     return this.#plan.parked.dueInMs(momentOf(this.#parts.clock))
   }

@@ -4,7 +4,7 @@ import type { StoredEvent } from '../store/stored-event.ts'
 import { ParkedLanes } from './parked-lanes.ts'
 import { laneOf } from './waves.ts'
 
-/** How often a relay reads buckets with parked events from their beginning, in ms: a redriven letter may have come back. */
+/** How often a relay reads buckets with parked keys from their beginning, in ms: a redriven letter may have come back. */
 const rescanEveryMs = 1000
 
 /** The most parked keys that a statement leaves out by name; rows of the others are read and dropped. */
@@ -64,7 +64,7 @@ export class FetchPlan {
   request(inHand: readonly bigint[], now: number): FetchRequest {
     if (now >= this.#rescanAt) {
       this.rescan()
-      // Reading past parked events costs about a millisecond per hundred: spend a tenth of the time on it at most.
+      // Reading past events of parked keys costs about a millisecond per hundred: spend a tenth of the time on it at most.
       this.#rescanAt = now + Math.max(rescanEveryMs, this.#droppedSinceRescan / 10, this.#rescanMs * 20)
       this.#droppedSinceRescan = 0
       this.#rescans = true
