@@ -4,7 +4,8 @@ import { entityNameOf } from '../../database/entity-name.ts'
 import { DataAccessError } from '../../errors.ts'
 import { anything, callable, checkOptions, type Expectation, record } from '../../kernel/options.ts'
 import { isStorableText } from '../../kernel/storable-text.ts'
-import type { DecodedEvent, OutboxEvent } from '../publishing/publisher.ts'
+import type { DecodedEvent, EventMessage, OutboxEvent } from '../publishing/publisher.ts'
+import { readPayload } from './payload.ts'
 
 /** Lengths of the columns that hold an event's names, in characters. */
 export const eventLengths = { type: 100, aggregateType: 100, aggregateId: 36, orderingKey: 255 } as const
@@ -70,6 +71,12 @@ export interface DomainEventDefinition<Schema extends StandardSchemaV1 = Standar
    * over an event because its payload was not read would lose it.
    */
   is(event: OutboxEvent): event is DecodedEvent<StandardSchemaV1.InferOutput<Schema>>
+  /**
+   * Reads a message that a consumer got, through codec and schema; `undefined` when it is of another type or version.
+   *
+   * @throws DataAccessError `EVENT_PAYLOAD_REFUSED` when the payload does not fit, `EVENT_SCHEMA_ASYNC`.
+   */
+  read(message: Pick<EventMessage, 'type' | 'schemaVersion' | 'payload'>): StandardSchemaV1.InferOutput<Schema> | undefined
 }
 
 /**
@@ -111,8 +118,12 @@ export function defineEvent<Schema extends StandardSchemaV1, Aggregate extends o
       { context: { event: type, version } },
     )
   }
+  const read: DomainEventDefinition<Schema>['read'] = (message) => {
+    if (message.type !== type || message.schemaVersion !== version) return undefined
+    return readPayload({ type, payload, codec }, message.payload, 'in a message does not fit its schema')
+  }
   return Object.freeze({
-    ...{ type, payload, version, codec, is },
+    ...{ type, payload, version, codec, is, read },
     // Asked each time: a schema may get its class later.
     get aggregate() {
       return typeof aggregate === 'string' ? undefined : classOf(aggregate)

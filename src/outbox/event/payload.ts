@@ -3,6 +3,9 @@ import { DataAccessError } from '../../errors.ts'
 import { findJsonFault } from '../../kernel/strict-json.ts'
 import type { DomainEventDefinition } from './define-event.ts'
 
+/** What of a definition tells how its payloads are read and written. */
+type PayloadRules<Schema extends StandardSchemaV1> = Pick<DomainEventDefinition<Schema>, 'type' | 'payload' | 'codec'>
+
 /** A payload that may be stored: as the schema gave it, and as the JSON text that readers get. */
 export interface EncodedPayload<Payload> {
   readonly value: Payload
@@ -15,7 +18,7 @@ export interface EncodedPayload<Payload> {
  * @throws DataAccessError `EVENT_PAYLOAD_REFUSED`, `EVENT_PAYLOAD_NOT_JSON` or `EVENT_SCHEMA_ASYNC`.
  */
 export function encodePayload<Schema extends StandardSchemaV1>(
-  event: DomainEventDefinition<Schema>,
+  event: PayloadRules<Schema>,
   payload: unknown,
 ): EncodedPayload<StandardSchemaV1.InferOutput<Schema>> {
   const value = validate(event, payload, 'was refused by its schema')
@@ -39,22 +42,41 @@ export function encodePayload<Schema extends StandardSchemaV1>(
  * @throws DataAccessError `EVENT_PAYLOAD_REFUSED` when the text is no JSON or no longer fits the schema.
  */
 export function decodePayload<Schema extends StandardSchemaV1>(
-  event: DomainEventDefinition<Schema>,
+  event: PayloadRules<Schema>,
   json: string,
   complaint = 'as stored no longer fits its schema',
 ): StandardSchemaV1.InferOutput<Schema> {
   let carried: unknown
   try {
     carried = JSON.parse(json)
-    if (event.codec !== undefined) carried = event.codec.decode(carried)
   } catch (cause) {
     throw refusal(event, complaint, [String(cause)], cause)
   }
-  return validate(event, carried, complaint)
+  return readPayload(event, carried, complaint)
+}
+
+/**
+ * Reads a payload as JSON carries it, validated by the event's schema.
+ *
+ * @throws DataAccessError `EVENT_PAYLOAD_REFUSED` when it does not fit the codec or the schema.
+ */
+export function readPayload<Schema extends StandardSchemaV1>(
+  event: PayloadRules<Schema>,
+  carried: unknown,
+  complaint: string,
+): StandardSchemaV1.InferOutput<Schema> {
+  if (event.codec === undefined) return validate(event, carried, complaint)
+  let decoded: unknown
+  try {
+    decoded = event.codec.decode(carried)
+  } catch (cause) {
+    throw refusal(event, complaint, [String(cause)], cause)
+  }
+  return validate(event, decoded, complaint)
 }
 
 function validate<Schema extends StandardSchemaV1>(
-  event: DomainEventDefinition<Schema>,
+  event: PayloadRules<Schema>,
   payload: unknown,
   complaint: string,
 ): StandardSchemaV1.InferOutput<Schema> {
@@ -81,7 +103,12 @@ function validate<Schema extends StandardSchemaV1>(
   )
 }
 
-function refusal(event: DomainEventDefinition, complaint: string, issues: readonly string[], cause?: unknown): DataAccessError {
+function refusal(
+  event: { readonly type: string },
+  complaint: string,
+  issues: readonly string[],
+  cause?: unknown,
+): DataAccessError {
   return new DataAccessError('EVENT_PAYLOAD_REFUSED', `Event "${event.type}": its payload ${complaint}: ${issues.join('; ')}`, {
     cause,
     context: { event: event.type, issues },

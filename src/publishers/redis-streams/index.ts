@@ -1,2 +1,2 @@
 export { defaultStream, type RedisStreamsOptions, redisStreams } from './redis-streams.ts'
-export type { StreamEntry } from './stream-entry.ts'
+export { readStreamEntry, type StreamEntry } from './stream-entry.ts'

@@ -1,4 +1,4 @@
-import type { OutboxEvent } from '../../outbox/publishing/publisher.ts'
+import type { EventMessage, OutboxEvent } from '../../outbox/publishing/publisher.ts'
 
 /** The fields of a stream's entry, in this order. Values are text. */
 export interface StreamEntry {
@@ -54,4 +54,17 @@ export const entryFields = [
 export function writeEntry(event: OutboxEvent): string {
   const entry = toStreamEntry(event)
   return JSON.stringify(entryFields.map((field) => entry[field]))
+}
+
+/**
+ * The message of an entry, from the names and values in turn that ioredis gives for one: what `JSON.parse()` makes of a message of
+ * `redisPubSub()`.
+ *
+ * @throws SyntaxError when `headers` or `payload` are no JSON, as in an entry that somebody else has written.
+ */
+export function readStreamEntry(fields: readonly string[]): EventMessage {
+  const entry: Partial<Record<string, string>> = {}
+  for (let at = 0; at < fields.length; at += 2) entry[fields[at] as string] = fields[at + 1]
+  const { schemaVersion, headers, payload, ...texts } = entry as unknown as StreamEntry
+  return { ...texts, schemaVersion: Number(schemaVersion), headers: JSON.parse(headers), payload: JSON.parse(payload) }
 }

@@ -2,7 +2,7 @@ import { Redis } from 'ioredis'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { Publisher } from '../../../src/outbox/publishing/publisher.ts'
 import { type RedisStreamsOptions, redisStreams } from '../../../src/publishers/redis-streams/redis-streams.ts'
-import { toStreamEntry } from '../../../src/publishers/redis-streams/stream-entry.ts'
+import { readStreamEntry, toStreamEntry } from '../../../src/publishers/redis-streams/stream-entry.ts'
 import { contractEvent } from '../../../src/testing/publisher-contract.ts'
 import { dialects, openTestDatabase } from '../../support/databases.ts'
 import { openOutbox } from '../../support/outbox-bench.ts'
@@ -103,6 +103,11 @@ test('an entry holds every field as it was, whatever text it is', async () => {
   await open().publish([contractEvent('k', 1), event], context)
   const [, entry] = await redis.xrange(stream, '-', '+')
   expect(entry?.[1]).toEqual(Object.entries(toStreamEntry(event)).flat())
+  const { id, type, aggregateType, aggregateId, headers, schemaVersion } = event
+  expect(readStreamEntry(entry?.[1] ?? [])).toEqual({
+    ...{ id, type, aggregateType, aggregateId, headers, schemaVersion, payload: JSON.parse(event.payloadJson) },
+    ...{ sequence: String(event.sequence), createdAt: event.createdAt.toISOString() },
+  })
 })
 
 test('beyond the window a repetition is appended again, and the remembered ids are bounded', async () => {
