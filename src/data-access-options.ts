@@ -95,6 +95,6 @@ export function chooseCache(orm: MikroORM, cache: CacheChoice | false | undefine
   if (cache === false) return noCache()
   const alone = isAlone(orm)
   if (cache === undefined) return alone ? memoryCache() : undefined
-  if (!alone && !cache.sharedByProcesses) throw cacheChoiceRequired()
+  if (!alone && !cache.seesAllChanges) throw cacheChoiceRequired()
   return cache
 }

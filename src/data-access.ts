@@ -24,9 +24,9 @@ import { DataAccessError } from './errors.ts'
 import { DataAccessExtension } from './extension.ts'
 import { atMost } from './kernel/at-most.ts'
 import { type Clock, monotonicClock } from './kernel/clock.ts'
-import { checkOptions, numberFrom, requireFunction } from './kernel/options.ts'
+import { checkOptions, requireFunction } from './kernel/options.ts'
 import { Outbox } from './outbox/outbox.ts'
-import { longestGraceMs } from './outbox/relay/relay-deadline.ts'
+import { deadlineExpected, longestGraceMs } from './outbox/relay/relay-deadline.ts'
 import { type Cache, openCache } from './repository/cached-reads.ts'
 import { freshFork } from './unit-of-work/fresh-fork.ts'
 import type { UnitOfWorkContext, UnitOfWorkOptions, Work } from './unit-of-work/unit-of-work.ts'
@@ -99,7 +99,7 @@ export class DataAccess<Orm extends MikroORM = MikroORM> {
     this.#extension = extension
     this.#owned = owned
     this.#runner = new UnitRunner({ orm, subscriber, guard, events, clock, logger })
-    this.outbox = new Outbox({ orm, wake, definitions: events, clock, logger })
+    this.outbox = new Outbox({ orm, guard, wake, definitions: events, clock, logger })
     const choice = chooseCache(orm, options.cache)
     const channel = options.wake?.open({ clock, logger })
     try {
@@ -109,7 +109,9 @@ export class DataAccess<Orm extends MikroORM = MikroORM> {
       channel?.close().catch(() => {})
       throw error
     }
-    if (!options.cache && !isAlone(orm)) extension.joinCache(watchUncached(orm, extension.modules, logger))
+    // Alone there is nobody whom its writes could leave with old rows.
+    const listener = this.#cache?.participant ?? watchUncached(orm, isAlone(orm) ? [] : extension.modules, logger)
+    extension.joinCache(listener)
     wake.join(channel)
   }
 
@@ -190,7 +192,7 @@ export class DataAccess<Orm extends MikroORM = MikroORM> {
    * @throws DataAccessError `TRANSACTION_FORK` inside a unit of work, for which it would wait; `OPTION_INVALID`; what a store or wake channel throws at its end.
    */
   async close(options: { readonly deadline?: number | undefined } = {}): Promise<void> {
-    checkOptions({ door: 'close' }, options, { deadline: numberFrom(0, 86_400_000, ' milliseconds') })
+    checkOptions({ door: 'close' }, options, { deadline: deadlineExpected })
     const inside = 'data.close() inside a unit of work would wait for that unit; call it after the unit'
     if (this.#runner.inside) throw new DataAccessError('TRANSACTION_FORK', inside)
     this.#closing ??= this.#close(options.deadline ?? closeDeadlineMs)
@@ -224,9 +226,7 @@ export class DataAccess<Orm extends MikroORM = MikroORM> {
     const scopeOf = (em: EntityManager) => subscriber.scopeOf(em)
     const held = () => this.dialect === 'sqlite' && guard.surrounding !== undefined
     const store = choice.open({ clock: this.#clock, logger, database: () => databaseIdentity(this.orm) })
-    const cache = openCache({ orm: this.orm, store, scopeOf, held, sweep: choice.sweep, caches, clock: this.#clock, logger })
-    this.#extension.joinCache(cache.participant)
-    return cache
+    return openCache({ orm: this.orm, store, scopeOf, held, sweep: choice.sweep, caches, clock: this.#clock, logger })
   }
 
   #requireCache(): Cache {

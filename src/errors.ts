@@ -86,8 +86,15 @@ export class DataAccessError extends Error {
 
 /** Tells whether an error, or anything in its chain of causes as far as sixteen errors, is ours and carries this code; false for what is no `Error`. */
 export function hasErrorCode(error: unknown, code: ErrorCode): boolean {
-  for (let current = error, depth = 0; current instanceof Error && depth < 16; current = current.cause, depth++) {
-    if (current instanceof DataAccessError && current.code === code) return true
-  }
-  return false
+  return causesOf(error).some((each) => each instanceof DataAccessError && each.code === code)
+}
+
+/** More causes than this have gone in a circle. */
+const mostCauses = 16
+
+/** An error and what caused it, the outermost first. */
+export function causesOf(error: unknown): readonly Error[] {
+  const chain: Error[] = []
+  for (let current = error; current instanceof Error && chain.length < mostCauses; current = current.cause) chain.push(current)
+  return chain
 }

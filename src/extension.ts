@@ -127,11 +127,6 @@ export class DataAccessExtension implements MikroOrmExtension {
     throw new DataAccessError('OPTION_INVALID', 'The data access extension was not registered with an ORM yet')
   }
 
-  /** Lets another part hear of commits, before those that are there. */
-  join(participant: CommitParticipant): void {
-    this.subscriber.join(participant)
-  }
-
   /**
    * Lets a cache hear of commits, in place of that of a data access that was closed. Until then the closed one notes what the
    * application's own commits expire, for the caches of other processes.

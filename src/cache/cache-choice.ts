@@ -20,8 +20,8 @@ export interface CacheSurroundings {
 export interface CacheChoice {
   /** Names the choice: `memory` and `redis` are ours. Figures and messages have the name of the store that it opens. */
   readonly name: string
-  /** True if a change made by another process reaches this process's cache. */
-  readonly sharedByProcesses: boolean
+  /** True if no change is missed here: those of other processes reach this cache, or no other process writes, or nothing is kept. */
+  readonly seesAllChanges: boolean
   /**
    * For a store that processes share: what a process committed and could not expire is swept by the others that cache under the
    * same name, within this time in milliseconds. Without it the ttl is the bound after a crash.
@@ -56,7 +56,7 @@ export function memoryCache(options: MemoryCacheOptions = {}): CacheChoice {
   return {
     name: 'memory',
     // With one process there is nobody whose change could be missed.
-    sharedByProcesses: singleProcess,
+    seesAllChanges: singleProcess,
     open: ({ clock = monotonicClock }) => new MemoryStore({ maxEntries, clock }),
   }
 }
@@ -72,5 +72,5 @@ export function cacheChoiceRequired(): DataAccessError {
 
 /** The choice of `cache: false`. */
 export function noCache(): CacheChoice {
-  return { name: 'none', sharedByProcesses: true, open: () => emptyStore }
+  return { name: 'none', seesAllChanges: true, open: () => emptyStore }
 }

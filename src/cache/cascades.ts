@@ -1,4 +1,5 @@
 import type { EntityManager, EntityMetadata, EntityProperty } from '@mikro-orm/core'
+import { isOwningToOne } from '../database/key-lookup.ts'
 
 /** What may happen to a row, of its own and to those that refer to it, by which rules of their foreign keys. */
 export type Cascade = 'deleteRule' | 'updateRule'
@@ -33,53 +34,45 @@ export class Cascades {
    * that show such rows.
    */
   below(em: EntityManager, root: EntityMetadata, cascade: Cascade): readonly string[] {
-    const key = `${cascade} ${root.className}`
-    const known = this.#below.get(key)
-    if (known !== undefined) return known
-    const found = new Set<string>()
-    const visited = new Set<string>()
-    const visit = (from: EntityMetadata) => {
-      for (const { entity } of this.showing(em, from)) found.add(entity)
-      // What refers to a subclass stands in the subclass's own list.
-      for (const { meta: child, prop } of classesOf(em, from).flatMap(({ referencingProperties }) => referencingProperties)) {
-        if (!isOwningToOne(prop) || prop[cascade] === 'restrict' || prop[cascade] === 'no action') continue
-        found.add(child.root.className)
-        if (visited.has(child.root.className)) continue
-        visited.add(child.root.className)
-        visit(child.root)
+    return known(this.#below, `${cascade} ${root.className}`, () => {
+      const found = new Set<string>()
+      const visited = new Set<string>()
+      const visit = (from: EntityMetadata) => {
+        for (const { entity } of this.showing(em, from)) found.add(entity)
+        for (const { meta: child, prop } of referringTo(em, from)) {
+          if (!isOwningToOne(prop) || prop[cascade] === 'restrict' || prop[cascade] === 'no action') continue
+          found.add(child.root.className)
+          if (visited.has(child.root.className)) continue
+          visited.add(child.root.className)
+          visit(child.root)
+        }
       }
-    }
-    visit(root)
-    this.#below.set(key, [...found])
-    return [...found]
+      visit(root)
+      return [...found]
+    })
   }
 
   /** This entity and those whose own rows may go, or get another key, with one of it: what only changes, or shows it, stays related as it was. */
   going(em: EntityManager, root: EntityMetadata, cascade: Cascade): readonly string[] {
-    const key = `${cascade} ${root.className}`
-    const known = this.#going.get(key)
-    if (known !== undefined) return known
-    const found = new Set([root.className])
-    const visit = (from: EntityMetadata) => {
-      for (const { meta: child, prop } of classesOf(em, from).flatMap(({ referencingProperties }) => referencingProperties)) {
-        if (!isOwningToOne(prop) || staying.has(prop[cascade]) || found.has(child.root.className)) continue
-        found.add(child.root.className)
-        visit(child.root)
+    return known(this.#going, `${cascade} ${root.className}`, () => {
+      const found = new Set([root.className])
+      const visit = (from: EntityMetadata) => {
+        for (const { meta: child, prop } of referringTo(em, from)) {
+          if (!isOwningToOne(prop) || staying.has(prop[cascade]) || found.has(child.root.className)) continue
+          found.add(child.root.className)
+          visit(child.root)
+        }
       }
-    }
-    visit(root)
-    this.#going.set(key, [...found])
-    return [...found]
+      visit(root)
+      return [...found]
+    })
   }
 
   /** The properties by which rows of others refer to one of this entity: its id, and what a relation names as its `targetKey`. */
   keys(em: EntityManager, root: EntityMetadata): ReadonlySet<string> {
-    const known = this.#keys.get(root.className)
-    if (known !== undefined) return known
-    const referring = classesOf(em, root).flatMap(({ referencingProperties }) => referencingProperties)
-    const keys = new Set<string>([...root.primaryKeys, ...referring.flatMap(({ prop }) => prop.targetKey ?? [])])
-    this.#keys.set(root.className, keys)
-    return keys
+    return known(this.#keys, root.className, () => {
+      return new Set<string>([...root.primaryKeys, ...referringTo(em, root).flatMap(({ prop }) => prop.targetKey ?? [])])
+    })
   }
 
   /** Whether a write to this property, or column, may change a key. */
@@ -95,51 +88,54 @@ export class Cascades {
 
   /** Those whose rows show which row of this entity belongs to them. */
   showing(em: EntityManager, { root }: EntityMetadata): readonly Showing[] {
-    const known = this.#showing.get(root.className)
-    if (known !== undefined) return known
-    const found: Showing[] = []
-    for (const { relations, root: other } of em.getMetadata()) {
-      for (const relation of relations) {
-        const shown = shownBy(em, relation)
-        if (shown?.table.root.className !== root.className) continue
-        found.push({ entity: other.className, by: shown.by, chosen: relation.through !== undefined })
+    return known(this.#showing, root.className, () => {
+      const found: Showing[] = []
+      for (const { relations, root: other } of em.getMetadata()) {
+        for (const relation of relations) {
+          const shown = shownBy(em, relation)
+          if (shown?.table.root.className !== root.className) continue
+          found.push({ entity: other.className, by: shown.by, chosen: relation.through !== undefined })
+        }
       }
-    }
-    this.#showing.set(root.className, found)
-    return found
+      return found
+    })
   }
 
   /** The ends of each relation of many to many whose pivot table is that of this entity. */
   relatedBy(em: EntityManager, className: string): readonly (readonly EntityMetadata[])[] {
-    const known = this.#related.get(className)
-    if (known !== undefined) return known
-    const found = relationsBy(em, className).map(endsOf)
-    this.#related.set(className, found)
-    return found
+    return known(this.#related, className, () => relationsBy(em, className).map(endsOf))
   }
 
   /** The other ends of the relations of many to many of an entity: the rows of their pivot tables go with its own. */
   relatedTo(em: EntityManager, className: string): readonly EntityMetadata[] {
-    const known = this.#others.get(className)
-    if (known !== undefined) return known
-    const found = pivotRelations(em).flatMap((relation) => {
-      const ends = endsOf(relation)
-      const own = ends.findIndex((end) => end.className === className)
-      return own < 0 ? [] : ends.toSpliced(own, 1)
+    return known(this.#others, className, () => {
+      const found = pivotRelations(em).flatMap((relation) => {
+        const ends = endsOf(relation)
+        const own = ends.findIndex((end) => end.className === className)
+        return own < 0 ? [] : ends.toSpliced(own, 1)
+      })
+      return [...new Set(found)]
     })
-    const others = [...new Set(found)]
-    this.#others.set(className, others)
-    return others
   }
 
   /** The columns of a pivot entity by which its relations are ordered. */
   ordersOf(em: EntityManager, className: string): ReadonlySet<string> {
-    const known = this.#orders.get(className)
-    if (known !== undefined) return known
-    const found = new Set(relationsBy(em, className).flatMap(({ property }) => property.fixedOrderColumn ?? []))
-    this.#orders.set(className, found)
-    return found
+    return known(this.#orders, className, () => {
+      return new Set(relationsBy(em, className).flatMap(({ property }) => property.fixedOrderColumn ?? []))
+    })
   }
+}
+
+/** What a map knows under a key: it is found out once, since metadata stay as they are. */
+function known<Value>(map: Map<string, Value>, key: string, find: () => Value): Value {
+  const value = map.get(key) ?? find()
+  map.set(key, value)
+  return value
+}
+
+/** The relations that lead to an entity. What refers to a subclass stands in the subclass's own list. */
+function referringTo(em: EntityManager, root: EntityMetadata) {
+  return classesOf(em, root).flatMap(({ referencingProperties }) => referencingProperties)
 }
 
 interface PivotRelation {
@@ -177,10 +173,6 @@ export function targetsOf({ targetMeta, polymorphTargets }: EntityProperty): rea
 }
 
 /** All classes whose rows are kept under one root, told by name: entities know the metadata of the ORM that was opened last. */
-export function classesOf(em: EntityManager, root: EntityMetadata): readonly EntityMetadata[] {
-  return [...em.getMetadata()].filter((meta) => meta.root.className === root.className)
-}
-
-function isOwningToOne({ kind, owner }: EntityProperty): boolean {
-  return kind === 'm:1' || (kind === '1:1' && owner)
+export function classesOf(orm: Pick<EntityManager, 'getMetadata'>, { root }: EntityMetadata): readonly EntityMetadata[] {
+  return [...orm.getMetadata()].filter((meta) => meta.embeddable !== true && meta.root.className === root.className)
 }

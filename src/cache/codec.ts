@@ -1,4 +1,5 @@
 import { PolymorphicRef } from '@mikro-orm/core'
+import { isPlain } from '../kernel/is-plain.ts'
 
 /** Thrown for a value that cannot be written so that reading gives an equal one back; the reader then does without the cache. */
 export class NotCacheable extends Error {}
@@ -95,12 +96,6 @@ function pack(value: unknown, above: readonly object[], path: Place[1], places: 
 
 function standing(path: Place[1]): string {
   return `${path.length === 0 ? '' : ` at ${path.join('.')}`} cannot be cached`
-}
-
-/** True for an object of no class. */
-export function isPlain(value: object): boolean {
-  const prototype: unknown = Object.getPrototypeOf(value)
-  return prototype === null || prototype === Object.prototype
 }
 
 /** Replaces a property's value. A property named __proto__ is one like any other. */

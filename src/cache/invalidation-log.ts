@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { EntityManager, MikroORM } from '@mikro-orm/core'
 import { dialectOf, runSql, runSqlWithCommit } from '../database/sql.ts'
+import { withoutBusyWait } from '../database/without-busy-wait.ts'
 import { atMostKeys } from './key.ts'
 
 /** A row of `cache_invalidations`. */
@@ -78,20 +79,9 @@ export class InvalidationLog {
       await runSql(em, `delete from cache_invalidations where (select ${relaxed}) and ${some}`, ids)
       return
     }
-    await this.#withoutWaiting(em, () => runSql(em, `delete from cache_invalidations where ${some}`, ids))
-  }
-
-  /** On SQLite a statement that waits for another process's write holds this whole process: it gives up at once instead. */
-  async #withoutWaiting(em: EntityManager, run: () => Promise<unknown>): Promise<void> {
     await em.getConnection('write').transactional(async (transaction) => {
       em.setTransactionContext(transaction)
-      const [setting] = await runSql<{ timeout: number }>(em, 'pragma busy_timeout')
-      await runSql(em, 'pragma busy_timeout = 0')
-      try {
-        await run()
-      } finally {
-        await runSql(em, `pragma busy_timeout = ${Number(setting?.timeout ?? 5000)}`)
-      }
+      await withoutBusyWait(em, () => runSql(em, `delete from cache_invalidations where ${some}`, ids))
     })
   }
 

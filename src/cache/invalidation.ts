@@ -6,7 +6,6 @@ import { type CommitScope, Journal } from '../kernel/commit-scope.ts'
 import type { Logger } from '../kernel/logger.ts'
 import type { BulkWrite, BulkWriteObserver } from './bulk-writes.ts'
 import type { CacheStore } from './cache-store.ts'
-import { emptyStore } from './empty-store.ts'
 import type { ExpiringKeys } from './expiring-keys.ts'
 import { FlushAttempts } from './flush-attempts.ts'
 import type { InvalidationLog } from './invalidation-log.ts'
@@ -71,8 +70,7 @@ export class Invalidation implements CommitParticipant, BulkWriteObserver, Flush
 
   /** A flush is about to write. */
   async flushing({ em, uow }: FlushEventArgs): Promise<void> {
-    const { keys, store, scopeOf } = this.#parts
-    if (store === emptyStore) return
+    const { keys, scopeOf } = this.#parts
     const changeSets = changesOf(uow)
     keys.begin(changeSets, em)
     const attempted = keys.ofAttempt(changeSets, uow.getCollectionUpdates(), em)
@@ -85,8 +83,7 @@ export class Invalidation implements CommitParticipant, BulkWriteObserver, Flush
     changeSets: readonly ChangeSet<object>[],
     transaction: Transaction | undefined,
   ): Promise<void> {
-    const { keys, store } = this.#parts
-    if (store !== emptyStore) await keys.before(em, changeSets, transaction)
+    await this.#parts.keys.before(em, changeSets, transaction)
   }
 
   flushed({ em, changeSets, collections, scope }: FlushedChanges): void {

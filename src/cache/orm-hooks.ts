@@ -1,7 +1,5 @@
 import type { ChangeSet, EntityManager, EventSubscriber, FlushEventArgs, MikroORM, Transaction } from '@mikro-orm/core'
-import { watchFlushModes } from '../database/flush-mode.ts'
 import { overrideManagers } from '../database/override-managers.ts'
-import { watchViews } from '../database/row-views.ts'
 import { type BulkWriteObserver, watchBulkWrites } from './bulk-writes.ts'
 
 /** Who hears of flushes from their beginning: what fails half way, or runs in a transaction that nobody saw begin, is told by no commit. */
@@ -20,28 +18,28 @@ export interface FlushObserver {
 export type OrmListener = FlushObserver & BulkWriteObserver
 
 /** Whom each ORM tells: an ORM forgets no subscriber and no method that was put before its own. */
-const listening = new WeakMap<MikroORM, OrmListener>()
+const listening = new WeakMap<MikroORM, FlushObserver>()
 const listeningToBulkWrites = new WeakMap<MikroORM, BulkWriteObserver>()
-const hooked = new WeakSet<MikroORM>()
+const [hooked, subscribed] = [new WeakSet<MikroORM>(), new WeakSet<MikroORM>()]
 const watched = new WeakSet<Persister>()
 
 /** Lets a cache hear of an ORM's flushes and bulk writes, in place of a closed one that heard of them before. */
 export function listenTo(orm: MikroORM, listener: OrmListener): void {
-  const first = !listening.has(orm)
-  listening.set(orm, listener)
-  watchViews(orm)
   listenToBulkWrites(orm, listener)
-  if (!first) return
-  watchFlushModes(orm)
-  watchFailures(orm, () => listening.get(orm) as OrmListener)
-  const subscriber = subscriberOf(() => listening.get(orm) as OrmListener)
+  listening.set(orm, listener)
+  if (subscribed.has(orm)) return
+  subscribed.add(orm)
+  const current = () => listening.get(orm)
+  watchFailures(orm, current)
+  const subscriber = subscriberOf(current)
   orm.em.getEventManager().registerSubscriber(subscriber)
   // For forks with a `freshEventManager`.
   orm.config.set('subscribers', [...orm.config.get('subscribers'), subscriber])
 }
 
-/** Lets somebody hear of an ORM's bulk writes alone, in place of who heard of them before. */
+/** Lets somebody hear of an ORM's bulk writes alone, in place of who heard of them, and of flushes, before. */
 export function listenToBulkWrites(orm: MikroORM, listener: BulkWriteObserver): void {
+  listening.delete(orm)
   listeningToBulkWrites.set(orm, listener)
   prepareToListen(orm)
 }
@@ -57,15 +55,17 @@ export function prepareToListen(orm: MikroORM): void {
   })
 }
 
+type Current = () => FlushObserver | undefined
+
 /** MikroORM has no event of a flush that fails. */
-function watchFailures(orm: MikroORM, current: () => OrmListener): void {
+function watchFailures(orm: MikroORM, current: Current): void {
   overrideManagers(orm.em, ({ own, define }) => {
     define('flush', async function (): Promise<void> {
       try {
         await own.flush.call(this)
       } catch (error) {
         await current()
-          .flushFailed(this.getContext(false))
+          ?.flushFailed(this.getContext(false))
           .catch(() => {})
         throw error
       }
@@ -73,13 +73,13 @@ function watchFailures(orm: MikroORM, current: () => OrmListener): void {
   })
 }
 
-function subscriberOf(current: () => OrmListener): EventSubscriber {
+function subscriberOf(current: Current): EventSubscriber {
   return {
     onFlush: (flush: FlushEventArgs) => {
       watchSteps(flush, current)
-      return current().flushing(flush)
+      return current()?.flushing(flush)
     },
-    afterFlush: (flush: FlushEventArgs) => current().flushEnded(flush),
+    afterFlush: (flush: FlushEventArgs) => current()?.flushEnded(flush),
   }
 }
 
@@ -93,17 +93,17 @@ interface Context {
 }
 
 /** MikroORM has no event of a step, between those of a flush as a whole and those of one row. */
-function watchSteps({ em, uow }: FlushEventArgs, current: () => OrmListener): void {
+function watchSteps({ em, uow }: FlushEventArgs, current: Current): void {
   const persister = uow.getChangeSetPersister() as unknown as Persister
   if (watched.has(persister)) return
   watched.add(persister)
   const { executeUpdates, executeDeletes } = persister
   persister.executeUpdates = async (changeSets, batched, options, ofSchema) => {
-    if (ofSchema) await current().writing(em, changeSets, options?.ctx)
+    if (ofSchema) await current()?.writing(em, changeSets, options?.ctx)
     return executeUpdates.call(persister, changeSets, batched, options, ofSchema)
   }
   persister.executeDeletes = async (changeSets, options, ofSchema) => {
-    if (ofSchema) await current().writing(em, changeSets, options?.ctx)
+    if (ofSchema) await current()?.writing(em, changeSets, options?.ctx)
     return executeDeletes.call(persister, changeSets, options, ofSchema)
   }
 }

@@ -9,7 +9,7 @@ export function isDelete({ type }: ChangeSet<object>): boolean {
 }
 
 /** Of a subclass the root does not know all properties, if it has a table of its own. */
-export function propertyOf(meta: EntityMetadata, name: string): EntityProperty | undefined {
+export function propertyOfRow(meta: EntityMetadata, name: string): EntityProperty | undefined {
   const known = ({ properties }: EntityMetadata) => (properties as Readonly<Record<string, EntityProperty | undefined>>)[name]
   return known(meta) ?? known(meta.root)
 }

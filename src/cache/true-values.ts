@@ -1,7 +1,7 @@
 import type { ChangeSet, EntityManager, EntityMetadata, Transaction } from '@mikro-orm/core'
 import { spellingOf } from '../database/spelling.ts'
 import { type Dialect, dialectOf } from '../database/sql.ts'
-import { isDelete, propertyOf, type Values } from './row-values.ts'
+import { isDelete, propertyOfRow, type Values } from './row-values.ts'
 
 /** Of more rows than this that one step of a flush writes none is asked for: all entries of the entity expire. */
 const mostRows = 500
@@ -108,7 +108,7 @@ function changesKeys(change: Change): boolean {
   const { meta, payload } = change
   const isKey = (name: string) =>
     meta.root.primaryKeys.includes(name as never) ||
-    Boolean(propertyOf(meta, name)?.unique) ||
+    Boolean(propertyOfRow(meta, name)?.unique) ||
     meta.root.uniques.some(({ properties }) => [properties].flat().includes(name as never))
   return isDelete(change) || Object.keys(payload).some(isKey)
 }
@@ -119,7 +119,7 @@ function columnsOf(
   names: readonly string[],
 ): readonly { readonly name: string; readonly column: string }[] | undefined {
   const found = names.flatMap((name) => {
-    const { fieldNames, formula, persist } = propertyOf(root, name) ?? {}
+    const { fieldNames, formula, persist } = propertyOfRow(root, name) ?? {}
     const column = fieldNames?.length === 1 && formula === undefined && persist !== false ? fieldNames[0] : undefined
     return column === undefined ? [] : [{ name, column }]
   })

@@ -1,5 +1,5 @@
 import { type EntityManager, type EntityMetadata, Utils } from '@mikro-orm/core'
-import { propertyOf } from './row-values.ts'
+import { propertyOfRow } from './row-values.ts'
 
 /** What a bulk write puts into rows, by names of properties or of columns, as its caller wrote them. */
 export interface WrittenNames {
@@ -61,7 +61,7 @@ function mergedNames(meta: EntityMetadata, { fields, ignore, merge }: BuiltConfl
   if (Array.isArray(merge)) return merge.map(String)
   if (typeof merge === 'object' && merge !== null) return Object.keys(merge)
   const found: readonly unknown[] = Array.isArray(fields) ? fields : []
-  return all.filter((name) => !(propertyOf(meta, name)?.fieldNames ?? [name]).every((column) => found.includes(column)))
+  return all.filter((name) => !(propertyOfRow(meta, name)?.fieldNames ?? [name]).every((column) => found.includes(column)))
 }
 
 /** By its id an upsert finds a row, if it has one. */

@@ -1,16 +1,12 @@
 import { DataAccessError } from '../errors.ts'
 import { followsFailure } from './failure.ts'
-
-/** The part of a `pg` client that is needed here. */
-interface PgClient {
-  query(...args: unknown[]): unknown
-}
+import type { PgClient } from './pg-client.ts'
 
 /**
  * Makes a client reject a `commit` that PostgreSQL turned into a rollback. In a transaction where a statement failed, and
  * whose error somebody caught, the server answers a commit with `ROLLBACK` and no error: everything would be lost in silence.
  */
-export function refuseAbortedCommit(client: PgClient): void {
+export function refuseAbortedCommit(client: Pick<PgClient, 'query'>): void {
   const query = client.query.bind(client)
   client.query = (...args) => {
     const outcome = query(...args)

@@ -8,7 +8,7 @@ import type { KnownTables } from './known-tables.ts'
 import { returnLostConnections } from './lost-connections.ts'
 import type { ConnectionUse } from './pool-figures.ts'
 import { dialectOf } from './sql.ts'
-import { type TransactionState, TransactionStates, transactionOver } from './transaction-states.ts'
+import { isOver, type TransactionState, TransactionStates, transactionOver } from './transaction-states.ts'
 import { WaitingCallers } from './waiting-callers.ts'
 
 /** The parts of MikroORM's SQL connection that every statement passes through. */
@@ -147,12 +147,12 @@ export class ConnectionGuard {
     const ending =
       (end: SqlConnection['commit']) =>
       async (transaction: TransactionState, ...rest: unknown[]) => {
-        const open = !transaction.isCommitted && !transaction.isRolledBack
+        const open = !isOver(transaction)
         try {
           await end.call(connection, transaction, ...rest)
         } finally {
           const root = transaction.savepointName === undefined
-          if (root && open && (transaction.isCommitted || transaction.isRolledBack)) this.#release(transaction)
+          if (root && open && isOver(transaction)) this.#release(transaction)
         }
       }
     const [commitOpen, rollbackOpen] = [ending(commit), ending(rollback)]
@@ -188,8 +188,7 @@ export class ConnectionGuard {
   get #byHand(): TransactionState | undefined {
     const holder = this.#holder
     // What the hooks of its commit ask for need not wait: it is over, and is only telling of it.
-    const over = holder === undefined || holder.isCommitted || holder.isRolledBack
-    return over || this.#managed.has(holder) ? undefined : holder
+    return holder === undefined || isOver(holder) || this.#managed.has(holder) ? undefined : holder
   }
 
   /**

@@ -1,6 +1,6 @@
 import { accessSync, constants, statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
-import { DataAccessError, hasErrorCode } from '../errors.ts'
+import { causesOf, DataAccessError, hasErrorCode } from '../errors.ts'
 import { maskPassword } from '../kernel/mask-password.ts'
 import type { DatabaseAddress } from './database-url.ts'
 
@@ -87,10 +87,7 @@ interface LastWords {
 }
 
 function lastWords(error: unknown): LastWords | undefined {
-  for (let current = error, depth = 0; current instanceof Error && depth < 16; current = current.cause, depth++) {
-    if ('severity' in current) return current
-  }
-  return undefined
+  return causesOf(error).find((each) => 'severity' in each)
 }
 
 /** SQLSTATE 25P03 and 25P04: what PostgreSQL calls a transaction that it ends, with its connection, at a timeout, and the setting for it. */

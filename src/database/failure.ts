@@ -1,3 +1,5 @@
+import { causesOf } from '../errors.ts'
+
 /** What stands behind a failed statement: another transaction, the connection, or the statement itself. */
 export type DatabaseFailure = 'conflict' | 'connection' | 'other'
 
@@ -39,7 +41,7 @@ export function comesFrom(error: unknown, connection: object): error is Error {
 
 /** Whether an error of a connection stands anywhere in the chain of causes. */
 export function isCausedBy(connection: object, error: unknown): boolean {
-  return causesOf(error, connection).length > 0
+  return causesIn(connection, error).length > 0
 }
 
 /**
@@ -48,7 +50,7 @@ export function isCausedBy(connection: object, error: unknown): boolean {
  * @param connection if given, errors that it did not throw tell nothing.
  */
 export function followsFailure(error: unknown, connection?: object): boolean {
-  return causesOf(error, connection).some((each) => 'code' in each && each.code === afterFailure)
+  return causesIn(connection, error).some((each) => 'code' in each && each.code === afterFailure)
 }
 
 /** Whether a statement was never sent, since its connection had been lost before. */
@@ -62,7 +64,7 @@ export function wasNeverSent(error: unknown): boolean {
  * @param connection if given, errors that it did not throw tell nothing.
  */
 export function classifyFailure(error: unknown, connection?: object): DatabaseFailure {
-  for (const each of causesOf(error, connection)) {
+  for (const each of causesIn(connection, error)) {
     const code = 'code' in each && typeof each.code === 'string' ? each.code : ''
     if (conflicts.test(code)) return 'conflict'
     if (connectionLosses.test(code) || codelessLosses.test(each.message)) return 'connection'
@@ -70,9 +72,7 @@ export function classifyFailure(error: unknown, connection?: object): DatabaseFa
   return 'other'
 }
 
-/** An error and what caused it, the outermost first; of one connection, if it is named. */
-function causesOf(error: unknown, connection?: object): Error[] {
-  const chain: Error[] = []
-  for (let current = error; current instanceof Error && chain.length < 16; current = current.cause) chain.push(current)
-  return connection === undefined ? chain : chain.filter((each) => comesFrom(each, connection))
+/** An error and what caused it; of one connection, if it is named. */
+function causesIn(connection: object | undefined, error: unknown): readonly Error[] {
+  return connection === undefined ? causesOf(error) : causesOf(error).filter((each) => comesFrom(each, connection))
 }

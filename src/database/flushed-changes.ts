@@ -19,6 +19,12 @@ export function changesOf(uow: FlushEventArgs['uow']): readonly ChangeSet<object
   return [...new Set<ChangeSet<object>>([...uow.getChangeSets(), ...putOff])]
 }
 
+/** Whether an entity manager holds rows that a flush would insert or delete, and forget if it fails. */
+export function hasPendingRows(em: EntityManager): boolean {
+  const uow = em.getUnitOfWork(false)
+  return uow.getPersistStack().size + uow.getRemoveStack().size + uow.getOrphanRemoveStack().size > 0
+}
+
 const puttingOff = new WeakSet<EntityManager>()
 
 /** Notes, as a flush begins, whether it puts values off: MikroORM takes them out of their entities until it has written the rest. */

@@ -49,7 +49,7 @@ export function meaningOf({ table, column }: KeyLookup, metadata: MetadataStorag
   const property = owner?.props.find(({ fieldNames }) => fieldNames?.length === 1 && fieldNames[0] === column)
   if (owner === undefined || property === undefined) return undefined
   if (owner.pivotTable) return { told: 'column', relations: throughPivot(owner, column, all) }
-  if (isOwning(property)) return { told: 'column', relations: [inverseOf(owner, property) ?? named(owner, property)] }
+  if (isOwningToOne(property)) return { told: 'column', relations: [inverseOf(owner, property) ?? named(owner, property)] }
   if (property.primary) return { told: 'candidates', relations: relationsTo(owner, all) }
   return property.unique ? { told: 'candidates', relations: [] } : undefined
 }
@@ -59,7 +59,8 @@ export function entityOf(table: string, metadata: MetadataStorage): string {
   return [...metadata.getAll().values()].find(({ tableName }) => tableName === table)?.className ?? table
 }
 
-function isOwning({ kind, owner }: EntityProperty): boolean {
+/** Whether an entity's own row refers to another one by this property. */
+export function isOwningToOne({ kind, owner }: EntityProperty): boolean {
   return kind === ReferenceKind.MANY_TO_ONE || (kind === ReferenceKind.ONE_TO_ONE && owner)
 }
 
@@ -77,7 +78,9 @@ function isTarget({ targetMeta }: EntityProperty, meta: EntityMetadata): boolean
 
 function relationsTo(target: EntityMetadata, all: readonly EntityMetadata[]): NamedRelation[] {
   return all.flatMap((meta) =>
-    meta.props.filter((property) => isOwning(property) && isTarget(property, target)).map((property) => named(meta, property)),
+    meta.props
+      .filter((property) => isOwningToOne(property) && isTarget(property, target))
+      .map((property) => named(meta, property)),
   )
 }
 

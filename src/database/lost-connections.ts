@@ -1,19 +1,13 @@
 import type { Connection } from '@mikro-orm/core'
 import { refuseAbortedCommit } from './aborted-commit.ts'
+import { isSubmittable, type PgClient } from './pg-client.ts'
 import { notePool, type Pool } from './pool-figures.ts'
 import { saveRoundTrips } from './round-trips.ts'
 import { liftQueryTimeout, limitAnswers } from './short-statements.ts'
 
-/** The parts of `pg`'s pool and clients that are needed here. */
+/** The parts of `pg`'s pool that are needed here. */
 interface PgPool extends Pool {
   on(event: 'connect', listener: (client: PgClient) => void): void
-}
-interface PgClient {
-  readonly connection?: { readonly stream?: { destroy(error?: unknown): void } }
-  query(...args: unknown[]): unknown
-  end(...args: unknown[]): unknown
-  once(event: 'end', listener: () => void): void
-  once(event: 'error', listener: (reason: Error) => void): void
 }
 type Release = (error?: unknown) => void
 
@@ -125,5 +119,5 @@ function endCursors(client: PgClient): void {
 }
 
 function isCursor(query: unknown): query is Cursor {
-  return typeof query === 'object' && query !== null && 'submit' in query && 'close' in query
+  return isSubmittable(query) && 'close' in query
 }

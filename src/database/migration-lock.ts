@@ -5,6 +5,7 @@ import { type Clock, monotonicClock } from '../kernel/clock.ts'
 import { classifyFailure } from './failure.ts'
 import { withLongStatements, withUsualStatements } from './short-statements.ts'
 import { dialectOf, runSql } from './sql.ts'
+import { withoutBusyWait } from './without-busy-wait.ts'
 
 /** The advisory lock that migrating processes queue on: any number will do, as long as it stays. */
 const migrationLock = 4_026_100_817
@@ -55,20 +56,17 @@ async function tryLock(em: EntityManager): Promise<boolean> {
     const [row] = await runSql<{ locked: boolean }>(em, 'select pg_try_advisory_xact_lock(?) as locked', [migrationLock])
     return row?.locked === true
   }
-  const [setting] = await runSql<{ timeout: number }>(em, 'pragma busy_timeout')
-  // SQLite would wait in the middle of the process: nothing else would run, not even what is waited for.
-  await runSql(em, 'pragma busy_timeout = 0')
-  try {
-    // It begins as a reader, and a reader whose data has changed meanwhile cannot become a writer: write first.
-    await runSql(em, 'create table data_access_migration_lock (id integer)')
-    await runSql(em, 'drop table data_access_migration_lock')
-    return true
-  } catch (error) {
-    if (classifyFailure(error) !== 'conflict') throw error
-    return false
-  } finally {
-    await runSql(em, `pragma busy_timeout = ${Number(setting?.timeout ?? 0)}`)
-  }
+  return withoutBusyWait(em, async () => {
+    try {
+      // It begins as a reader, and a reader whose data has changed meanwhile cannot become a writer: write first.
+      await runSql(em, 'create table data_access_migration_lock (id integer)')
+      await runSql(em, 'drop table data_access_migration_lock')
+      return true
+    } catch (error) {
+      if (classifyFailure(error) !== 'conflict') throw error
+      return false
+    }
+  })
 }
 
 function tooLong(em: EntityManager, longestWaitMs: number): DataAccessError {

@@ -1,4 +1,4 @@
-import { DataAccessError } from '../errors.ts'
+import { causesOf, DataAccessError } from '../errors.ts'
 
 /** How PostgreSQL numbers, and SQLite words, a statement on a table, a column or a function that does not exist. */
 const undefinedTable = '42P01'
@@ -18,7 +18,7 @@ export function migrationMissing(
   error: unknown,
   cureOf: (table: string) => string | undefined = () => 'Run `await data.migrate()`',
 ): DataAccessError | undefined {
-  for (let current = error, depth = 0; current instanceof Error && depth < 16; current = current.cause, depth++) {
+  for (const current of causesOf(error)) {
     if (current instanceof DataAccessError && current.code === 'MIGRATION_MISSING') return current
     const table = missingTable(current)
     if (table === undefined) continue

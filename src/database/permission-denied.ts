@@ -1,4 +1,4 @@
-import { DataAccessError } from '../errors.ts'
+import { causesOf, DataAccessError } from '../errors.ts'
 
 /** SQLSTATE 42501, insufficient_privilege. It is also that of policies for rows, which are the application's own. */
 const insufficientPrivilege = '42501'
@@ -20,7 +20,7 @@ const grants: Readonly<Record<string, (name: string) => string>> = {
 
 /** Recognises a refusal for want of a right, anywhere in the chain of causes, and returns it as `PERMISSION_DENIED` with the grant. */
 export function permissionDenied(error: unknown): DataAccessError | undefined {
-  for (let current = error, depth = 0; current instanceof Error && depth < 16; current = current.cause, depth++) {
+  for (const current of causesOf(error)) {
     if (current instanceof DataAccessError && current.code === 'PERMISSION_DENIED') return current
     const { code, routine } = current as { readonly code?: unknown; readonly routine?: unknown }
     if (code === insufficientPrivilege && routine === rightsCheck) return refused(current.message, error)

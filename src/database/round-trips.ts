@@ -1,7 +1,4 @@
-/** The part of a `pg` client that is needed here. */
-interface PgClient {
-  query(...args: unknown[]): unknown
-}
+import { isSubmittable, type PgClient, plainText } from './pg-client.ts'
 
 type Send = (...args: unknown[]) => unknown
 
@@ -21,7 +18,7 @@ const separator = '\n;'
  *
  * Only for statements without parameters, as MikroORM sends them; any other goes on its own, behind what waits.
  */
-export function saveRoundTrips(client: PgClient): void {
+export function saveRoundTrips(client: Pick<PgClient, 'query'>): void {
   const trips = new RoundTrips(client.query.bind(client))
   client.query = (...args) => trips.query(args)
 }
@@ -132,8 +129,7 @@ class RoundTrips {
 
   #follow(args: unknown[]): unknown {
     // A cursor is its own answer and cannot wait; the client sends it behind what leads.
-    const [query] = args
-    if (typeof query === 'object' && query !== null && 'submit' in query) return this.#send(...args)
+    if (isSubmittable(args[0])) return this.#send(...args)
     return (this.#leading as Promise<unknown>).then(() => this.query(args))
   }
 
@@ -147,12 +143,6 @@ class RoundTrips {
 /** What the caller of a statement that waits is told. */
 async function accepted() {
   return { command: '', rowCount: 0, rows: [], fields: [] }
-}
-
-/** The text of a statement that is sent as text alone, in the way that Kysely calls the client. */
-function plainText([text, parameters, ...rest]: readonly unknown[]): string | undefined {
-  const plain = typeof text === 'string' && Array.isArray(parameters) && parameters.length === 0 && rest.length === 0
-  return plain ? text : undefined
 }
 
 /** What the server answers to a statement that it refuses. */

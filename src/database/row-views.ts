@@ -1,4 +1,5 @@
 import { type EntityManager, type EntityMetadata, type MikroORM, Utils } from '@mikro-orm/core'
+import { descriptorOf } from '../kernel/descriptor.ts'
 import { type ManagerMethod, overrideManagers } from './override-managers.ts'
 
 type RuntimeFilter = Parameters<EntityManager['addFilter']>[0]
@@ -107,7 +108,7 @@ function watch(em: EntityManager): void {
       else if (options.schema !== undefined) openView(fork)
       return fork
     })
-    const schema = accessorOf(own, 'schema')
+    const schema = descriptorOf(own, 'schema')
     define('schema', {
       ...schema,
       set(this: EntityManager, value: string | null | undefined) {
@@ -116,12 +117,4 @@ function watch(em: EntityManager): void {
       },
     })
   })
-}
-
-function accessorOf(own: object, name: string): PropertyDescriptor | undefined {
-  for (let object: object | null = own; object !== null; object = Object.getPrototypeOf(object)) {
-    const found = Object.getOwnPropertyDescriptor(object, name)
-    if (found !== undefined) return found
-  }
-  return undefined
 }

@@ -1,12 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
-
-/** The parts of a `pg` client that are needed here. */
-interface PgClient {
-  readonly connection?: { readonly stream?: { destroy(error: Error): void } }
-  /** The `statement_timeout` that the connection was opened with, in ms; `false` or 0: none of its own. */
-  readonly connectionParameters?: { readonly statement_timeout?: number | false; readonly query_timeout?: number | false }
-  query(...args: unknown[]): unknown
-}
+import { type PgClient, plainText } from './pg-client.ts'
 
 /** PostgreSQL ends a statement after this part of the limit, so that its refusal comes while somebody still waits. */
 const serverShare = 0.9
@@ -84,9 +77,8 @@ export function limitAnswers(client: PgClient): void {
  * whoever a transaction pooler gives the connection next.
  */
 function askShortly(ms: number | undefined, ownMs: number, query: PgClient['query'], args: readonly unknown[]): unknown {
-  const [text, parameters, ...rest] = args
-  const plain = typeof text === 'string' && Array.isArray(parameters) && parameters.length === 0 && rest.length === 0
-  if (!plain || !bounded.test(text)) return query(...args)
+  const text = plainText(args)
+  if (text === undefined || !bounded.test(text)) return query(...args)
   const limits =
     ms === undefined ? [] : [`statement_timeout = ${Math.min(ownMs, ms)}`, `idle_in_transaction_session_timeout = ${ms}`]
   const settings = ['jit = off', ...limits].map((setting) => `set local ${setting};\n`)

@@ -7,6 +7,11 @@ export interface TransactionState {
   readonly savepointName?: string
 }
 
+/** Whether the database has confirmed the end of a transaction. A savepoint says it of neither its own nor its root's: see {@link TransactionStates}. */
+export function isOver({ isCommitted, isRolledBack }: TransactionState): boolean {
+  return isCommitted || isRolledBack
+}
+
 /** Which transactions and savepoints are over: Kysely gives a savepoint a state of its own, which hears neither of its root's end nor of its own. */
 export class TransactionStates {
   /** The transaction or savepoint in which each savepoint was opened. */
@@ -43,7 +48,7 @@ export class TransactionStates {
       root = inside
     }
     // A root that is rolling back still says so itself.
-    return root.isCommitted || root.isRolledBack || rolledBack || (root !== transaction && this.#rollingBack.has(root))
+    return isOver(root) || rolledBack || (root !== transaction && this.#rollingBack.has(root))
   }
 }
 

@@ -28,18 +28,16 @@ export class CircuitBreaker {
   #failures = 0
   #failedAt = Number.NEGATIVE_INFINITY
   #openedAt: number | undefined
-  #openMs: number
   #probing = false
 
   constructor(options: CircuitBreakerOptions, clock: Clock) {
     this.#options = options
-    this.#openMs = options.openMs
     this.#clock = clock
   }
 
   get state(): CircuitState {
     if (this.#openedAt === undefined) return 'closed'
-    return this.#clock.now() - this.#openedAt < this.#openMs ? 'open' : 'half-open'
+    return this.#clock.now() - this.#openedAt < this.#options.openMs ? 'open' : 'half-open'
   }
 
   /** Admits an attempt, or refuses it by `undefined`. In the half-open state exactly one attempt is admitted, as the probe. */
@@ -52,11 +50,6 @@ export class CircuitBreaker {
     return { kind: 'probe', at }
   }
 
-  /** An attempt that was admitted was not made. */
-  unused({ kind }: Admission): void {
-    if (kind === 'probe') this.#probing = false
-  }
-
   /** The other side answered. */
   succeeded(): void {
     this.#failures = 0
@@ -64,24 +57,15 @@ export class CircuitBreaker {
     this.#probing = false
   }
 
-  /**
-   * The other side did not answer. A late failure of an attempt from before the opening does not prolong it.
-   *
-   * @param openMs for how long it opens, if it does.
-   */
-  failed({ kind, at }: Admission, openMs = this.#options.openMs): void {
+  /** The other side did not answer. A late failure of an attempt from before the opening does not prolong it. */
+  failed({ kind, at }: Admission): void {
     const now = this.#clock.now()
     if (kind === 'probe') {
       this.#probing = false
-      this.#open(now, openMs)
+      this.#openedAt = now
     } else if (this.#openedAt === undefined && at >= this.#failedAt) {
       this.#failedAt = now
-      if (++this.#failures >= this.#options.failures) this.#open(now, openMs)
+      if (++this.#failures >= this.#options.failures) this.#openedAt = now
     }
-  }
-
-  #open(now: number, openMs: number): void {
-    this.#openedAt = now
-    this.#openMs = openMs
   }
 }

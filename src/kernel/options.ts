@@ -1,4 +1,5 @@
 import { DataAccessError } from '../errors.ts'
+import { isPlain } from './is-plain.ts'
 import { nearestName } from './nearest-name.ts'
 
 /** What the value of an option must be. A value of `undefined` stands for the default and is not asked. */
@@ -124,11 +125,6 @@ export function describeValue(value: unknown): string {
   if (Array.isArray(value)) return 'an array'
   if (typeof value !== 'object' || value === null) return String(value)
   return isPlain(value) ? 'an object' : `an instance of ${Object.getPrototypeOf(value).constructor?.name}`
-}
-
-function isPlain(value: object): boolean {
-  const prototype: unknown = Object.getPrototypeOf(value)
-  return prototype === null || prototype === Object.prototype
 }
 
 /** @throws DataAccessError `OPTION_INVALID` for what is no function. */

@@ -5,7 +5,7 @@ import { checkOptions, list, text, wholeFrom } from '../kernel/options.ts'
 import type { DeadLetterReason } from './publishing/retry-policy.ts'
 import type { OutboxStore } from './store/outbox-store.ts'
 import type { FailedAttempt } from './store/settlement-store.ts'
-import { sqlAmong, sqlEpochMs, sqlNow, sqlRows, writeLock } from './store/store-sql.ts'
+import { idRows, sqlAmongIds, sqlEpochMs, sqlNow, writeLock } from './store/store-sql.ts'
 import type { EventRow } from './store/stored-event.ts'
 
 /** An event that left the outbox unpublished: as it was recorded, and what became of it. */
@@ -140,8 +140,8 @@ export class DeadLetters {
       const lock = dialect === 'postgresql' ? ' for update' : ''
       const chosen = await runSql<{ id: string }>(em, `select id from outbox_dead_letters where ${sql}${lock}`, params)
       if (chosen.length === 0) return 0
-      const ids = JSON.stringify(chosen)
-      const among = sqlAmong(dialect, 'id', `select s.id from ${sqlRows(dialect, 's', { id: 'uuid' })}`)
+      const ids = idRows(chosen.map(({ id }) => id))
+      const among = sqlAmongIds(dialect, 'id')
       if (before !== undefined) await runSql(em, `${before} where ${among} order by sequence`, [ids])
       await runSql(em, `delete from outbox_dead_letters where ${among}`, [ids])
       if (before !== undefined) await this.#tellRelays(em)
@@ -191,8 +191,8 @@ export class DeadLetters {
     }
     if (filter.ids !== undefined) {
       const { dialect } = this.#store
-      conditions.push(sqlAmong(dialect, 'id', `select s.id from ${sqlRows(dialect, 's', { id: 'uuid' })}`))
-      params.push(JSON.stringify(filter.ids.map((id) => ({ id }))))
+      conditions.push(sqlAmongIds(dialect, 'id'))
+      params.push(idRows(filter.ids))
     }
     if (verb !== 'list' && (conditions.length === 1 || filter.ids?.length === 0)) {
       throw new DataAccessError(
@@ -219,7 +219,7 @@ function toLetter(row: LetterRow): DeadLetter {
     attempts: row.attempts,
     reason: row.reason,
     error: row.error,
-    history: JSON.parse(row.history) as FailedAttempt[],
+    history: (JSON.parse(row.history) as FailedAttempt[]).map((each) => ({ ...each, failedAt: new Date(each.failedAt) })),
     blocksKey: Boolean(row.blocks_key),
   }
   const toJSON: DeadLetter['toJSON'] = () => ({ ...letter, sequence: String(letter.sequence) })

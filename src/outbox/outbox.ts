@@ -8,8 +8,9 @@ import { type DoctorFinding, examine } from './doctor/doctor.ts'
 import type { DoctorOptions } from './doctor/doctor-check.ts'
 import type { EventDefinitions } from './event/event-definitions.ts'
 import type { Publisher } from './publishing/publisher.ts'
+import type { TransactionGuard } from './relay/outside-transaction.ts'
 import { Relay } from './relay/relay.ts'
-import { stopDeadlineMs } from './relay/relay-deadline.ts'
+import { deadlineExpected, stopDeadlineMs } from './relay/relay-deadline.ts'
 import type { RelayOptions } from './relay/relay-options.ts'
 import type { Wake } from './relay/wake.ts'
 import { type OutboxStats, readOutboxStats } from './store/outbox-stats.ts'
@@ -19,6 +20,7 @@ import { longestKeepMs, pruneBatch, pruneFailures, prunePublished } from './stor
 /** What an {@link Outbox} works with. */
 export interface OutboxParts {
   readonly orm: MikroORM
+  readonly guard: TransactionGuard
   /** Rung after each commit that stored events. */
   readonly wake: Wake
   /** The listed events; payloads of others are read as plain JSON. */
@@ -100,8 +102,12 @@ export class Outbox {
   /**
    * Stops the relay that runs or drains, if one does; for `data.close()`. What is in hand after `deadline` milliseconds, 10,000 by default, is
    * dropped, and comes again. Beside a stop that is on its way it waits for the same end, at the earlier deadline of the two.
+   *
+   * @throws DataAccessError `OPTION_INVALID`.
    */
-  async stop({ deadline = stopDeadlineMs }: { readonly deadline?: number | undefined } = {}): Promise<void> {
+  async stop(options: { readonly deadline?: number | undefined } = {}): Promise<void> {
+    checkOptions({ door: 'outbox.stop' }, options, { deadline: deadlineExpected })
+    const { deadline = stopDeadlineMs } = options
     await this.#running?.finish(deadline)
   }
 

@@ -9,6 +9,7 @@ import {
 } from '@mikro-orm/core'
 import type { BypassReason } from '../cache/cache-events.ts'
 import { flushesAlways } from '../database/flush-mode.ts'
+import { hasPendingRows } from '../database/flushed-changes.ts'
 import { concerns, hasOwnSession, hasOwnView, ownContext } from '../database/row-views.ts'
 import { DataAccessError } from '../errors.ts'
 import { detachedFork } from './detached-entities.ts'
@@ -118,11 +119,6 @@ function unlessFiltered(
 /** Whether there is something that a find of an entity would flush first: rows to insert or delete. Edits it leaves as they are, by default. */
 export function hasChangesToFind(em: EntityManager): boolean {
   return flushesAlways(em) ? hasUnflushedChanges(em) : hasPendingRows(em)
-}
-
-function hasPendingRows(em: EntityManager): boolean {
-  const uow = em.getUnitOfWork(false)
-  return uow.getPersistStack().size + uow.getRemoveStack().size + uow.getOrphanRemoveStack().size > 0
 }
 
 /** Whether a flush would write anything, which takes a look at each entity: the run of a query may flush. */

@@ -2,16 +2,19 @@ import { EntityManager, type EntityName, type MikroORM } from '@mikro-orm/core'
 import type { CacheChoice } from '../cache/cache-choice.ts'
 import type { CacheStore } from '../cache/cache-store.ts'
 import type { CachedQuery } from '../cache/cached-query.ts'
-import { WatchedChanges } from '../cache/change-keys.ts'
 import { refuseView } from '../cache/dependency-check.ts'
+import { emptyStore } from '../cache/empty-store.ts'
 import type { CacheFigures } from '../cache/figures.ts'
 import { Invalidation, type InvalidationFigures } from '../cache/invalidation.ts'
 import { InvalidationLog } from '../cache/invalidation-log.ts'
 import { listenTo } from '../cache/orm-hooks.ts'
 import type { CachePolicy } from '../cache/policy.ts'
 import { ReadThrough } from '../cache/read-through.ts'
+import { WatchedChanges } from '../cache/watched-changes.ts'
 import type { CommitParticipant } from '../database/commit-participant.ts'
+import { watchFlushModes } from '../database/flush-mode.ts'
 import type { MigrationObserver } from '../database/migrations.ts'
+import { watchViews } from '../database/row-views.ts'
 import { DataAccessError } from '../errors.ts'
 import { type Clock, monotonicClock } from '../kernel/clock.ts'
 import type { CommitScope } from '../kernel/commit-scope.ts'
@@ -53,15 +56,15 @@ export interface CacheStats {
   readonly invalidations: InvalidationFigures
 }
 
-/** Puts the cached reads of one data access together. Let {@link Cache.participant} hear of its commits. */
+/** Puts the cached reads of one data access together. Let {@link Cache.participant}, where there is one, hear of its commits. */
 export function openCache(options: OpenCacheOptions): Cache {
   return new Cache(options)
 }
 
 /** The cached reads of one data access, made by {@link openCache}. */
 export class Cache {
-  /** What has to hear of commits and migrations, so that they expire what they changed. */
-  readonly participant: CommitParticipant & MigrationObserver
+  /** What has to hear of commits and migrations, so that they expire what they changed; absent where nothing is kept. */
+  readonly participant?: CommitParticipant & MigrationObserver
   readonly #orm: MikroORM
   readonly #detached: DetachedEntities
   readonly #life: CacheLife
@@ -95,7 +98,6 @@ export class Cache {
       ...{ store, logger, scopeOf, keys: changes, fence: (keys) => this.#reads.fence(keys) },
       sweep: sweep === undefined ? undefined : { log: new InvalidationLog(orm, sweep.space), everyMs: sweep.everyMs },
     })
-    this.participant = this.#invalidation
     try {
       for (const cache of caches) {
         if (isPolicy(cache)) this.#addPolicy(cache as CachePolicy, changes)
@@ -106,6 +108,10 @@ export class Cache {
       this.close().catch(() => {})
       throw error
     }
+    watchViews(orm)
+    watchFlushModes(orm)
+    if (store === emptyStore) return
+    this.participant = this.#invalidation
     listenTo(orm, this.#invalidation)
   }
 

@@ -1,5 +1,6 @@
 import { helper, Utils } from '@mikro-orm/core'
-import { canonical, define, isPlain, NotCacheable } from '../cache/codec.ts'
+import { canonical, define, NotCacheable } from '../cache/codec.ts'
+import { isPlain } from '../kernel/is-plain.ts'
 import type { CachedRows, Row } from './cached-rows.ts'
 
 type Path = readonly (string | number)[]

@@ -11,7 +11,7 @@ import type { Logger } from '../kernel/logger.ts'
 import type { CacheLife } from './cache-life.ts'
 import { hidesTargets, type OtherRows, otherRowsOf } from './cached-context.ts'
 import type { DetachedEntities } from './detached-entities.ts'
-import { classesOf, EntityKeys, propertyOf } from './entity-keys.ts'
+import { EntityKeys, propertyOf } from './entity-keys.ts'
 import { frozenEntity } from './frozen-entity.ts'
 import { KnownRequests } from './known-requests.ts'
 import { managedEntity } from './managed-entity.ts'
@@ -68,7 +68,7 @@ export class CachedRows {
     this.policy = policy
     this.life = life
     this.#root = this.meta.root
-    this.#classes = classesOf(orm, this.meta)
+    this.#classes = this.keys.classes
     this.otherRows = otherRowsOf(orm, this.#classes, (filter) => {
       const cure = 'turn it off by default, or cache a query that reads past it, with filters: false'
       logger.warn(`${this.meta.className} is always read past its cache: the ${filter} may show each caller other rows; ${cure}`)

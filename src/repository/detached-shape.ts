@@ -1,6 +1,7 @@
 import { Collection, EntityMetadata, type EntityProperty, ReferenceKind, types } from '@mikro-orm/core'
 import { markDetached } from '../database/detached.ts'
 import { Uuid } from '../database/uuid.ts'
+import { descriptorOf } from '../kernel/descriptor.ts'
 
 /**
  * How detached entities of one class are made: with plain properties instead of the accessors by which MikroORM tracks managed
@@ -78,14 +79,6 @@ export function isCollection({ kind }: EntityProperty): boolean {
 function hasSetterAlone(prototype: object, name: string): boolean {
   const found = descriptorOf(prototype, name)
   return found?.set !== undefined && found.get === undefined
-}
-
-function descriptorOf(prototype: object, name: string): PropertyDescriptor | undefined {
-  for (let object = prototype; object !== null; object = Object.getPrototypeOf(object)) {
-    const found = Object.getOwnPropertyDescriptor(object, name)
-    if (found !== undefined) return found
-  }
-  return undefined
 }
 
 /** A collection for each who asks, which the entity keeps unless it is frozen. */

@@ -1,4 +1,5 @@
 import type { EntityMetadata, EntityProperty, MikroORM } from '@mikro-orm/core'
+import { classesOf } from '../cache/cascades.ts'
 import { databaseValue, plainText, rowKey, uniqueKey } from '../cache/key.ts'
 import { couldBeKey } from '../database/key-value.ts'
 import { spellingOf } from '../database/spelling.ts'
@@ -13,6 +14,8 @@ export class EntityKeys {
   /** The name under which the rows are kept: subclasses of one table share it. */
   readonly entity: string
   readonly idName: string
+  /** Those whose rows are kept together: of a subclass the root does not list the properties when it has a table of its own. */
+  readonly classes: readonly EntityMetadata[]
   /** The properties whose values in a row can be objects. */
   readonly objects: readonly string[]
   readonly #orm: MikroORM
@@ -29,8 +32,8 @@ export class EntityKeys {
     this.idName = idNameOf(meta)
     for (const name of uniques) checkUnique(meta, name)
     this.#hasUuids = propertyOf(meta, this.idName)?.customType instanceof Uuid
-    // A row may be one of a subclass, whose properties the root does not list when it has a table of its own.
-    const properties = classesOf(orm, meta).flatMap(({ props }) => props)
+    this.classes = classesOf(orm, meta)
+    const properties = this.classes.flatMap(({ props }) => props)
     this.objects = [...new Set(properties.filter((property) => !holdsPrimitive(property)).map(({ name }) => name))]
   }
 
@@ -110,11 +113,6 @@ function checkUnique(meta: EntityMetadata, name: string): void {
     'OPTION_INVALID',
     `The cache policy of ${meta.className} lists ${name}, which is no unique property of it${hint}`,
   )
-}
-
-/** The classes whose rows are kept together: those of one root. */
-export function classesOf(orm: MikroORM, { root }: EntityMetadata): readonly EntityMetadata[] {
-  return [...orm.getMetadata()].filter((meta) => meta.root === root)
 }
 
 /** All that is cached goes by the name of its root, and MikroORM by the class, of which two may have one name. */

@@ -1,5 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { type EntityManager, helper } from '@mikro-orm/core'
+import { isOver, type TransactionState } from '../database/transaction-states.ts'
 
 /** What a fork was given of its entity manager's entities, while it works with them. */
 interface Loan {
@@ -69,7 +70,7 @@ function giveBack(state: object, loan: Loan): void {
 /** Called as a getter of MikroORM's state of an entity. */
 function managerOf(this: object): EntityManager | undefined {
   const { owner, loans } = lent.get(this) as Lent
-  return loans.findLast((loan) => standsIn(loan) && !isOver(loan))?.to ?? owner
+  return loans.findLast((loan) => standsIn(loan) && !hasEnded(loan))?.to ?? owner
 }
 
 function setOwner(this: object, to: EntityManager | undefined): void {
@@ -83,7 +84,7 @@ function standsIn(loan: Loan): boolean {
   return false
 }
 
-function isOver({ to }: Loan): boolean {
-  const transaction = to?.getTransactionContext() as { isCommitted?: boolean; isRolledBack?: boolean } | undefined
-  return transaction?.isCommitted === true || transaction?.isRolledBack === true
+function hasEnded({ to }: Loan): boolean {
+  const transaction = to?.getTransactionContext() as TransactionState | undefined
+  return transaction !== undefined && isOver(transaction)
 }

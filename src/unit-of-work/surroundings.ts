@@ -1,4 +1,5 @@
 import { type EntityManager, type MikroORM, TransactionContext } from '@mikro-orm/core'
+import { isOver, type TransactionState } from '../database/transaction-states.ts'
 import type { TransactionSubscriber } from '../database/transaction-subscriber.ts'
 import { DataAccessError } from '../errors.ts'
 import type { ActiveUnit } from './active-unit.ts'
@@ -47,17 +48,12 @@ function around(watch: TransactionWatch, unit: ActiveUnit | undefined): EntityMa
 
 function innermostManager({ orm, subscriber, guard }: TransactionWatch): EntityManager | undefined {
   const ambient = TransactionContext.currentTransactionContext()?.em
-  if (ambient?.getDriver() === orm.driver && isOpen(ambient.getTransactionContext())) return ambient
+  const own = ambient?.getDriver() === orm.driver ? (ambient.getTransactionContext() as TransactionState | undefined) : undefined
+  if (own !== undefined && !isOver(own)) return ambient
   const transaction = guard.surrounding
   const em = transaction === undefined ? undefined : subscriber.managerOf(transaction)
   // An implicit flush has a transaction that its entity manager is not in.
   return em?.getTransactionContext() === transaction ? em : undefined
-}
-
-/** Kysely's transaction tells whether the database confirmed its end. */
-function isOpen(transaction: unknown): boolean {
-  const state = transaction as { readonly isCommitted: boolean; readonly isRolledBack: boolean } | undefined
-  return state !== undefined && !state.isCommitted && !state.isRolledBack
 }
 
 /** What is done in an outer entity manager while an inner one is open would go beside the inner one's transaction. */

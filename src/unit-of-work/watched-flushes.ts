@@ -1,6 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { type EntityManager, helper, type MikroORM, OptimisticLockError } from '@mikro-orm/core'
-import { hasPutOff } from '../database/flushed-changes.ts'
+import { hasPendingRows, hasPutOff } from '../database/flushed-changes.ts'
 import { type ManagerMethod, overrideManagers } from '../database/override-managers.ts'
 import type { TransactionSubscriber } from '../database/transaction-subscriber.ts'
 import { lostFlush } from './unit-failure.ts'
@@ -34,7 +34,8 @@ export function watchFlushes(orm: MikroORM, subscriber: TransactionSubscriber): 
       const em = this.getContext(false)
       const transaction = em.getTransactionContext() as object | undefined
       const flush = { em, around: flushes.getStore(), over: false }
-      const stacked = hasStacked(em)
+      // A flush that fails forgets these. Edits stay in their entities, so that who catches a conflict may read anew and write again.
+      const stacked = hasPendingRows(em)
       try {
         await runOrQueue(em, () => flushes.run(flush, () => own.flush.call(this)))
       } catch (error) {
@@ -93,10 +94,4 @@ function hasOwnWork(em: EntityManager): boolean {
   const uow = em.getUnitOfWork(false)
   const removes = uow.getRemoveStack().size + uow.getOrphanRemoveStack().size > 0
   return removes || [...uow.getPersistStack()].some((entity) => !helper(entity).__managed)
-}
-
-/** A flush that fails forgets them. Edits stay in their entities, so that who catches a conflict may read anew and write again. */
-function hasStacked(em: EntityManager): boolean {
-  const uow = em.getUnitOfWork(false)
-  return uow.getPersistStack().size + uow.getRemoveStack().size + uow.getOrphanRemoveStack().size > 0
 }

@@ -181,7 +181,7 @@ async function open(
   const sweep = store.name === 'redis' ? { space: sweepSpace, everyMs: sweepMs } : undefined
   const scopeOf = (em: EntityManager) => subscriber.scopeOf(em)
   const cache = openCache({ orm, store, scopeOf, sweep, caches, logger, ...clockOf(options) })
-  subscriber.join(cache.participant)
+  if (cache.participant !== undefined) subscriber.join(cache.participant)
   const fork = () => orm.em.fork()
   return {
     orm,

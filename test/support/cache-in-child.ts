@@ -14,7 +14,10 @@ const data = await createDataAccess({ modules: [assessment], database: { url }, 
 process.on('message', async ({ verb, id, name }: CacheOrder) => {
   if (verb.endsWith('and die at the commit')) {
     // Before the cache hears of the commit.
-    DataAccessExtension.of(data.orm).join({ name: 'death', afterCommit: async () => void process.kill(process.pid, 'SIGKILL') })
+    DataAccessExtension.of(data.orm).subscriber.join({
+      name: 'death',
+      afterCommit: async () => void process.kill(process.pid, 'SIGKILL'),
+    })
   }
   if (verb === 'close') {
     await data.close()

@@ -33,8 +33,8 @@ export async function openOutbox(url: string): Promise<OutboxUnderTest> {
   const logger = new MemoryLogger()
   const data = await createDataAccess({ modules: [notes], database: { url }, logger })
   await data.migrate()
-  const { wake, events } = DataAccessExtension.of(data.orm)
-  const outbox = new Outbox({ orm: data.orm, wake, definitions: events, clock: monotonicClock, logger })
+  const { guard, wake, events } = DataAccessExtension.of(data.orm)
+  const outbox = new Outbox({ orm: data.orm, guard, wake, definitions: events, clock: monotonicClock, logger })
   const sql = <Row extends object>(statement: string, params: readonly unknown[] = []) =>
     runSql<Row>(data.fork(), statement, params)
   return {

@@ -22,8 +22,8 @@ const payload = z.unknown().refine((value) => value !== options.killRead || proc
 const killing: DataModule = { ...notes, events: [defineEvent({ type: 'NoteTagged', aggregate: 'Note', payload })] }
 const modules = [options.killRead === undefined ? notes : killing]
 const data = await createDataAccess({ modules, database: { url: options.url }, logger: silentLogger })
-const { wake, events } = DataAccessExtension.of(data.orm)
-const outbox = new Outbox({ orm: data.orm, wake, definitions: events, clock: monotonicClock, logger: silentLogger })
+const { guard, wake, events } = DataAccessExtension.of(data.orm)
+const outbox = new Outbox({ orm: data.orm, guard, wake, definitions: events, clock: monotonicClock, logger: silentLogger })
 
 const publish = async (event: OutboxEvent): Promise<Outcome> => {
   const { fail } = options

@@ -70,16 +70,6 @@ test('a failed probe opens it for the whole time again', () => {
   expect(breaker.admit()).toMatchObject({ kind: 'probe' })
 })
 
-test('a probe that was not made leaves its place to another', () => {
-  const { breaker, pass } = openBreaker()
-  fail(breaker, 3)
-  pass(500)
-  const unmade = breaker.admit()
-  if (unmade !== undefined) breaker.unused(unmade)
-  expect(breaker.admit()).toMatchObject({ kind: 'probe' })
-  expect(breaker.admit()).toBeUndefined()
-})
-
 test('a late failure from before the opening does not prolong it', () => {
   const { breaker, pass } = openBreaker()
   fail(breaker, 3)

@@ -71,7 +71,7 @@ export function redisCache(given: RedisCacheOptions): CacheChoice {
   }
   return {
     name: 'redis',
-    sharedByProcesses: true,
+    seesAllChanges: true,
     sweep: { space: prefix, everyMs: sweepMs },
     prepare: async () => {
       if (options.client === undefined) await loadIoredis()

@@ -1,4 +1,5 @@
 import { hasErrorCode } from '../../errors.ts'
+import { atMost, late } from '../../kernel/at-most.ts'
 import { checkOptions, numberFrom } from '../../kernel/options.ts'
 import { inRootContext } from '../../kernel/root-context.ts'
 import type { Check, CheckContext, CheckName, Diagnosis, DoctorOptions } from './doctor-check.ts'
@@ -27,40 +28,31 @@ export function examine(parts: Omit<CheckContext, 'limits'>, options: DoctorOpti
   const context = { ...parts, limits: { transactionMs, deadTuples, oldestDueMs, timeoutMs } }
   const checks = Object.entries({ ...postgresqlChecks, ...outboxChecks }) as [CheckName, Check][]
   return inRootContext(async () => {
-    const over = new AbortController()
-    const expiry = parts.clock.wait(context.limits.timeoutMs, over.signal).then(
-      () => true,
-      () => false,
-    )
+    const over = parts.clock.now() + timeoutMs
     // One after the other: an examination must not take all connections of a busy pool. The channel alone needs none.
-    const channel = conduct('wake', outboxChecks.wake, context, expiry)
+    const channel = conduct('wake', outboxChecks.wake, context, over)
     // It is awaited in its turn, and not at all when another check was refused before.
     channel.catch(() => {})
-    try {
-      const findings: DoctorFinding[] = []
-      for (const [name, check] of checks) {
-        findings.push(name === 'wake' ? await channel : await conduct(name, check, context, expiry))
-      }
-      return findings
-    } finally {
-      over.abort()
+    const findings: DoctorFinding[] = []
+    for (const [name, check] of checks) {
+      findings.push(name === 'wake' ? await channel : await conduct(name, check, context, over))
     }
+    return findings
   })
 }
 
-async function conduct(check: CheckName, run: Check, context: CheckContext, expiry: Promise<boolean>): Promise<DoctorFinding> {
+async function conduct(check: CheckName, run: Check, context: CheckContext, over: number): Promise<DoctorFinding> {
+  const { clock, limits } = context
   const answer = run(context).catch((error: unknown): Diagnosis => {
     // Nothing can be told of an outbox that is not there any more.
     if (hasErrorCode(error, 'CLOSED')) throw error
     const reason = error instanceof Error ? error.message : String(error)
     return { ok: false, finding: `The check failed: ${reason}`, remedy: 'See that the database answers and is migrated' }
   })
-  const late = expiry.then(
-    (): Diagnosis => ({
-      ok: false,
-      finding: `No answer within the ${context.limits.timeoutMs} ms of the examination`,
-      remedy: 'See that database and pool answer: data.health() and data.stats() tell',
-    }),
-  )
-  return { check, ...(await Promise.race([answer, late])) }
+  const diagnosis = await atMost(Math.max(0, over - clock.now()), answer, clock)
+  if (diagnosis !== late) return { check, ...diagnosis }
+  return {
+    ...{ check, ok: false, finding: `No answer within the ${limits.timeoutMs} ms of the examination` },
+    remedy: 'See that database and pool answer: data.health() and data.stats() tell',
+  }
 }

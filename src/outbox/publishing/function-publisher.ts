@@ -11,7 +11,7 @@ import {
   type Publisher,
   type PublishFunction,
 } from './publisher.ts'
-import { Turns } from './turns.ts'
+import { UnbegunEvents } from './unbegun-events.ts'
 
 /** How many events a function publishes at the same time, half of them such as have failed before. They have different ordering keys. */
 const concurrency = 32
@@ -58,7 +58,7 @@ export function isNameless(publisher: Publisher): boolean {
 class FunctionPublisher implements Publisher {
   readonly name: string
   readonly #publish: PublishFunction
-  readonly #turns = new Turns()
+  readonly #unbegun = new UnbegunEvents()
 
   constructor(publish: PublishFunction) {
     this.name = publish.name || 'function'
@@ -69,11 +69,11 @@ class FunctionPublisher implements Publisher {
     const { signal, closing } = context
     const outcomes = events.map(() => notBegun)
     // What has waited longest for a turn comes first.
-    const places = [...events.entries()].sort(([, a], [, b]) => this.#turns.waited(b) - this.#turns.waited(a))
+    const places = [...events.entries()].sort(([, a], [, b]) => this.#unbegun.waited(b) - this.#unbegun.waited(a))
     const fresh = places.filter(([, { attempt }]) => attempt === 1)
     const again = places.filter(([, { attempt }]) => attempt > 1)
     let away = false
-    const lane = async (own: typeof places, others: typeof places) => {
+    const caller = async (own: typeof places, others: typeof places) => {
       // What the function never got is no failure, and what it got with no time left would be one. Nor is it to be asked on when it has refused all.
       while (!away && !signal.aborted && !closing?.aborted) {
         const place = own.shift() ?? others.shift()
@@ -85,11 +85,11 @@ class FunctionPublisher implements Publisher {
       }
     }
     // What has failed may hang again: it gets half of the calls while there is anything else, and no more.
-    const lanes = Array.from({ length: Math.min(concurrency, events.length) }, (_, n) =>
-      n % 2 === 0 ? lane(fresh, again) : lane(again, fresh),
+    const callers = Array.from({ length: Math.min(concurrency, events.length) }, (_, n) =>
+      n % 2 === 0 ? caller(fresh, again) : caller(again, fresh),
     )
-    await Promise.all(lanes)
-    this.#turns.ended(events, outcomes)
+    await Promise.all(callers)
+    this.#unbegun.ended(events, outcomes)
     return outcomes
   }
 

@@ -1,6 +1,6 @@
 import { untilAborted } from '../../kernel/abortable.ts'
 import { notBegun, type OutboxEvent, type Outcome, outcomeOfError, type PublishContext, permanent } from './publisher.ts'
-import type { Turns } from './turns.ts'
+import type { UnbegunEvents } from './unbegun-events.ts'
 
 /**
  * About how much text is one portion, in characters. Ordinary waves are smaller and stay one round trip; a larger one would need
@@ -37,19 +37,19 @@ export interface MessagePublishing {
  * `unavailable` nothing more goes out, and all of it is; what has not gone out when the time is over was not begun, and goes first with
  * the next call.
  *
- * @param turns those of the publisher.
+ * @param unbegun those of the publisher.
  */
 export async function publishInPortions(
   events: readonly OutboxEvent[],
   { signal, closing }: PublishContext,
-  turns: Turns,
+  unbegun: UnbegunEvents,
   { place, write, publish }: MessagePublishing,
 ): Promise<Outcome[]> {
   const outcomes = events.map(() => notBegun)
   const open: Placed[] = []
   for (const [index, event] of events.entries()) {
     try {
-      open.push({ index, waited: turns.waited(event), message: { place: place(event), text: textOf(write, event) } })
+      open.push({ index, waited: unbegun.waited(event), message: { place: place(event), text: textOf(write, event) } })
     } catch (error) {
       outcomes[index] = outcomeOfError(error)
     }
@@ -61,7 +61,7 @@ export async function publishInPortions(
     for (const [n, { index }] of portion.entries()) outcomes[index] = away ?? (answers[n] as Outcome)
     away ??= answers.find(({ status }) => status === 'unavailable')
   }
-  turns.ended(events, outcomes)
+  unbegun.ended(events, outcomes)
   return outcomes
 }
 

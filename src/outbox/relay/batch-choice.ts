@@ -3,7 +3,7 @@ import { permanent } from '../publishing/publisher.ts'
 import type { EventStore } from '../store/event-store.ts'
 import type { SettlementStore } from '../store/settlement-store.ts'
 import { crashSize } from '../store/stored-event.ts'
-import type { EventInHand } from './held-event.ts'
+import type { EventInHand } from './event-in-hand.ts'
 import { laneOf } from './waves.ts'
 
 /** After so many crashes with this event alone in hand it is a dead letter. */

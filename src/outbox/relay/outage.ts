@@ -1,18 +1,18 @@
-import { type Admission, CircuitBreaker } from '../../kernel/circuit-breaker.ts'
 import type { Clock } from '../../kernel/clock.ts'
 import { toError } from '../../kernel/thrown-error.ts'
 import type { RelayListeners } from './relay-events.ts'
 
-/** One failure opens the breaker, since the publisher itself said that its broker is away; one event a second probes it. */
-const rule = { failures: 1, openMs: 1000 }
+/** For so many ms nothing is tried, since the publisher itself said that its broker is away; then a single event probes it. */
+const pauseMs = 1000
 
 /** A publisher's outage: while it lasts nothing is published but single probes. */
 export class Outage {
-  readonly #breaker: CircuitBreaker
   readonly #clock: Clock
   readonly #listeners: RelayListeners
-  #since: number | undefined
-  #openMs = rule.openMs
+  /** When the next event may be tried; `undefined` while the broker is known to be there. */
+  #until: number | undefined
+  /** Something waits for the broker. */
+  #waitedFor = false
   #error: unknown
   /** A pause was told, and not its end. */
   #told: boolean
@@ -20,32 +20,27 @@ export class Outage {
   /** @param told a run before this one told a pause, and not its end. */
   constructor(clock: Clock, listeners: RelayListeners, told = false) {
     this.#told = told
-    this.#breaker = new CircuitBreaker(rule, clock)
     this.#clock = clock
     this.#listeners = listeners
   }
 
   /** Nothing may be tried now. */
   get open(): boolean {
-    return this.#breaker.state === 'open'
+    return this.waitMs > 0
   }
 
   /** One event may be tried, to see whether the broker is back. */
   get probing(): boolean {
-    return this.#breaker.state === 'half-open'
+    return this.#until !== undefined && !this.open
   }
 
   get error(): unknown {
     return this.#error
   }
 
-  /** Milliseconds until the next probe. */
+  /** Milliseconds until the next probe; 0 when nothing need be waited for. */
   get waitMs(): number {
-    return this.#since === undefined ? 0 : Math.max(1, this.#openMs - (this.#clock.now() - this.#since))
-  }
-
-  admit(): Admission {
-    return this.#breaker.admit() ?? { kind: 'attempt', at: this.#clock.now() }
+    return this.#until === undefined ? 0 : Math.max(0, this.#until - this.#clock.now())
   }
 
   /**
@@ -53,33 +48,27 @@ export class Outage {
    *
    * @param afterMs for how long nothing shall be tried, if that is longer than usual.
    */
-  began(admission: Admission, error: unknown, stopped: boolean, afterMs = 0): void {
-    const first = this.#since === undefined
-    this.#openMs = Math.max(rule.openMs, afterMs)
-    this.#breaker.failed(admission, this.#openMs)
-    this.#since = this.#clock.now()
+  began(error: unknown, stopped: boolean, afterMs = 0): void {
+    const first = !this.#waitedFor
+    this.#waitedFor = true
+    this.#until = this.#clock.now() + Math.max(pauseMs, afterMs)
     this.#error = error
     if (!first || stopped) return
     this.#told = true
     this.#listeners.tell('paused', { cause: 'publisher', error: toError(error) })
   }
 
-  /** Nothing was tried after all, so that nothing is known. */
-  unused(admission: Admission): void {
-    this.#breaker.unused(admission)
-  }
-
   /** Nothing is due, so nothing waits for the broker; whether it is back is still found out by a single event. */
   nothingWaits(): void {
     if (!this.probing) return
-    this.#since = undefined
+    this.#waitedFor = false
     this.#tellEnd()
   }
 
   /** The broker answered. */
   ended(): void {
-    this.#breaker.succeeded()
-    this.#since = undefined
+    this.#until = undefined
+    this.#waitedFor = false
     this.#error = undefined
     this.#tellEnd()
   }

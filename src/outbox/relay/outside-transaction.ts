@@ -1,12 +1,13 @@
-import { type MikroORM, TransactionContext } from '@mikro-orm/core'
 import { DataAccessError } from '../../errors.ts'
 
+/** Tells the innermost open transaction of an ORM in whose callback the caller stands: MikroORM's own context may be that of another ORM. */
+export interface TransactionGuard {
+  readonly surrounding: object | undefined
+}
+
 /** @throws DataAccessError `TRANSACTION_FORK` inside a transaction of this ORM that is not over. */
-export function requireNoTransaction(orm: MikroORM, door: 'start' | 'drain' | 'stop'): void {
-  const ambient = TransactionContext.currentTransactionContext()?.em
-  if (ambient === undefined || ambient.getDriver() !== orm.driver) return
-  const transaction = ambient.getTransactionContext() as { isCommitted: boolean; isRolledBack: boolean } | undefined
-  if (transaction === undefined || transaction.isCommitted || transaction.isRolledBack) return
+export function requireNoTransaction(guard: TransactionGuard, door: 'start' | 'drain' | 'stop'): void {
+  if (guard.surrounding === undefined) return
   throw new DataAccessError(
     'TRANSACTION_FORK',
     `${door}() was called inside a transaction, whose events do not exist yet and whose end it may wait for; call it after the unit of work`,

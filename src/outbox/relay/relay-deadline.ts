@@ -1,7 +1,11 @@
 import type { Clock } from '../../kernel/clock.ts'
+import { numberFrom } from '../../kernel/options.ts'
 
 /** How long `stop()` waits for the batch in hand, unless told otherwise, in ms. */
 export const stopDeadlineMs = 10_000
+
+/** What `stop()` and `close()` take as their deadline, in ms. */
+export const deadlineExpected = numberFrom(0, 86_400_000, ' milliseconds')
 
 /** How long what is begun may still take when its deadline is over, in ms: enough for a mark that is on its way. */
 const graceMs = 1000

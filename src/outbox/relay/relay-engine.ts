@@ -13,8 +13,8 @@ import { BatchChoice } from './batch-choice.ts'
 import { BatchMarker } from './batch-marker.ts'
 import { BatchSettler, pauseOf, type RelayCounts, sumOf } from './batch-settler.ts'
 import { BucketLeases } from './bucket-leases.ts'
+import type { EventInHand } from './event-in-hand.ts'
 import { EventReader } from './event-reader.ts'
-import type { EventInHand } from './held-event.ts'
 import { DatabaseOutage, Outage } from './outage.ts'
 import type { RelayListeners } from './relay-events.ts'
 import { logTakeovers } from './relay-log.ts'
@@ -59,6 +59,7 @@ const nothing: RelayCounts = { published: 0, retried: 0, deadLettered: 0 }
 /** One run of a relay: it holds leases, and publishes one batch with each step. */
 export class RelayEngine {
   readonly id = uuidv7()
+  readonly store: OutboxStore
   readonly leases: BucketLeases
   readonly events: EventStore
   readonly outage: Outage
@@ -77,6 +78,7 @@ export class RelayEngine {
   constructor(parts: RelayEngineParts) {
     const { store, settings, definitions, listeners, signOfLife, awaited, clock, logger } = parts
     const settlements = new SettlementStore(store)
+    this.store = store
     this.events = new EventStore(store)
     this.#choice = new BatchChoice(this.events, settlements)
     this.#progress = new ProgressStore(store, this.#marks)
@@ -137,7 +139,8 @@ export class RelayEngine {
    * @throws what the database throws; what was published and not marked then is published again.
    */
   async step(deadline: AbortSignal): Promise<Step> {
-    if (this.outage.open) return { kind: 'paused', waitMs: this.outage.waitMs, error: this.outage.error }
+    const { waitMs, error } = this.outage
+    if (waitMs > 0) return { kind: 'paused', waitMs, error }
     let { undoings } = this.#marks
     const ahead = await this.#reader.ahead()
     if (ahead === undefined || ahead.hands.length === 0) {
@@ -196,7 +199,6 @@ export class RelayEngine {
 
   /** @param undoings how often marks had been found undone when the batch was read. */
   async #publish(batch: readonly EventInHand[], readAhead: boolean, undoings: number, deadline: AbortSignal): Promise<Step> {
-    const admission = this.outage.admit()
     if (readAhead) this.#reader.readAhead([...this.#marker.hands, ...batch])
     const over = this.#parts.clock.now() + Math.max(turnMs, turnPerReading * this.#reader.readingMs)
     const admit = ({ row, epoch }: EventInHand) =>
@@ -211,10 +213,9 @@ export class RelayEngine {
     const settled = this.#settler.decide(tried)
     const pause = pauseOf(settled)
     // Before anything that the database may fail: a probe whose end is not told would be followed by others without a wait.
-    if (pause !== undefined) this.outage.began(admission, pause.error, deadline.aborted, pause.afterMs)
+    if (pause !== undefined) this.outage.began(pause.error, deadline.aborted, pause.afterMs)
     // A row that cannot be read was not given to the publisher.
     else if (tried.some(({ event: { event } }) => event !== undefined)) this.outage.ended()
-    else this.outage.unused(admission)
     this.#reader.settled(settled, untried)
     const well = untried.length === 0 && settled.every(({ settlement: { kind } }) => kind === 'published')
     // Were this batch marked and the one before not, an event would come again after its successor.

@@ -28,14 +28,16 @@ const databaseBackoff = { baseMs: 200, maxMs: 5000 }
 /** What {@link whileHolding} works with. */
 export interface HoldingParts {
   readonly engine: RelayEngine
-  /** Ends the wait for new events; rung too when there are new buckets. */
-  readonly bell: Bell
+  /** Rung when there are new buckets. */
+  readonly bell?: Bell
   readonly clock: Clock
   readonly logger: Logger
 }
 
 /** What {@link keepPublishing} works with. */
 export interface PublishingParts extends HoldingParts {
+  /** Ends the wait for new events. */
+  readonly bell: Bell
   readonly poll: RelaySettings['poll']
   readonly wake: Wake
 }
@@ -184,7 +186,7 @@ async function keepLeases({ engine, bell, clock, logger }: HoldingParts, signal:
       engine.database.ended('lease')
       if (failing) logger.info('The relay can renew its leases again')
       failing = false
-      if (engine.leases.buckets.length > before) bell.ring()
+      if (engine.leases.buckets.length > before) bell?.ring()
     } catch (error) {
       if (hasErrorCode(error, 'RELAY_PUBLISHER_MISMATCH')) throw error
       if (!signal.aborted && !engine.leases.usable) engine.database.began('lease', error)

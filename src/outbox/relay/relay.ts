@@ -2,7 +2,7 @@ import type { MikroORM } from '@mikro-orm/core'
 import { Bell } from '../../kernel/bell.ts'
 import type { Clock } from '../../kernel/clock.ts'
 import type { Logger } from '../../kernel/logger.ts'
-import { checkOptions, numberFrom } from '../../kernel/options.ts'
+import { checkOptions } from '../../kernel/options.ts'
 import { Service, type StopSignals } from '../../kernel/service.ts'
 import { toError } from '../../kernel/thrown-error.ts'
 import type { EventDefinitions } from '../event/event-definitions.ts'
@@ -11,8 +11,8 @@ import { pruneInBackground } from '../store/retention.ts'
 import type { RelayCounts } from './batch-settler.ts'
 import { DrainWait } from './drain-wait.ts'
 import { openEngine, startStopped } from './open-engine.ts'
-import { requireNoTransaction } from './outside-transaction.ts'
-import { stopDeadlineMs, untilDeadline } from './relay-deadline.ts'
+import { requireNoTransaction, type TransactionGuard } from './outside-transaction.ts'
+import { deadlineExpected, stopDeadlineMs, untilDeadline } from './relay-deadline.ts'
 import type { RelayEngine } from './relay-engine.ts'
 import { type RelayEventName, type RelayEvents, type RelayListeners, relayListeners } from './relay-events.ts'
 import { logFailures, logPauses, warnOfNameless, warnOfRules } from './relay-log.ts'
@@ -25,6 +25,7 @@ import type { Wake } from './wake.ts'
 /** What a {@link Relay} gets from the outbox that makes it. */
 export interface RelayParts {
   readonly orm: MikroORM
+  readonly guard: TransactionGuard
   readonly store: OutboxStore
   readonly wake: Wake
   readonly definitions: EventDefinitions
@@ -77,7 +78,7 @@ export class Relay {
    */
   async start(): Promise<this> {
     if (this.#starting === undefined && this.#service.state === 'running') return this
-    requireNoTransaction(this.#parts.orm, 'start')
+    requireNoTransaction(this.#parts.guard, 'start')
     this.#starting ??= this.#start().finally(() => {
       this.#starting = undefined
     })
@@ -99,7 +100,7 @@ export class Relay {
     const signals = { words: 'an AbortSignal', fits: (value: unknown) => value instanceof AbortSignal }
     checkOptions({ door: 'relay.drain' }, options, { signal: signals })
     const { signal } = options
-    requireNoTransaction(this.#parts.orm, 'drain')
+    requireNoTransaction(this.#parts.guard, 'drain')
     const counts = Promise.withResolvers<RelayCounts>()
     const draining = new Service((signals) => this.#drain(signals, signal).then(counts.resolve, counts.reject), this.#parts.clock)
     const exit = this.#parts.enter(this, (deadlineMs) => draining.finish(deadlineMs))
@@ -120,9 +121,9 @@ export class Relay {
    * @throws DataAccessError `OPTION_INVALID`; `TRANSACTION_FORK` inside a transaction; `RELAY_PUBLISHER_MISMATCH` when that ends it meanwhile.
    */
   async stop(options: { readonly deadline?: number | undefined } = {}): Promise<void> {
-    checkOptions({ door: 'relay.stop' }, options, { deadline: numberFrom(0, 86_400_000, ' milliseconds') })
+    checkOptions({ door: 'relay.stop' }, options, { deadline: deadlineExpected })
     const { deadline = stopDeadlineMs } = options
-    requireNoTransaction(this.#parts.orm, 'stop')
+    requireNoTransaction(this.#parts.guard, 'stop')
     await (this.#draining ?? this.#service).stop(deadline)
   }
 
@@ -225,10 +226,10 @@ export class Relay {
     try {
       given.throwIfAborted()
       const engine = await this.#open(signals, drainMarkTries)
-      const { answerMs, leaseMs } = this.#settings
-      const wait = new DrainWait({ store: new OutboxStore(this.#parts.orm, answerMs), engine, clock, logger, leaseMs })
-      const held = { engine, bell: new Bell(clock), clock, logger, settings: this.#settings, wait }
-      return await whileHolding(held, signals, (signals) => publishAllDue(held, signals))
+      const { store } = engine
+      const wait = new DrainWait({ store, engine, clock, logger, leaseMs: this.#settings.leaseMs })
+      const parts = { engine, clock, logger, settings: this.#settings, wait }
+      return await whileHolding(parts, signals, (signals) => publishAllDue(parts, signals))
     } catch (error) {
       given.throwIfAborted()
       throw error === stop.deadline.reason || error === stop.stopping.reason ? drainStopped() : error

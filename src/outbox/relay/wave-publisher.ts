@@ -1,8 +1,8 @@
-import { DataAccessError } from '../../errors.ts'
+import { causesOf, DataAccessError } from '../../errors.ts'
 import type { Clock } from '../../kernel/clock.ts'
 import { askPublisher } from '../publishing/ask-publisher.ts'
 import { notBegun, type OutboxEvent, type Outcome, outcomeOfError, type Publisher, unavailable } from '../publishing/publisher.ts'
-import type { EventInHand } from './held-event.ts'
+import type { EventInHand } from './event-in-hand.ts'
 
 /** How long a publisher may still report outcomes after its signal aborted, in ms. */
 const graceMs = 50
@@ -107,12 +107,6 @@ function asCutOff(outcome: Outcome, reason: unknown, stopped: boolean): Outcome 
   if (outcome.status === 'published' || outcome === notBegun) return outcome
   // A client may have an error of its own for a signal that aborts, from which nothing can be told.
   if (stopped && outcome.status === 'retryable') return { status: 'unavailable', error: outcome.error }
-  if (!comesOf(outcome.error, reason)) return outcome
+  if (!causesOf(outcome.error).some((each) => each === reason)) return outcome
   return { status: outcomeOfError(reason).status, error: outcome.error }
-}
-
-function comesOf(error: unknown, reason: unknown): boolean {
-  let current = error
-  for (let depth = 0; depth < 8 && current !== reason && current instanceof Error; depth++) current = current.cause
-  return current === reason
 }

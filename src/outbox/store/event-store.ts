@@ -3,7 +3,7 @@ import { advisoryLockClass } from '../event/ordering-key.ts'
 import { sqlIsDue } from './due-events.ts'
 import type { OutboxStore } from './outbox-store.ts'
 import type { RelayNote } from './relay-marks.ts'
-import { keyIndex, pendingIndex, sqlAmong, sqlBy, sqlRows } from './store-sql.ts'
+import { idRows, keyIndex, pendingIndex, sqlAmongIds, sqlBy, sqlRows } from './store-sql.ts'
 import { type EventRow, type StoredEvent, sqlStoredEvent, toStoredEvent } from './stored-event.ts'
 import type { Watermark } from './watermark.ts'
 
@@ -214,10 +214,10 @@ export class EventStore {
   }
 
   #pending<Row extends object>(ids: readonly string[], columns: string): Promise<Row[]> {
-    const among = sqlAmong(this.#dialect, 'e.id', `select s.id from ${sqlRows(this.#dialect, 's', { id: 'uuid' })}`)
+    const among = sqlAmongIds(this.#dialect, 'e.id')
     const by = sqlBy(this.#dialect, keyIndex)
     const sql = `select ${columns} from domain_events as e${by} where e.status = 'pending' and ${among} order by e.sequence`
-    return this.#store.run<Row>(sql, [JSON.stringify(ids.map((id) => ({ id })))])
+    return this.#store.run<Row>(sql, [idRows(ids)])
   }
 
   async #events(sql: string, params: readonly unknown[]): Promise<StoredEvent[]> {

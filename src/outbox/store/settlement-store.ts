@@ -3,7 +3,7 @@ import { type Dialect, runSql } from '../../database/sql.ts'
 import type { DeadLetterReason } from '../publishing/retry-policy.ts'
 import type { OutboxStore } from './outbox-store.ts'
 import type { HeldEvent } from './progress-store.ts'
-import { sqlAmong, sqlEpochMs, sqlFromNow, sqlNow, sqlRows, writeLock } from './store-sql.ts'
+import { idRows, sqlAmong, sqlAmongIds, sqlEpochMs, sqlFromNow, sqlNow, sqlRows, writeLock } from './store-sql.ts'
 import { crashMark, crashText } from './stored-event.ts'
 
 /** An event to be tried again. */
@@ -31,8 +31,7 @@ export interface BlockedKey {
 export interface FailedAttempt {
   /** Which try it was, from 1. */
   readonly attempt: number
-  /** ISO 8601, in UTC. */
-  readonly failedAt: string
+  readonly failedAt: Date
   /** The error and its causes in words, at most 4000 characters; passwords in URLs are masked. */
   readonly error: string
 }
@@ -95,9 +94,10 @@ export class SettlementStore {
   }
 
   async #lettersAmong(writes: readonly DeadLetterWrite[]): Promise<{ id: string }[]> {
-    const ids = sqlAmong(this.#dialect, 'id', `select s.id from ${sqlRows(this.#dialect, 's', { id: 'uuid' })}`)
-    const params = [JSON.stringify(writes.map(({ id }) => ({ id })))]
-    return this.#store.run<{ id: string }>(`select id from outbox_dead_letters where ${ids}`, params)
+    const among = sqlAmongIds(this.#dialect, 'id')
+    return this.#store.run<{ id: string }>(`select id from outbox_dead_letters where ${among}`, [
+      idRows(writes.map(({ id }) => id)),
+    ])
   }
 
   /** In one statement: between two the lease could pass on, and the new owner publish what then becomes a letter. */
@@ -127,8 +127,7 @@ export class SettlementStore {
         ['domain_events', 'id'],
         ['outbox_failures', 'event_id'],
       ] as const) {
-        const ids = sqlAmong('sqlite', column, `select s.id from ${sqlRows('sqlite', 's', { id: 'uuid' })}`)
-        await runSql(em, `delete from ${table} where ${ids}`, [JSON.stringify(moved)])
+        await runSql(em, `delete from ${table} where ${sqlAmongIds('sqlite', column)}`, [idRows(moved.map(({ id }) => id))])
       }
       return moved
     })
@@ -225,18 +224,17 @@ type Run = <Row extends object>(sql: string, params: readonly unknown[]) => Prom
 
 /** The writes as the rows of a statement, each with all of its failed attempts, this one included. */
 async function withHistory(dialect: Dialect, writes: readonly DeadLetterWrite[], run: Run): Promise<string> {
-  const ids = sqlRows(dialect, 's', { id: 'uuid' })
   const failures = await run<{ event_id: string; attempt: number; failed_ms: number; error: string }>(
     `select event_id, attempt, ${sqlEpochMs(dialect, 'failed_at')} as failed_ms, error from outbox_failures
-    where ${sqlAmong(dialect, 'event_id', `select s.id from ${ids}`)} order by attempt`,
-    [JSON.stringify(writes.map(({ id }) => ({ id })))],
+    where ${sqlAmongIds(dialect, 'event_id')} order by attempt`,
+    [idRows(writes.map(({ id }) => id))],
   )
   const historyOf = ({ id, attempts, error }: DeadLetterWrite): FailedAttempt[] => {
     const earlier = failures
       .filter(({ event_id }) => event_id === id)
-      .map(({ attempt, failed_ms, error }) => ({ attempt, failedAt: new Date(failed_ms).toISOString(), error }))
+      .map(({ attempt, failed_ms, error }) => ({ attempt, failedAt: new Date(failed_ms), error }))
     if (earlier.some(({ attempt }) => attempt >= attempts)) return earlier
-    return [...earlier, { attempt: attempts, failedAt: new Date().toISOString(), error }]
+    return [...earlier, { attempt: attempts, failedAt: new Date(), error }]
   }
   return JSON.stringify(writes.map((write) => ({ ...write, history: JSON.stringify(historyOf(write)) })))
 }

@@ -47,6 +47,16 @@ export function sqlAmong(dialect: Dialect, column: string, subquery: string): st
   return dialect === 'postgresql' ? `${column} = any(array(${subquery}))` : `${column} in (${subquery})`
 }
 
+/** Tests a column against the ids that its placeholder gets as {@link idRows}. */
+export function sqlAmongIds(dialect: Dialect, column: string): string {
+  return sqlAmong(dialect, column, `select s.id from ${sqlRows(dialect, 's', { id: 'uuid' })}`)
+}
+
+/** Ids as one parameter, for {@link sqlAmongIds}. */
+export function idRows(ids: readonly string[]): string {
+  return JSON.stringify(ids.map((id) => ({ id })))
+}
+
 /** A condition for PostgreSQL that is true, and turns off the wait for the disk for the statement's own transaction. */
 export const relaxedCommit = `set_config('synchronous_commit', 'off', true) = 'off'`
 

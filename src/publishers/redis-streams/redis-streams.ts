@@ -1,11 +1,7 @@
 import { DataAccessError } from '../../errors.ts'
-import type { Logger } from '../../kernel/logger.ts'
 import { callable, checkOptions, either, record, text, wholeFrom } from '../../kernel/options.ts'
-import { type Message, publishInPortions } from '../../outbox/publishing/portions.ts'
-import type { OutboxEvent, Outcome, PublishContext, Publisher } from '../../outbox/publishing/publisher.ts'
-import { Turns } from '../../outbox/publishing/turns.ts'
-import { isRedisAway, runSized } from '../../redis/large-command.ts'
-import { RedisConnection } from '../../redis/redis-connection.ts'
+import type { OutboxEvent, Outcome, Publisher } from '../../outbox/publishing/publisher.ts'
+import { RedisPublisher, type RedisPublishing } from '../../outbox/publishing/redis-publisher.ts'
 import { checkRedisOptions, type RedisOptions, redisTimeout } from '../../redis/redis-options.ts'
 import { isRedisReply, tellsServerState } from '../../redis/redis-reply.ts'
 import { appendToStream, type StreamBounds } from './append-script.ts'
@@ -33,8 +29,6 @@ export interface RedisStreamsOptions extends Omit<RedisOptions, 'timeoutMs'> {
   readonly timeoutMs?: number | undefined
 }
 
-const defaultTimeoutMs = 2000
-
 /** Holds all events unless `stream` says otherwise; those who read begin here. */
 export const defaultStream = 'domain-events'
 
@@ -46,82 +40,47 @@ export const defaultStream = 'domain-events'
  * @throws DataAccessError `OPTION_INVALID`, `REDIS_URL_INVALID`.
  */
 export function redisStreams(options: RedisStreamsOptions): Publisher {
-  return new RedisStreamsPublisher(options)
+  const numbers = { timeoutMs: redisTimeout, maxLength: wholeFrom(1), dedupe: record }
+  checkRedisOptions('redisStreams', options, { stream: either(text, callable), ...numbers })
+  const { stream, maxLength = 0, dedupe = {} } = options
+  checkOptions({ door: 'redisStreams', under: 'dedupe' }, dedupe, { windowMs: wholeFrom(1), maxIds: wholeFrom(1) })
+  if (typeof stream === 'string') checkStream(stream)
+  const streamOf = typeof stream === 'function' ? stream : () => stream ?? defaultStream
+  const bounds = { windowMs: dedupe.windowMs ?? 3_600_000, maxIds: dedupe.maxIds ?? 100_000, maxLength }
+  return new RedisPublisher(options, {
+    name: 'redis-streams',
+    what: 'XADD',
+    place: (event) => checked(streamOf(event), event),
+    write: writeEntry,
+    send: appendWithin(bounds),
+  })
 }
 
-class RedisStreamsPublisher implements Publisher {
-  readonly name = 'redis-streams'
-  readonly #redis: RedisConnection
-  readonly #turns = new Turns()
-  readonly #timeoutMs: number
-  readonly #streamOf: (event: OutboxEvent) => string
-  readonly #bounds: StreamBounds
-
-  constructor(options: RedisStreamsOptions) {
-    const bounds = { timeoutMs: redisTimeout, maxLength: wholeFrom(1), dedupe: record }
-    checkRedisOptions('redisStreams', options, { stream: either(text, callable), ...bounds })
-    const { stream, maxLength = 0, dedupe = {}, timeoutMs = defaultTimeoutMs, url, client } = options
-    checkOptions({ door: 'redisStreams', under: 'dedupe' }, dedupe, { windowMs: wholeFrom(1), maxIds: wholeFrom(1) })
-    if (typeof stream === 'string') checkStream(stream)
-    this.#bounds = { windowMs: dedupe.windowMs ?? 3_600_000, maxIds: dedupe.maxIds ?? 100_000, maxLength }
-    this.#timeoutMs = timeoutMs
-    // Without a logger: the relay tells of a Redis that is away, and what it does meanwhile.
-    this.#redis = new RedisConnection({ url, client, timeoutMs })
-    this.#streamOf = typeof stream === 'function' ? stream : () => stream ?? defaultStream
+function checked(stream: unknown, { type }: OutboxEvent): string {
+  if (typeof stream !== 'string' || stream === '') {
+    throw new DataAccessError('OPTION_INVALID', `redisStreams: stream named no stream for event type "${type}"`)
   }
-
-  async prepare(surroundings?: { readonly logger: Logger }): Promise<void> {
-    await this.#redis.prepare(surroundings?.logger)
-  }
-
-  async publish(events: readonly OutboxEvent[], context: PublishContext): Promise<readonly Outcome[]> {
-    return publishInPortions(events, context, this.#turns, {
-      place: (event) => this.#place(event),
-      write: writeEntry,
-      publish: (entries, signal) => this.#append(entries, signal),
-    })
-  }
-
-  async close(): Promise<void> {
-    await this.#redis.close()
-  }
-
-  #place(event: OutboxEvent): string {
-    const stream: unknown = this.#streamOf(event)
-    if (typeof stream !== 'string' || stream === '') {
-      throw new DataAccessError('OPTION_INVALID', `redisStreams: stream named no stream for event type "${event.type}"`)
-    }
-    checkStream(stream)
-    return stream
-  }
-
-  async #append(entries: readonly Message[], signal: AbortSignal): Promise<Outcome[]> {
-    const streams = new Map<string, Message[]>()
-    for (const entry of entries) if (!streams.get(entry.place)?.push(entry)) streams.set(entry.place, [entry])
-    const outcomes = new Map<Message, Outcome>()
-    let lost: Outcome | undefined
-    try {
-      const texts = entries.map(({ text }) => text)
-      await runSized(this.#redis, { what: 'XADD', texts, timeoutMs: this.#timeoutMs, signal }, (client) =>
-        // Commands of one tick travel together; a pipeline could not span the nodes of a cluster.
-        Promise.all(
-          [...streams].map(async ([stream, own]) => {
-            const texts = own.map(({ text }) => text)
-            const errors = await appendToStream(client, stream, texts, this.#bounds).catch((error: unknown) => {
-              // A reply concerns this stream alone; anything else is the connection, and so all of them.
-              if (isRedisReply(error)) return new Map(own.map((_, index) => [index, error.message]))
-              throw error
-            })
-            for (const [index, entry] of own.entries()) outcomes.set(entry, outcomeOf(stream, errors.get(index)))
-          }),
-        ),
-      )
-    } catch (error) {
-      lost = { status: isRedisAway(error) ? 'unavailable' : 'retryable', error }
-    }
-    return entries.map((entry) => outcomes.get(entry) ?? (lost as Outcome))
-  }
+  checkStream(stream)
+  return stream
 }
+
+const appendWithin =
+  (bounds: StreamBounds): RedisPublishing['send'] =>
+  async (client, entries, tell) => {
+    const streams = Map.groupBy(entries, ({ place }) => place)
+    // Commands of one tick travel together; a pipeline could not span the nodes of a cluster.
+    await Promise.all(
+      [...streams].map(async ([stream, own]) => {
+        const texts = own.map(({ text }) => text)
+        const errors = await appendToStream(client, stream, texts, bounds).catch((error: unknown) => {
+          // A reply concerns this stream alone; anything else is the connection, and so all of them.
+          if (isRedisReply(error)) return new Map(own.map((_, index) => [index, error.message]))
+          throw error
+        })
+        for (const [index, entry] of own.entries()) tell(entry, outcomeOf(stream, errors.get(index)))
+      }),
+    )
+  }
 
 /** @throws DataAccessError `OPTION_INVALID` for a stream beside which a cluster could not keep its ids. */
 function checkStream(stream: string): void {

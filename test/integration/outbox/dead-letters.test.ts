@@ -78,17 +78,18 @@ describe.each(dialects)('dead letters and figures on %s', (dialect) => {
         attempts: 1,
         reason: 'permanent',
         error: 'Error: no',
-        history: [{ attempt: 1, error: 'Error: no' }],
+        history: [{ attempt: 1, error: 'Error: no', failedAt: expect.any(Date) }],
         blocksKey: false,
       },
     ])
     // As an endpoint for administrators answers.
-    const [{ deadAt, createdAt, ...letter } = {} as DeadLetter] = letters
+    const [{ deadAt, createdAt, history, ...letter } = {} as DeadLetter] = letters
     expect(JSON.parse(JSON.stringify(letters[0]))).toEqual({
       ...letter,
       sequence: '1',
       deadAt: deadAt.toISOString(),
       createdAt: createdAt.toISOString(),
+      history: history.map(({ failedAt, ...attempt }) => ({ ...attempt, failedAt: failedAt.toISOString() })),
     })
     expect(letters[0]?.deadAt.getTime()).toBeGreaterThan(Date.now() - 60_000)
     expect(await bench.outbox.deadLetters.list({ aggregateId: 'b' })).toEqual([])

@@ -40,6 +40,15 @@ describe('closing a data access', () => {
     return { data, logger }
   }
 
+  it.each([{ deadline: -1 }, { deadline: '10s' }, { dedline: 10 }])('its outbox refuses to stop by %j', async (options) => {
+    const { data } = await open()
+    await expect(data.outbox.stop(options as object)).rejects.toMatchObject({
+      code: 'OPTION_INVALID',
+      message: expect.stringContaining('outbox.stop'),
+    })
+    await data.close()
+  })
+
   it('closes the publisher of its relay once, after the last event was published', async () => {
     const { data, logger } = await open()
     const memory = new MemoryPublisher()

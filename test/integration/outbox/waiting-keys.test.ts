@@ -46,10 +46,10 @@ describe.each(dialects)('on %s a key that waits', (dialect) => {
     timeout: 60_000,
   }, async () => {
     const { bench } = ground
-    const { wake, events } = DataAccessExtension.of(bench.data.orm)
+    const { guard, wake, events } = DataAccessExtension.of(bench.data.orm)
     let suspended: number | undefined
     const clock: Clock = { ...monotonicClock, now: () => suspended ?? performance.now() }
-    const outbox = new Outbox({ orm: bench.data.orm, wake, definitions: events, clock, logger: silentLogger })
+    const outbox = new Outbox({ orm: bench.data.orm, guard, wake, definitions: events, clock, logger: silentLogger })
     const published: unknown[] = []
     const relay = outbox.relay({ publisher: ({ payload }) => void published.push(payload), pollInterval })
     await relay.start()

@@ -6,30 +6,29 @@ import { MemoryLogger } from '../../support/memory-logger.ts'
 test('behind a probe of which nothing was tried the next one waits as long as ever', () => {
   let now = 0
   const outage = new Outage({ now: () => now, wait: async () => undefined }, relayListeners(new MemoryLogger()))
-  outage.began(outage.admit(), new Error('away'), false)
+  outage.began(new Error('away'), false)
   expect(outage.open).toBe(true)
   now = 1001
-  // The lease had too little left, so that no event was handed over.
-  outage.unused(outage.admit())
+  // The lease had too little left, so that no event was handed over, and nothing is told.
   expect(outage.probing).toBe(true)
-  outage.began(outage.admit(), new Error('still away'), false)
+  outage.began(new Error('still away'), false)
   expect(outage.open).toBe(true)
 })
 
 test('lasts as long as the publisher asks, and no shorter than ever', () => {
   let now = 0
   const outage = new Outage({ now: () => now, wait: async () => undefined }, relayListeners(new MemoryLogger()))
-  outage.began(outage.admit(), new Error('away'), false, 5000)
+  outage.began(new Error('away'), false, 5000)
   expect(outage.waitMs).toBe(5000)
   now = 4999
   expect(outage.open).toBe(true)
   now = 5000
   expect(outage.probing).toBe(true)
   // The probe that fails says nothing of when to come back.
-  outage.began(outage.admit(), new Error('away'), false)
+  outage.began(new Error('away'), false)
   expect([outage.open, outage.waitMs]).toEqual([true, 1000])
   now = 6000
-  outage.began(outage.admit(), new Error('away'), false, 10)
+  outage.began(new Error('away'), false, 10)
   expect(outage.waitMs).toBe(1000)
 })
 
@@ -44,10 +43,10 @@ test('its end is told once when its begin was, also by a run before, and not whe
   const outage = open()
   outage.ended()
   // A stop cut the publishing off.
-  outage.began(outage.admit(), new Error('stopped'), true)
+  outage.began(new Error('stopped'), true)
   outage.ended()
   expect(told).toEqual([])
-  outage.began(outage.admit(), new Error('away'), false)
+  outage.began(new Error('away'), false)
   expect(told).toEqual(['paused'])
   const next = open(true)
   next.ended()
@@ -63,7 +62,7 @@ test('its end is told where nothing waits for the broker, and the next event is 
   listeners.on('resumed', () => told.push('resumed'))
   const outage = new Outage({ now: () => now, wait: async () => undefined }, listeners)
   outage.nothingWaits()
-  outage.began(outage.admit(), new Error('away'), false)
+  outage.began(new Error('away'), false)
   outage.nothingWaits()
   expect(told).toEqual(['paused'])
   now = 1001
@@ -71,7 +70,7 @@ test('its end is told where nothing waits for the broker, and the next event is 
   outage.nothingWaits()
   expect(told).toEqual(['paused', 'resumed'])
   expect(outage.probing).toBe(true)
-  outage.began(outage.admit(), new Error('still away'), false)
+  outage.began(new Error('still away'), false)
   expect(told).toEqual(['paused', 'resumed', 'paused'])
   expect(outage.open).toBe(true)
   expect(outage.waitMs).toBe(1000)

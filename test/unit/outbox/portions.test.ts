@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { type MessagePublishing, publishInPortions } from '../../../src/outbox/publishing/portions.ts'
 import { notBegun, type Outcome, permanent } from '../../../src/outbox/publishing/publisher.ts'
-import { Turns } from '../../../src/outbox/publishing/turns.ts'
+import { UnbegunEvents } from '../../../src/outbox/publishing/unbegun-events.ts'
 import { contractEvent } from '../../../src/testing/publisher-contract.ts'
 
 const never = { signal: new AbortController().signal }
@@ -29,10 +29,10 @@ function broker(length: number, answer: (portion: number) => Outcome | Promise<O
 describe('publishing in portions', () => {
   test('an ordinary wave is one portion, and a large one is several in its order', async () => {
     const small = broker(1000, () => published)
-    await publishInPortions(events(500), never, new Turns(), small.publishing)
+    await publishInPortions(events(500), never, new UnbegunEvents(), small.publishing)
     expect(small.portions).toHaveLength(1)
     const large = broker(tenth, () => published)
-    expect(await publishInPortions(events(25), never, new Turns(), large.publishing)).toEqual(Array(25).fill(published))
+    expect(await publishInPortions(events(25), never, new UnbegunEvents(), large.publishing)).toEqual(Array(25).fill(published))
     expect(large.portions.map(({ length }) => length)).toEqual([10, 10, 5])
     expect(large.portions.flat()).toEqual(Array.from({ length: 25 }, (_, n) => String(n)))
   })
@@ -40,13 +40,13 @@ describe('publishing in portions', () => {
   test('a large message goes alone and behind the others, so that none fails with it or waits for it', async () => {
     const { portions, publishing } = broker(1000, () => published)
     const write: MessagePublishing['write'] = ({ payload }) => 'x'.repeat(payload === 2 || payload === 3 ? 100_000 : 1000)
-    await publishInPortions(events(6), never, new Turns(), { ...publishing, write })
+    await publishInPortions(events(6), never, new UnbegunEvents(), { ...publishing, write })
     expect(portions).toEqual([['0', '1', '4', '5'], ['2'], ['3']])
   })
 
   test('what was acknowledged is published, and behind an outage nothing more goes out', async () => {
     const { portions, publishing } = broker(tenth, (portion) => (portion === 2 ? away : published))
-    const outcomes = await publishInPortions(events(30), never, new Turns(), publishing)
+    const outcomes = await publishInPortions(events(30), never, new UnbegunEvents(), publishing)
     expect(outcomes).toEqual([...Array(10).fill(published), ...Array(20).fill(away)])
     expect(portions).toHaveLength(2)
   })
@@ -59,7 +59,7 @@ describe('publishing in portions', () => {
       abort.abort(late)
       return new Promise<Outcome>(() => {})
     })
-    const outcomes = await publishInPortions(events(30), abort, new Turns(), publishing)
+    const outcomes = await publishInPortions(events(30), abort, new UnbegunEvents(), publishing)
     expect(outcomes.slice(0, 10)).toEqual(Array(10).fill(published))
     expect(outcomes.slice(10, 20)).toEqual(Array(10).fill({ status: 'retryable', error: late }))
     expect(outcomes.slice(20).every((outcome) => outcome === notBegun)).toBe(true)
@@ -71,18 +71,18 @@ describe('publishing in portions', () => {
       closing.abort()
       return published
     })
-    const outcomes = await publishInPortions(events(11), { ...never, closing: closing.signal }, new Turns(), publishing)
+    const outcomes = await publishInPortions(events(11), { ...never, closing: closing.signal }, new UnbegunEvents(), publishing)
     expect(outcomes).toEqual([...Array(10).fill(published), notBegun])
   })
 
   test('what had no time to go out goes first with the next call, so that none waits for ever behind what fails', async () => {
-    const turns = new Turns()
+    const unbegun = new UnbegunEvents()
     const given = events(6)
     const went: string[] = []
     for (let call = 0; call < 3; call++) {
       const closing = new AbortController()
       const { publishing } = broker(100_000, () => ({ status: 'retryable', error: new Error('too slow') }))
-      await publishInPortions(given, { ...never, closing: closing.signal }, turns, {
+      await publishInPortions(given, { ...never, closing: closing.signal }, unbegun, {
         ...publishing,
         publish: async (portion, signal) => {
           went.push(...portion.map(({ place }) => place))
@@ -97,7 +97,7 @@ describe('publishing in portions', () => {
   test('an event without a place, or that cannot be written, fails alone, and is asked for once', async () => {
     const asked: unknown[] = []
     const { portions, publishing } = broker(1, () => published)
-    const outcomes = await publishInPortions(events(4), never, new Turns(), {
+    const outcomes = await publishInPortions(events(4), never, new UnbegunEvents(), {
       ...publishing,
       place: ({ payload }) => {
         asked.push(payload)

@@ -8,7 +8,7 @@ const mostLeft = 20_000
  * Remembers what a publisher did not begin. That goes first with the next call: behind what fails late each time it would never
  * get its turn.
  */
-export class Turns {
+export class UnbegunEvents {
   /** How many calls in a row did not begin an event, by its id. What another relay publishes in the end is forgotten some time. */
   readonly #left = new LRUCache<string, number>({ max: mostLeft })
 

@@ -6,7 +6,7 @@ import type { BulkWrite } from './bulk-writes.ts'
 import { Cascades, targetsOf } from './cascades.ts'
 import type { ExpiringKeys } from './expiring-keys.ts'
 import { plainText, rowKey, shapeStamp, uniqueKey, wholeEntityStamp } from './key.ts'
-import { isDelete, propertyOf, type Values, writtenValues } from './row-values.ts'
+import { isDelete, propertyOfRow, type Values, writtenValues } from './row-values.ts'
 import { TrueValues } from './true-values.ts'
 
 /** What is known of one entity that is cached or on which a query depends. */
@@ -88,7 +88,7 @@ export class WatchedChanges implements ExpiringKeys {
   ofBulk({ em, meta, deletes, names: { all, changing } }: BulkWrite): readonly string[] {
     const renames = changing.some((name) => this.#cascades.mayChangeKey(em, meta.root, name))
     const pivots = all.flatMap((name) => {
-      const property = propertyOf(meta, name)
+      const property = propertyOfRow(meta, name)
       return property?.kind === 'm:n' ? this.#ofPivot(em, meta.root, property) : []
     })
     return [...this.#ofAny(em, meta.root, { deletes, renames }), ...pivots]
@@ -146,7 +146,7 @@ export class WatchedChanges implements ExpiringKeys {
     const keys: string[] = []
     for (const { entity: other, by, chosen } of this.#cascades.showing(em, meta.root)) {
       if (this.#watched.get(other)?.rows !== true) continue
-      const property = propertyOf(meta, by)
+      const property = propertyOfRow(meta, by)
       const value = type === 'create' ? (em.getComparator().prepareEntity(entity) as Values)[by] : undefined
       // What a relation has by its `targetKey` is not the id.
       const isId = property !== undefined && property.targetKey === undefined
@@ -172,7 +172,7 @@ export class WatchedChanges implements ExpiringKeys {
     // One that was not there when it was looked for may have come since, if it is written after all.
     if (type !== 'create' && names.length > 0 && before == null) return undefined
     // The database makes these itself, and MikroORM does not ask for them.
-    if ([...names, ...watched.uniques].some((name) => propertyOf(meta, name)?.generated !== undefined)) return undefined
+    if ([...names, ...watched.uniques].some((name) => propertyOfRow(meta, name)?.generated !== undefined)) return undefined
     const believed = (isDelete(changeSet) ? this.#deleted.get(entity) : originalEntity) as Values | undefined
     const old = before ? { ...believed, ...before } : believed
     const written = writtenValues(changeSet, em, before ?? undefined)
@@ -200,7 +200,7 @@ export class WatchedChanges implements ExpiringKeys {
 function mayRelate({ type, meta, payload }: ChangeSet<object>, orders: ReadonlySet<string>): boolean {
   if (!type.startsWith('update')) return true
   return Object.keys(payload).some((name) => {
-    const property = propertyOf(meta, name)
+    const property = propertyOfRow(meta, name)
     if (property === undefined || property.primary || property.kind !== 'scalar') return true
     return property.fieldNames.some((column) => orders.has(column))
   })
@@ -222,7 +222,7 @@ function keysOf(
   const keys = new Set<string>()
   let certain = true
   const spelled = (name: string, value: unknown) => {
-    const spelling = value === null ? null : spellingOf(propertyOf(meta, name) as EntityProperty, value, dialect)
+    const spelling = value === null ? null : spellingOf(propertyOfRow(meta, name) as EntityProperty, value, dialect)
     if (spelling === undefined) certain = false
     return spelling ?? null
   }
@@ -238,7 +238,7 @@ function keysOf(
     // A class beside the one that has it knows no such property.
     const values = states.map((state) => state[name])
     if (values.every((value) => value == null) || (!appearsOrGoes && values[0] === values[1])) continue
-    const kept = hasSpellings(propertyOf(meta, name) as EntityProperty, dialect)
+    const kept = hasSpellings(propertyOfRow(meta, name) as EntityProperty, dialect)
     for (const value of values) {
       // Of a column without spellings no absence is kept, and what is found there is looked at again.
       if (value != null) keys.add(uniqueKey(entity, name, kept ? spelled(name, value) : plainText(value)))

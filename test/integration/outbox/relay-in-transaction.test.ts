@@ -1,0 +1,21 @@
+import { afterEach, expect, test } from 'vitest'
+import { MemoryPublisher } from '../../../src/testing/memory-publisher.ts'
+import { dialects } from '../../support/databases.ts'
+import { closeNotes, openNotes } from '../../support/notes-access.ts'
+
+afterEach(closeNotes)
+
+test.each(dialects.flatMap((dialect) => (['start', 'drain', 'stop'] as const).map((door) => ({ dialect, door }))))(
+  '$door() on $dialect is refused in a unit of work also where a transaction of another ORM stands in between',
+  { timeout: 20_000 },
+  async ({ dialect, door }) => {
+    const data = await openNotes(dialect)
+    const other = await openNotes(dialect)
+    const relay = data.outbox.relay({ publisher: new MemoryPublisher() })
+    const called = data.unitOfWork(() => other.orm.em.fork().transactional(async () => void (await relay[door]())))
+    await expect(called).rejects.toMatchObject({ code: 'TRANSACTION_FORK', message: expect.stringContaining(`${door}()`) })
+    // In the transaction of another ORM alone nothing is waited for.
+    await other.unitOfWork(async () => void (await relay[door]()))
+    await relay.stop()
+  },
+)
