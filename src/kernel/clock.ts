@@ -48,6 +48,6 @@ export function momentOf(clock: Clock): Moment {
  */
 export function longestSince(moment: Moment | undefined, clock: Clock): number {
   if (moment === undefined) return Number.POSITIVE_INFINITY
-  const { now, wall } = momentOf(clock)
-  return Math.max(now - moment.now, wall - moment.wall)
+  const now = clock.now()
+  return Math.max(now - moment.now, (clock.wall?.() ?? now) - moment.wall)
 }

@@ -160,9 +160,9 @@ export class DeadLetters {
       )
       await runSql(em, `select ${limits}`)
       // A relay that registers before this commits would neither see the letters nor be told of them.
-      await runSql(em, 'lock table outbox_relays in share row exclusive mode')
+      await runSql(em, 'lock table outbox_progress in share row exclusive mode')
     }
-    await runSql(em, 'update outbox_relays set redrives = redrives + 1')
+    await runSql(em, 'update outbox_progress set redrives = redrives + 1')
   }
 
   /** Refuses an empty filter, but for `list`. */

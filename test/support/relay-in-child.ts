@@ -39,11 +39,15 @@ const publish = async (event: OutboxEvent): Promise<Outcome> => {
   return { status: 'published' }
 }
 
+let calls = 0
+const file = async (event: OutboxEvent): Promise<Outcome> => {
+  const outcome = await publish(event)
+  if (++calls === options.freezeAt) process.kill(process.pid, 'SIGSTOP')
+  return outcome
+}
+
 const relay = outbox.relay({
-  publisher: {
-    name: 'file',
-    publish: async (wave) => Promise.all(wave.map(publish)),
-  },
+  publisher: options.freezeAt !== undefined ? file : { name: 'file', publish: async (wave) => Promise.all(wave.map(publish)) },
   batchSize: options.batchSize,
   publishTimeout: options.leaseMs / 2,
   lease: options.leaseMs,

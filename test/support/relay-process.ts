@@ -27,6 +27,8 @@ export interface ChildOptions {
     /** How long it takes to fail; the process tells that it began. */
     readonly afterMs?: number
   }
+  /** It publishes by a function of one event, and stands still in this call of it, counted from 1, behind its publish. */
+  readonly freezeAt?: number
   /** By how much its clock is off. */
   readonly clockOffsetMs?: number
 }

@@ -34,7 +34,7 @@ const deadTuples = onPostgresql('rows are changed in place', async ({ store, lim
   const rows = await store.run<{ name: string; dead: string; live: string; vacuumed: string | null }>(
     `select relname as name, n_dead_tup::text as dead, n_live_tup::text as live,
       greatest(last_vacuum, last_autovacuum)::text as vacuumed from pg_stat_user_tables
-    where relid in (to_regclass('domain_events'), to_regclass('outbox_leases'), to_regclass('outbox_relays'))
+    where relid in (to_regclass('domain_events'), to_regclass('outbox_leases'), to_regclass('outbox_relays'), to_regclass('outbox_progress'))
       and n_dead_tup > ? and n_dead_tup > n_live_tup`,
     [limits.deadTuples],
   )

@@ -53,7 +53,7 @@ async function insertOnPostgresql(em: EntityManager, events: readonly RecordedEv
   await runSqlWithCommit(
     em,
     `select ${holds.join()};
-    insert into domain_events (${columnNames}, sequence) values ${events.map(() => postgresqlRow).join()}`,
+    insert into domain_events (${columnNames}, updated_at, sequence) values ${events.map(() => postgresqlRow).join()}`,
     values,
   )
 }
@@ -70,8 +70,8 @@ async function insertOnSqlite(em: EntityManager, events: readonly RecordedEvent[
   const rows = JSON.stringify(events.map((event) => valuesOf(event, placeOf(event).bucket, (moment) => moment.getTime())))
   await runSql(
     em,
-    `insert into domain_events (${columnNames}, sequence)
-    select ${columns.map((_, index) => `value ->> ${index}`).join()}, ? + 1 + key from json_each(?)`,
+    `insert into domain_events (${columnNames}, updated_at, sequence)
+    select ${columns.map((_, index) => `value ->> ${index}`).join()}, ${sqliteNow}, ? + 1 + key from json_each(?)`,
     [before, rows],
   )
 }
@@ -88,10 +88,12 @@ const columns = [
   'schema_version',
   'available_at',
   'created_at',
-  'updated_at',
 ] as const
 const columnNames = columns.join(', ')
-const postgresqlRow = `(${columns.map(() => '?').join()}, nextval('domain_events_sequence'))`
+// The age of an event is told by the database's clock: that of a writer may be wrong. Not now(), which is when its transaction began.
+const postgresqlRow = `(${columns.map(() => '?').join()}, clock_timestamp(), nextval('domain_events_sequence'))`
+
+const sqliteNow = "cast(unixepoch('subsec') * 1000 as integer)"
 
 /** Where an event is kept: by its key, or alone. */
 function placeOf({ orderingKey, id }: RecordedEvent): KeyPlacement {
@@ -100,7 +102,6 @@ function placeOf({ orderingKey, id }: RecordedEvent): KeyPlacement {
 
 /** An event's values in the order of the columns; each dialect has its own way to write a moment. */
 function valuesOf(event: RecordedEvent, bucket: number, write: (moment: Date) => string | number): (string | number | null)[] {
-  const createdAt = write(event.createdAt)
   return [
     event.id,
     event.type,
@@ -112,7 +113,6 @@ function valuesOf(event: RecordedEvent, bucket: number, write: (moment: Date) =>
     bucket,
     event.schemaVersion,
     event.availableAt === null ? null : write(event.availableAt),
-    createdAt,
-    createdAt,
+    write(event.createdAt),
   ]
 }

@@ -66,7 +66,7 @@ class FunctionPublisher implements Publisher {
   }
 
   async publish(events: readonly OutboxEvent[], context: PublishContext): Promise<Outcome[]> {
-    const { signal, closing } = context
+    const { signal, mayBegin } = context
     const outcomes = events.map(() => notBegun)
     // What has waited longest for a turn comes first.
     const places = [...events.entries()].sort(([, a], [, b]) => this.#unbegun.waited(b) - this.#unbegun.waited(a))
@@ -75,7 +75,7 @@ class FunctionPublisher implements Publisher {
     let away = false
     const caller = async (own: typeof places, others: typeof places) => {
       // What the function never got is no failure, and what it got with no time left would be one. Nor is it to be asked on when it has refused all.
-      while (!away && !signal.aborted && !closing?.aborted) {
+      while (!away && !signal.aborted && mayBegin?.() !== false) {
         const place = own.shift() ?? others.shift()
         if (place === undefined) return
         const [index, event] = place

@@ -41,7 +41,7 @@ export interface MessagePublishing {
  */
 export async function publishInPortions(
   events: readonly OutboxEvent[],
-  { signal, closing }: PublishContext,
+  { signal, mayBegin }: PublishContext,
   unbegun: UnbegunEvents,
   { place, write, publish }: MessagePublishing,
 ): Promise<Outcome[]> {
@@ -56,7 +56,7 @@ export async function publishInPortions(
   }
   let away: Outcome | undefined
   for (const portion of toPortions(open.sort(byTurns))) {
-    if (away === undefined && (signal.aborted || closing?.aborted)) break
+    if (away === undefined && (signal.aborted || mayBegin?.() === false)) break
     const answers = away === undefined ? await publishPortion(portion, signal, publish) : []
     for (const [n, { index }] of portion.entries()) outcomes[index] = away ?? (answers[n] as Outcome)
     away ??= answers.find(({ status }) => status === 'unavailable')

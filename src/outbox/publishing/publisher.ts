@@ -122,11 +122,12 @@ export interface PublishContext {
   /** Aborts at the publish timeout, and when the relay must stop now. */
   readonly signal: AbortSignal
   /**
-   * Aborts at half the publish timeout. Our own publishers begin no event after it, so that each has the other half at least.
+   * Tells whether an event may still be begun: not once half the publish timeout is over, so that each has the other half at least. Our own
+   * publishers ask before each event or portion. A signal would not do: behind a process that stood still its timer comes too late.
    *
    * @internal
    */
-  readonly closing?: AbortSignal
+  readonly mayBegin?: () => boolean
 }
 
 /**

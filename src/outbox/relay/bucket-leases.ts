@@ -1,8 +1,9 @@
 import { DataAccessError } from '../../errors.ts'
 import { type Clock, longestSince, type Moment, momentOf } from '../../kernel/clock.ts'
 import { bucketCount } from '../event/ordering-key.ts'
-import type { DeadRelay, LeasedBucket, LeaseStore, NoteCrash, RelayIdentity } from '../store/lease-store.ts'
+import type { DeadRelay, LeasedBucket, LeaseStore, LeaseView, NoteCrash, RelayIdentity } from '../store/lease-store.ts'
 import type { RelayPause, SignOfLife } from '../store/sign-of-life.ts'
+import { Grace } from './grace.ts'
 
 /** What {@link BucketLeases} works with. */
 export interface BucketLeasesParts {
@@ -48,12 +49,11 @@ export class BucketLeases {
   #renewedAt: Moment | undefined
   /** As the last sign of life told it. */
   #toldPause: RelayPause | undefined
-  /** When the database last answered a look at the others. */
-  #lookedAt: Moment | undefined
-  #judgesFrom = Number.NEGATIVE_INFINITY
+  readonly #grace: Grace
 
   constructor(parts: BucketLeasesParts) {
     this.#parts = parts
+    this.#grace = new Grace(parts.clock, parts.leaseMs)
   }
 
   /** How often {@link keep} must be called, in ms. */
@@ -117,15 +117,20 @@ export class BucketLeases {
    * same time and was not seen before; from then on no publish begins.
    */
   async keep(): Promise<void> {
-    const { store, clock, leaseMs, signOfLife } = this.#parts
+    const { relay, clock, leaseMs, signOfLife } = this.#parts
     // A pause that begins or ends is told at once: others ask why nothing comes.
     const news = signOfLife?.().paused !== this.#toldPause
     if (news || this.#doubts > this.#answered || longestSince(this.#renewedAt, clock) >= leaseMs / 3) await this.#renew()
-    const { live, dead, free } = await store.look()
-    this.#lookedAt = momentOf(clock)
+    let view = await this.#look()
+    if (view.live.every(({ id }) => id !== relay.id)) {
+      // Whatever our own clock says, whoever looks now takes us for dead.
+      await this.#renew()
+      view = await this.#look()
+    }
+    const { live, dead, free } = view
     this.#refuseOtherPublisher(live)
-    if (dead > 0 && clock.now() >= this.#judgesFrom) await this.#takeDead()
-    await this.#balance(Math.ceil(bucketCount / Math.max(1, live.length)), free + dead)
+    if (dead.length > 0 && this.#grace.over) await this.#takeDead()
+    await this.#balance(Math.ceil(bucketCount / Math.max(1, live.length)), free + dead.length)
   }
 
   /**
@@ -145,7 +150,15 @@ export class BucketLeases {
     this.#leaving.clear()
     this.#releasing.clear()
     this.#renewedAt = undefined
-    this.#lookedAt = undefined
+    this.#grace.left()
+  }
+
+  async #look(): Promise<LeaseView> {
+    const { store, clock } = this.#parts
+    const sentAt = clock.now()
+    const view = await store.look()
+    this.#grace.looked(view, sentAt)
+    return view
   }
 
   async #renew(): Promise<void> {
@@ -156,22 +169,11 @@ export class BucketLeases {
     const [paused, doubts] = [sign?.paused, this.#doubts]
     await store.heartbeat(relay, leaseMs, sign)
     this.#toldPause = paused
-    this.#graceAfter(longestSince(this.#lookedAt, clock))
+    this.#grace.back()
     // Also when we know of none: a claim whose answer was lost may be carried out late.
     this.#renewed(await store.renew(relay.id, leaseMs), before)
     this.#renewedAt = before
     this.#answered = doubts
-  }
-
-  /**
-   * Who was away cannot tell whether the others were too: they get one lease to come back. A registration is renewed when a
-   * third of it is over, or up to {@link intervalMs} later, so none ends by an absence of less than 0.46 of a lease.
-   */
-  #graceAfter(awayMs: number): void {
-    const { clock, leaseMs } = this.#parts
-    if (awayMs === Number.POSITIVE_INFINITY || awayMs <= leaseMs * 0.4) return
-    // Where each look takes that long, a grace must still end.
-    if (awayMs > leaseMs || clock.now() - this.#judgesFrom > leaseMs) this.#judgesFrom = clock.now() + leaseMs
   }
 
   /** Of two that registered at the same time each may have looked before it could see the other: the younger one gives way. */

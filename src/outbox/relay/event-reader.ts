@@ -217,8 +217,8 @@ export class EventReader {
     const watermark = this.#watermark.value
     const before = clock.now()
     const { rows, note } =
-      noting && !request.bare
-        ? await events.fetchNoting(request, marks.relay)
+      noting && !request.bare && !marks.generationOver
+        ? await events.fetchNoting(request, marks)
         : { rows: await events.fetch(request), note: undefined }
     const now = momentOf(clock)
     this.#readingMs = now.now - before

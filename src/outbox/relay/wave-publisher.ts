@@ -1,5 +1,5 @@
 import { causesOf, DataAccessError } from '../../errors.ts'
-import type { Clock } from '../../kernel/clock.ts'
+import { type Clock, longestSince, type Moment, momentOf } from '../../kernel/clock.ts'
 import { askPublisher } from '../publishing/ask-publisher.ts'
 import { notBegun, type OutboxEvent, type Outcome, outcomeOfError, type Publisher, unavailable } from '../publishing/publisher.ts'
 import type { EventInHand } from './event-in-hand.ts'
@@ -9,7 +9,6 @@ const graceMs = 50
 
 /** Why nobody waits any more; given, since without a reason each abort would make an error with a stack. */
 const answered = 'answered'
-const halfOver = 'half of the time is over'
 
 /** Publishes one wave at a time, within the publish timeout, and turns whatever the publisher does into outcomes. */
 export class WavePublisher {
@@ -28,14 +27,16 @@ export class WavePublisher {
    * that cuts the publishing off costs none.
    *
    * @param deadline aborts when the relay must stop now.
+   * @param began when the leases were looked at: the time is counted from there.
    */
-  async publish(events: readonly OutboxEvent[], deadline: AbortSignal): Promise<Outcome[]> {
+  async publish(events: readonly OutboxEvent[], deadline: AbortSignal, began = this.now()): Promise<Outcome[]> {
+    const mayBegin = () => longestSince(began, this.#clock) < this.#timeoutMs / 2
+    if (!mayBegin()) return events.map(() => notBegun)
     const abort = new AbortController()
-    const closing = new AbortController()
     const settled = new AbortController()
-    const silence = this.#giveUp(events, { abort, closing }, settled.signal, deadline)
+    const silence = this.#giveUp(events, began, abort, settled.signal, deadline)
     try {
-      const context = { signal: abort.signal, closing: closing.signal }
+      const context = { signal: abort.signal, mayBegin }
       const outcomes = await Promise.race([askPublisher(this.#publisher, events, context), silence])
       if (!abort.signal.aborted && !deadline.aborted) return outcomes
       return outcomes.map((outcome) => asCutOff(outcome, abort.signal.reason, deadline.aborted))
@@ -44,18 +45,22 @@ export class WavePublisher {
     }
   }
 
-  /** Lets nothing begin after half of the time, aborts the publisher at the timeout or the deadline; a moment later speaks for it. */
+  /** The present moment, to count a publish from. */
+  now(): Moment {
+    return momentOf(this.#clock)
+  }
+
+  /** Aborts the publisher at the timeout or the deadline; a moment later speaks for it. */
   async #giveUp(
     events: readonly OutboxEvent[],
-    { abort, closing }: { readonly abort: AbortController; readonly closing: AbortController },
+    began: Moment,
+    abort: AbortController,
     settled: AbortSignal,
     deadline: AbortSignal,
   ): Promise<Outcome[]> {
     try {
-      const over = AbortSignal.any([settled, deadline])
-      await this.#clock.wait(this.#timeoutMs / 2, over)
-      closing.abort(halfOver)
-      await this.#clock.wait(this.#timeoutMs / 2, over)
+      const left = this.#timeoutMs - longestSince(began, this.#clock)
+      await this.#clock.wait(left, AbortSignal.any([settled, deadline]))
       cutOff(
         abort,
         new DataAccessError(
@@ -86,8 +91,10 @@ export async function publishWave(
   deadline: AbortSignal,
 ): Promise<Outcome[]> {
   const events = wave.flatMap(({ event }): OutboxEvent[] => (event === undefined ? [] : [event]))
+  // Before the look at the leases: whatever stands still behind it, nothing begins later than they allow.
+  const began = publisher.now()
   if (!wave.every(admit)) return wave.map(() => notBegun)
-  const outcomes = events.length === 0 ? [] : await publisher.publish(events, deadline)
+  const outcomes = events.length === 0 ? [] : await publisher.publish(events, deadline, began)
   let next = 0
   return wave.map(({ event, fault }) => {
     return event === undefined ? { status: 'permanent', error: fault } : (outcomes[next++] as Outcome)

@@ -1,5 +1,5 @@
 import type { Dialect } from '../../database/sql.ts'
-import { delayedIndex, sqlBy, sqlNow, sqlUntil } from './store-sql.ts'
+import { delayedIndex, pendingIndex, sqlBy, sqlNow, sqlUntil } from './store-sql.ts'
 
 /** Tests whether no dead letter holds the key of an event with the alias `e`. */
 const sqlIsFree = `(e.ordering_key is null
@@ -20,21 +20,22 @@ export function sqlIsDue(dialect: Dialect): string {
 }
 
 /**
- * Until when, in ms, the oldest due event was not due yet. Of events that never waited for a time the index of status and time finds it
- * at its beginning; of the others all that are the first of their key are looked at.
+ * Until when, in ms, the oldest due event was not due yet, all by the database's clock. Of events that never waited for a time it is the
+ * first of some bucket, which domain_events_pending_index finds; of the others all that are the first of their key are looked at.
  */
 export function sqlOldestDue(dialect: Dialect): string {
   const timed = `from domain_events e${sqlBy(dialect, delayedIndex)} where e.status = 'pending' and e.available_at is not null`
-  const columns = 'e.ordering_key, e.created_at, e.available_at'
+  const columns = 'e.ordering_key, e.updated_at, e.available_at'
   // SQLite takes the other columns from the row of the minimum.
   const firsts =
     dialect === 'postgresql'
       ? `select distinct on (e.ordering_key) ${columns} ${timed} and e.ordering_key is not null order by e.ordering_key, e.sequence`
       : `select ${columns}, min(e.sequence) ${timed} and e.ordering_key is not null group by e.ordering_key`
-  const later = `${dialect === 'postgresql' ? 'greatest' : 'max'}(e.created_at, e.available_at)`
+  const later = `${dialect === 'postgresql' ? 'greatest' : 'max'}(e.updated_at, e.available_at)`
   return `(select min(until) from (
-        select * from (select ${sqlUntil(dialect, 'e.created_at')} as until from domain_events e
-          where e.available_at is null and ${sqlIsDue(dialect)} order by e.created_at limit 1) as n
+        select (select ${sqlUntil(dialect, 'e.updated_at')} from domain_events e${sqlBy(dialect, pendingIndex)}
+          where e.bucket = l.bucket and e.available_at is null and ${sqlIsDue(dialect)} order by e.sequence limit 1) as until
+        from outbox_leases l
         union all select min(${sqlUntil(dialect, later)}) from (${firsts}) as e where e.available_at <= ${sqlNow(dialect)} and ${sqlIsFree}
         union all select min(${sqlUntil(dialect, later)}) ${timed} and e.ordering_key is null and e.available_at <= ${sqlNow(dialect)}
       ) as o)`

@@ -2,7 +2,7 @@ import type { Dialect } from '../../database/sql.ts'
 import { advisoryLockClass } from '../event/ordering-key.ts'
 import { sqlIsDue } from './due-events.ts'
 import type { OutboxStore } from './outbox-store.ts'
-import type { RelayNote } from './relay-marks.ts'
+import type { RelayMarks, RelayNote } from './relay-marks.ts'
 import { idRows, keyIndex, pendingIndex, sqlAmongIds, sqlBy, sqlRows } from './store-sql.ts'
 import { type EventRow, type StoredEvent, sqlStoredEvent, toStoredEvent } from './stored-event.ts'
 import type { Watermark } from './watermark.ts'
@@ -71,25 +71,29 @@ export class EventStore {
    * domain_events_fetch. Makes no note where some of the events found must wait or have failed before, for then not all of them will
    * be published together.
    */
-  async fetchNoting(request: Omit<FetchRequest, 'exceptKeys' | 'exceptSequences'>, relay: string): Promise<NotedFetch> {
+  async fetchNoting(request: Omit<FetchRequest, 'exceptKeys' | 'exceptSequences'>, marks: RelayMarks): Promise<NotedFetch> {
     const { shares, quota, limit } = request
     if (this.#dialect === 'sqlite' || shares.length === 0) {
       return { rows: await this.fetch({ ...request, exceptKeys: [], exceptSequences: [] }), note: undefined }
     }
     const rows = await this.#store.run<EventRow & { redrives: number | null; marks: number | null }>(
-      'select * from domain_events_fetch(?, ?, ?, ?, ?)',
-      [`{${shares.map(({ bucket }) => bucket)}}`, `{${shares.map(({ after }) => after)}}`, ...[quota, limit, relay]],
+      'select * from domain_events_fetch(?, ?, ?, ?, ?, ?)',
+      [
+        ...[`{${shares.map(({ bucket }) => bucket)}}`, `{${shares.map(({ after }) => after)}}`, quota, limit],
+        ...[marks.relay, marks.generation],
+      ],
     )
-    const { redrives = null, marks = null } = rows[0] ?? {}
-    const note = redrives === null || marks === null ? undefined : { redrives, marks }
-    return { rows: rows.map(toStoredEvent), note }
+    const { redrives = null, marks: written = null } = rows[0] ?? {}
+    if (redrives === null || written === null) return { rows: rows.map(toStoredEvent), note: undefined }
+    marks.noted()
+    return { rows: rows.map(toStoredEvent), note: { redrives, marks: written } }
   }
 
   /** Finds out whether the database can be asked what a relay asks, before one registers. @throws DataAccessError `MIGRATION_MISSING`. */
   async check(): Promise<void> {
     if (this.#dialect === 'sqlite') return
     // The table first: without any the function is not what to tell of.
-    await this.#store.run(`select from outbox_relays cross join domain_events_fetch('{}', '{}', 0, 0, null) limit 0`)
+    await this.#store.run(`select from outbox_relays cross join domain_events_fetch('{}', '{}', 0, 0, null, 0) limit 0`)
   }
 
   /** Reads those of these events that are still pending. Relies on the primary key. */

@@ -3,7 +3,7 @@ import { type Dialect, runSql } from '../../database/sql.ts'
 import { type InFlightNote, readInFlightNote } from './in-flight-note.ts'
 import type { OutboxStore } from './outbox-store.ts'
 import { type SignOfLife, writeSign } from './sign-of-life.ts'
-import { sqlAmong, sqlFromNow, sqlNow, sqlRows } from './store-sql.ts'
+import { sqlAmong, sqlFromNow, sqlNow, sqlRows, sqlUntil } from './store-sql.ts'
 
 /** A bucket in a relay's hand, with the epoch that fences its writes. */
 export interface LeasedBucket {
@@ -18,12 +18,18 @@ export interface RelayIdentity {
   readonly publisher: string
 }
 
+/** A relay as a look shows it. */
+export interface SeenRelay extends RelayIdentity {
+  /** How long its last sign of life is still good for, in ms by the database's clock; negative once it is dead. */
+  readonly leftMs: number
+}
+
 /** What one look at the tables shows. */
 export interface LeaseView {
   /** The relays that live, the oldest first. */
-  readonly live: readonly RelayIdentity[]
-  /** How many gave no sign of life for the length of their lease. */
-  readonly dead: number
+  readonly live: readonly SeenRelay[]
+  /** Those that gave no sign of life for the length of their lease. */
+  readonly dead: readonly SeenRelay[]
   /** How many buckets nobody holds. */
   readonly free: number
 }
@@ -50,24 +56,34 @@ export class LeaseStore {
 
   /** Registers a relay, or renews its sign of life. */
   async heartbeat(relay: RelayIdentity, leaseMs: number, sign?: SignOfLife): Promise<void> {
-    await this.#store.run(
-      `insert into outbox_relays (id, name, publisher, started_at, expires_at, rates)
-      values (?, ?, ?, ${sqlNow(this.#dialect)}, ${sqlFromNow(this.#dialect, '?')}, ?)
-      on conflict (id) do update set expires_at = excluded.expires_at, rates = excluded.rates`,
-      [relay.id, relay.name, relay.publisher, leaseMs, sign === undefined ? null : writeSign(sign)],
-    )
+    const [until, rates] = [sqlFromNow(this.#dialect, '?'), sign === undefined ? null : writeSign(sign)]
+    const renewed = await this.#store.run(`update outbox_relays set expires_at = ${until}, rates = ? where id = ? returning id`, [
+      leaseMs,
+      rates,
+      relay.id,
+    ])
+    if (renewed.length > 0) return
+    await this.#store.transaction(async (em) => {
+      await runSql(
+        em,
+        `insert into outbox_relays (id, name, publisher, started_at, expires_at, rates)
+        values (?, ?, ?, ${sqlNow(this.#dialect)}, ${until}, ?)`,
+        [relay.id, relay.name, relay.publisher, leaseMs, rates],
+      )
+      await runSql(em, 'insert into outbox_progress (relay) values (?)', [relay.id])
+    })
   }
 
   /** Looks at all relays and at the buckets that nobody holds. Only reads, so that a quiet outbox stays unwritten. */
   async look(): Promise<LeaseView> {
-    const now = sqlNow(this.#dialect)
-    const rows = await this.#store.run<RelayIdentity & { dead: number; free: number | string }>(
-      `select id, name, publisher, case when expires_at < ${now} then 1 else 0 end as dead,
+    const rows = await this.#store.run<RelayIdentity & { left_ms: number; free: number | string }>(
+      `select id, name, publisher, ${sqlUntil(this.#dialect, 'expires_at')} as left_ms,
         (select count(*) from outbox_leases l where ${this.#unheld}) as free
       from outbox_relays order by started_at, id`,
     )
-    const live = rows.filter(({ dead }) => dead === 0).map(({ id, name, publisher }) => ({ id, name, publisher }))
-    return { live, dead: rows.length - live.length, free: Number(rows[0]?.free ?? 0) }
+    const seen = rows.map(({ id, name, publisher, left_ms }) => ({ id, name, publisher, leftMs: left_ms }))
+    const dead = seen.filter(({ leftMs }) => leftMs < 0)
+    return { live: seen.filter((relay) => !dead.includes(relay)), dead, free: Number(rows[0]?.free ?? 0) }
   }
 
   /**
@@ -78,20 +94,19 @@ export class LeaseStore {
   async takeDead(asking: string, noteCrash: NoteCrash): Promise<DeadRelay[]> {
     const now = sqlNow(this.#dialect)
     return this.#store.transaction(async (em) => {
-      const rows = await runSql<{ id: string; in_flight: string | null }>(
+      const gone = await runSql<{ id: string }>(
         em,
         `delete from outbox_relays where expires_at < ${now} and id <> ?
-          and exists (select 1 from outbox_relays me where me.id = ? and me.expires_at >= ${now})
-        returning id, cast(in_flight as text) as in_flight`,
+          and exists (select 1 from outbox_relays me where me.id = ? and me.expires_at >= ${now}) returning id`,
         [asking, asking],
       )
-      const found = rows.map(({ id, in_flight }) => ({
-        id,
-        inFlight: in_flight === null ? [] : readInFlightNote(JSON.parse(in_flight) as InFlightNote),
-      }))
-      for (const dead of found) {
+      const found: DeadRelay[] = []
+      for (const { id } of gone) {
+        const [row] = await runSql<{ note: string | null }>(em, `${dropProgress} returning cast(in_flight as text) as note`, [id])
+        const dead = { id, inFlight: row?.note == null ? [] : readInFlightNote(JSON.parse(row.note) as InFlightNote) }
         await noteCrash(em, dead)
-        await runSql(em, freeBuckets, [dead.id])
+        await runSql(em, freeBuckets, [id])
+        found.push(dead)
       }
       return found
     })
@@ -132,6 +147,8 @@ export class LeaseStore {
   /** Gives everything back and forgets the relay. */
   async leave(owner: string): Promise<void> {
     await this.#store.run(freeBuckets, [owner])
+    // Its progress first: without the registration nobody would remove that.
+    await this.#store.run(dropProgress, [owner])
     await this.#store.run('delete from outbox_relays where id = ?', [owner])
   }
 
@@ -147,3 +164,4 @@ export class LeaseStore {
 }
 
 const freeBuckets = 'update outbox_leases set owner = null, leased_until = null where owner = ?'
+const dropProgress = 'delete from outbox_progress where relay = ?'

@@ -12,8 +12,9 @@ export interface OutboxStats {
   /** Pending events, counted up to 100,000. */
   readonly backlog: number
   /**
-   * For how many milliseconds the oldest pending event that waits for nothing but a relay has been due: since it was recorded, since its
+   * For how many milliseconds the oldest pending event that waits for nothing but a relay has been due: since it was stored, since its
    * time came, if it was delayed or failed before, or since its redrive; 0 when there is none. Those behind such an event wait for it.
+   * By the database's clock: that of a writer does not matter.
    */
   readonly oldestDueAgeMs: number
   /** Of the backlog, the events that wait for the `availableAt` they were recorded with, counted up to 100,000. */
@@ -48,7 +49,7 @@ export interface RelayStats {
 }
 
 /**
- * Reads the figures. Relies on the indexes of the pending events, the delayed ones, and of status and time. Whether what is delayed
+ * Reads the figures. Relies on the indexes of the pending events and of the delayed ones. Whether what is delayed
  * is the head of its key no index tells: to ask for that would read the whole backlog.
  */
 export async function readOutboxStats(store: OutboxStore): Promise<OutboxStats> {

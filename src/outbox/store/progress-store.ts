@@ -32,19 +32,26 @@ export class ProgressStore {
    * row tells: when the redrives have become more, or the marks fewer, others may come before these events.
    */
   async noteInFlight(relay: string, sequences: readonly bigint[]): Promise<RelayNote> {
+    const marks = this.#marks
     // A crash of the database forgets the note, and it is not the database's crash that the note is for.
     const relaxed = this.#dialect === 'postgresql' ? ` and ${relaxedCommit}` : ''
     const note = this.#dialect === 'postgresql' ? '?::json' : '?'
-    const [row] = await this.#store.run<{ redrives: number; marks: number | string }>(
-      `update outbox_relays set in_flight = ${note} where id = ?${relaxed} returning redrives, marks`,
-      [JSON.stringify(toInFlightNote(sequences)), relay],
+    const next = marks?.generationOver ? ', generation = generation + 1' : ''
+    const [row] = await this.#store.run<{ redrives: number; marks: number | string; generation: number }>(
+      `update outbox_progress set in_flight = ${note}${next} where relay = ? and generation >= ?${relaxed} returning redrives, marks, generation`,
+      [JSON.stringify(toInFlightNote(sequences)), relay, marks?.generation ?? 0],
     )
-    return row === undefined ? { redrives: 0, marks: undefined } : { redrives: row.redrives, marks: Number(row.marks) }
+    if (row === undefined) return marks?.missed() ? this.noteInFlight(relay, sequences) : { redrives: 0, marks: undefined }
+    marks?.noted(row.generation)
+    return { redrives: row.redrives, marks: Number(row.marks) }
   }
 
   /** Reads the redrives since a relay registered. */
   async redrivesSince(relay: string): Promise<number> {
-    const [row] = await this.#store.run<{ redrives: number }>('select redrives from outbox_relays where id = ?', [relay])
+    const [row] = await this.#store.run<{ redrives: number }>(
+      'select redrives from outbox_progress where relay = ? and generation >= ?',
+      [relay, this.#marks?.generation ?? 0],
+    )
     return row?.redrives ?? 0
   }
 
@@ -79,23 +86,29 @@ export class ProgressStore {
     mode: MarkMode,
     known: number,
   ): Promise<ReadonlySet<string> | 'all' | 'undone'> {
-    const relay = this.#marks?.relay ?? null
-    const written = '(select marks from outbox_relays where id = ?)'
+    const { relay = null, generation = 0 } = this.#marks ?? {}
+    const written = '(select marks from outbox_progress where relay = ? and generation >= ?)'
+    // A relay without a row was taken for dead, and its marks are fenced by their epochs alone; but it may be its generation that is missing.
+    const rowless = generation === 0
     const among = `select unnest(s.ids) from json_to_recordset(?::json) as s(bucket int, epoch bigint, ids uuid[])
       join outbox_leases l on l.bucket = s.bucket and l.epoch = s.epoch
-      where ${relaxedCommit} and coalesce(${written} between ? and ?, true)`
+      where ${relaxedCommit} and coalesce(${written} between ? and ?, ${rowless})`
     const [row] = await this.#store.run<{ ids: readonly string[] | null; marks: string | null }>(
       `with marked as (${this.#change(mode)} where status = 'pending' and ${sqlAmong('postgresql', 'id', among)} returning id),
       counted as (
-        update outbox_relays set marks = ? where id = ? and marks between ? and ? and (select count(*) from marked) >= 0
+        update outbox_progress set marks = ? where relay = ? and generation >= ? and marks between ? and ? and (select count(*) from marked) >= 0
       )
       select case when count(*) < ? then coalesce(json_agg(id), '[]') end as ids, ${written}::text as marks from marked`,
       [
-        ...[JSON.stringify(byBucket(events)), relay, known, known + 1],
-        ...[known + 1, relay, known, known + 1],
-        ...[events.length, relay],
+        ...[JSON.stringify(byBucket(events)), relay, generation, known, known + 1],
+        ...[known + 1, relay, generation, known, known + 1],
+        ...[events.length, relay, generation],
       ],
     )
+    if (row?.marks == null && !rowless) {
+      this.#marks?.missed()
+      return 'undone'
+    }
     if (row?.marks != null && this.#marks !== undefined) {
       const before = Number(row.marks)
       const counts = before === known || before === known + 1

@@ -1,3 +1,10 @@
+/**
+ * So many notes a relay writes under one generation of its row. PostgreSQL keeps each version of a row while some transaction may still look
+ * at it, for hours where one stands idle, and whoever looks for a row walks over them all. Found by its generation too, those of the
+ * generations before are not met.
+ */
+export const notesPerGeneration = 250
+
 /** What the row of a relay tells with each note of what is in hand. */
 export interface RelayNote {
   /** The redrives since the relay registered. */
@@ -8,13 +15,15 @@ export interface RelayNote {
 
 /**
  * Counts the marks of a relay that are known to be written. Its row in the database counts them too, each with the mark itself: when
- * the row has fewer than are known, a crash of the database has undone the last of them.
+ * the row has fewer than are known, a crash of the database has undone the last of them. Knows besides how to find that row.
  */
 export class RelayMarks {
   /** The id of the relay. */
   readonly relay: string
   #known = 0
   #undoings = 0
+  #generation = 0
+  #notes = 0
 
   constructor(relay: string) {
     this.relay = relay
@@ -27,6 +36,33 @@ export class RelayMarks {
   /** How often marks were found undone. What was read before the last time comes behind what lost its mark, and waits for it. */
   get undoings(): number {
     return this.#undoings
+  }
+
+  /** The row's generation is this one, or a later one of which no answer came. */
+  get generation(): number {
+    return this.#generation
+  }
+
+  /** The next note is to begin a new generation. */
+  get generationOver(): boolean {
+    return this.#notes >= notesPerGeneration
+  }
+
+  /** Learns of a note in the row, and under which generation it was written. */
+  noted(generation = this.#generation): void {
+    this.#notes = generation === this.#generation ? this.#notes + 1 : 1
+    this.#generation = generation
+  }
+
+  /**
+   * Learns that no row has our generation or a later one; tells whether to look from the first one on. A crash of the database has undone
+   * the last note, or the relay was taken for dead and has registered anew: what was read before comes again.
+   */
+  missed(): boolean {
+    if (this.#generation === 0) return false
+    this.#generation = 0
+    this.#undoings++
+    return true
   }
 
   /**

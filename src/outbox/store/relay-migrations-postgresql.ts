@@ -11,9 +11,14 @@ class CreateRelayTables extends Migration {
     this.addSql(`insert into "outbox_leases" ("bucket") select generate_series(0, ${bucketCount - 1})`)
     this.addSql(`create table "outbox_relays" (
       "id" uuid not null, "name" varchar(100) not null, "publisher" varchar(100) not null,
-      "started_at" timestamptz(3) not null, "expires_at" timestamptz(3) not null, "in_flight" json null,
-      "redrives" int not null default 0, "marks" bigint not null default 0,
+      "started_at" timestamptz(3) not null, "expires_at" timestamptz(3) not null,
       primary key ("id")
+    )`)
+    // Apart from the registrations: it is written with each batch, and they are read by all relays each second.
+    this.addSql(`create table "outbox_progress" (
+      "relay" uuid not null, "generation" int not null default 0, "in_flight" json null,
+      "redrives" int not null default 0, "marks" bigint not null default 0,
+      primary key ("relay", "generation")
     )`)
     this.addSql(`create table "outbox_failures" (
       "event_id" uuid not null, "attempt" int not null, "failed_at" timestamptz(3) not null, "error" text not null,
@@ -44,7 +49,7 @@ class CreateRelayTables extends Migration {
   }
 
   override down(): void {
-    for (const table of ['outbox_dead_letters', 'outbox_failures', 'outbox_relays', 'outbox_leases']) {
+    for (const table of ['outbox_dead_letters', 'outbox_failures', 'outbox_progress', 'outbox_relays', 'outbox_leases']) {
       this.addSql(`drop table "${table}"`)
     }
   }
@@ -68,7 +73,7 @@ class AddRelayProgress extends Migration {
  * pooler in transaction mode, where prepared statements are lost. A plan made while the table was small must serve when it is
  * large, so it may not read all of it.
  */
-const createFetch = `create or replace function domain_events_fetch(buckets int[], behind bigint[], quota int, most int, relay uuid)
+const createFetch = `create or replace function domain_events_fetch(buckets int[], behind bigint[], quota int, most int, reader uuid, since int)
   returns table (
     id uuid, event_type varchar, aggregate_type varchar, aggregate_id varchar, payload text, headers text, ordering_key varchar,
     bucket int, sequence text, schema_version int, attempts int, created_ms float8, wait_ms float8, suspect int, redrives int, marks float8
@@ -80,8 +85,8 @@ const createFetch = `create or replace function domain_events_fetch(buckets int[
         select * from domain_events where status = 'pending' and bucket = s.bucket and sequence > s.last order by sequence limit quota
       ) as e order by e.sequence limit most
     ), note as (
-      update outbox_relays set in_flight = array_to_json(array(select e.sequence::text from e order by e.sequence))
-      where id = relay and (select bool_and(e.last_error is null and (e.available_at is null or e.available_at <= now())) from e)
+      update outbox_progress set in_flight = array_to_json(array(select e.sequence::text from e order by e.sequence))
+      where relay = reader and generation >= since and (select bool_and(e.last_error is null and (e.available_at is null or e.available_at <= now())) from e)
         and set_config('synchronous_commit', 'off', true) = 'off'
       returning redrives, marks::float8 as marks
     )

@@ -12,8 +12,12 @@ class CreateRelayTables extends Migration {
       select bucket from buckets`)
     this.addSql(`create table \`outbox_relays\` (
       \`id\` text not null primary key, \`name\` text not null, \`publisher\` text not null,
-      \`started_at\` datetime not null, \`expires_at\` datetime not null, \`in_flight\` text null,
-      \`redrives\` integer not null default 0, \`marks\` bigint not null default 0
+      \`started_at\` datetime not null, \`expires_at\` datetime not null
+    )`)
+    this.addSql(`create table \`outbox_progress\` (
+      \`relay\` text not null, \`generation\` integer not null default 0, \`in_flight\` text null,
+      \`redrives\` integer not null default 0, \`marks\` bigint not null default 0,
+      primary key (\`relay\`, \`generation\`)
     )`)
     this.addSql(`create table \`outbox_failures\` (
       \`event_id\` text not null, \`attempt\` integer not null, \`failed_at\` datetime not null, \`error\` text not null,
@@ -43,7 +47,7 @@ class CreateRelayTables extends Migration {
   }
 
   override down(): void {
-    for (const table of ['outbox_dead_letters', 'outbox_failures', 'outbox_relays', 'outbox_leases']) {
+    for (const table of ['outbox_dead_letters', 'outbox_failures', 'outbox_progress', 'outbox_relays', 'outbox_leases']) {
       this.addSql(`drop table \`${table}\``)
     }
   }

@@ -25,14 +25,25 @@ export const OutboxRelay = defineEntity({
     publisher: p.string().length(100),
     startedAt: p.datetime(3),
     expiresAt: p.datetime(3),
+    /** Its events per second, and what it waits for, as of its last sign of life. */
+    rates: p.type(JsonTextType).$type<StoredSign>().nullable(),
+  },
+})
+
+/** How far a relay is, written with each batch: one row as long as it is registered. */
+export const OutboxProgress = defineEntity({
+  name: 'OutboxProgress',
+  tableName: 'outbox_progress',
+  properties: {
+    relay: p.uuid().primary(),
+    /** Rises every so many notes: by it the row is found without the versions that it had before. */
+    generation: p.integer().primary().default(0),
     /** The events it had in hand when it last wrote: what a crash is blamed on. */
     inFlight: p.type(JsonTextType).$type<readonly (string | number)[]>().nullable(),
     /** Counts the redrives since it registered: what is pending may begin earlier than the relay knows. */
     redrives: p.integer().default(0),
     /** Counts its marks on PostgreSQL: fewer than the relay knows of were left by a crash. */
     marks: p.bigint().defaultRaw('0'),
-    /** Its events per second, and what it waits for, as of its last sign of life. */
-    rates: p.type(JsonTextType).$type<StoredSign>().nullable(),
   },
 })
 

@@ -139,13 +139,13 @@ export class SettlementStore {
   }
 
   /**
-   * A letter that was redriven begins anew: without attempts, and changed since it was recorded. Whether that was before it was read or
+   * A letter that was redriven begins anew: without attempts, and due since the moment of that. Whether that was before it was read or
    * since cannot be told, so it is tried once more.
    */
   #still(again: boolean): string {
     if (!again) return ''
     const read = `select s.attempts - 1 from ${sqlRows(this.#dialect, 's', { id: 'uuid', attempts: 'int' })} where s.id = e.id`
-    return ` and e.attempts = (${read}) and (e.attempts > 0 or e.updated_at = e.created_at)`
+    return ` and e.attempts = (${read}) and (e.attempts > 0 or e.available_at is distinct from e.updated_at)`
   }
 
   #insertFrom(events: string): string {

@@ -36,7 +36,7 @@ const raw = async () => {
   const fetch = database.prepare(`select id, event_type, aggregate_type, aggregate_id, cast(payload as text) as payload,
     cast(headers as text) as headers, ordering_key, bucket, cast(sequence as text) as sequence, schema_version, attempts, created_at
     from domain_events where status = 'pending' order by sequence limit ?`)
-  const note = database.prepare(`update outbox_relays set in_flight = ? where id = 'bench'`)
+  const note = database.prepare(`update outbox_progress set in_flight = ? where relay = 'bench'`)
   const mark =
     database.prepare(`update domain_events set status = 'published', published_at = 1, updated_at = 1, last_error = null
     where status = 'pending' and id in (select value from json_each(?)) returning id`)

@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, test } from 'vitest'
+import type { BucketLeases } from '../../../src/outbox/relay/bucket-leases.ts'
 import { LeaseStore } from '../../../src/outbox/store/lease-store.ts'
 import type { SignOfLife } from '../../../src/outbox/store/sign-of-life.ts'
 import { ManualClock } from '../../../src/testing/manual-clock.ts'
@@ -21,6 +22,11 @@ describe.each(dialects)('leases on %s', (dialect) => {
   const expire = (id: string) => {
     const past = dialect === 'postgresql' ? "now() - interval '1 second'" : '0'
     return ground.bench.sql(`update outbox_relays set expires_at = ${past} where id = ?`, [id])
+  }
+  /** As if the database's clock, too, had gone on by so much since a relay gave its last sign of life. */
+  const age = (id: string, ms: number) => {
+    const earlier = dialect === 'postgresql' ? `- ${ms} * interval '1 millisecond'` : `- ${ms}`
+    return ground.bench.sql(`update outbox_relays set expires_at = expires_at ${earlier} where id = ?`, [id])
   }
 
   test('what is taken between two signs of life is kept no longer than the last of them, for then others free it', async () => {
@@ -122,15 +128,69 @@ describe.each(dialects)('leases on %s', (dialect) => {
     const [one, two] = [open(ids.one), open(ids.two)]
     await one.join()
     await two.join()
-    for (let later = 0; later < 5; later++) {
-      await clock.advance(0.2 * leaseMs)
+    for (let later = 0; later < 6; later++) {
+      expect(dead).toEqual([])
+      await clock.advance(0.17 * leaseMs)
+      await age(ids.one, 0.17 * leaseMs)
       await two.keep()
     }
-    await expire(ids.one)
-    await clock.advance(0.2 * leaseMs)
-    await two.keep()
     expect(dead).toEqual([ids.one])
     expect(two.buckets.length).toBe(64)
+    expect(await ground.bench.sql('select relay from outbox_progress')).toEqual([{ relay: ids.two }])
+  })
+
+  describe('when the clock of the database is set forward', () => {
+    /** By two leases. */
+    const setForward = async () => {
+      for (const id of Object.values(ids)) await age(id, 2 * leaseMs)
+      const earlier = dialect === 'postgresql' ? `- ${2 * leaseMs} * interval '1 millisecond'` : `- ${2 * leaseMs}`
+      await ground.bench.sql(`update outbox_leases set leased_until = leased_until ${earlier}`)
+    }
+    const live = async () => (await new LeaseStore(ground.outboxStore()).look()).live.map(({ id }) => id)
+    let lost: number[]
+    let one: BucketLeases
+    let two: BucketLeases
+
+    beforeEach(async () => {
+      lost = []
+      const openLosing = (id: string) =>
+        ground.leases(id, { clock, onDead: (found) => void dead.push(found.id), onLost: (buckets) => void lost.push(...buckets) })
+      one = openLosing(ids.one)
+      two = openLosing(ids.two)
+      await one.join()
+      await two.join()
+      await one.keep()
+      await two.keep()
+      expect([one.buckets.length, two.buckets.length]).toEqual([32, 32])
+      await clock.advance(0.1 * leaseMs)
+      await setForward()
+    })
+
+    test('nobody who lives is taken for dead, and each registers again with its next look', async () => {
+      await two.keep()
+      expect(await live()).toEqual([ids.two])
+      await one.keep()
+      expect(await live()).toEqual([ids.one, ids.two])
+      for (let look = 0; look < 20; look++) {
+        await clock.advance(0.1 * leaseMs)
+        await one.keep()
+        await two.keep()
+      }
+      expect(dead).toEqual([])
+      expect(lost).toEqual([])
+      expect([one.buckets.length, two.buckets.length]).toEqual([32, 32])
+    })
+
+    test('who is dead indeed is taken one lease later', async () => {
+      for (let look = 0; look < 10; look++) {
+        await two.keep()
+        await clock.advance(0.1 * leaseMs)
+      }
+      expect(dead).toEqual([])
+      await two.keep()
+      expect(dead).toEqual([ids.one])
+      expect(two.buckets.length).toBe(64)
+    })
   })
 
   test('where every look takes long, a dead relay is taken all the same', async () => {

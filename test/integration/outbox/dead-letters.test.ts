@@ -217,7 +217,7 @@ describe.each(dialects)('dead letters and figures on %s', (dialect) => {
     await bench.record('later', [4])
     await bench.record('due', [5])
     await bench.sql(
-      `update domain_events set created_at = ${dialect === 'sqlite' ? 'created_at - 5000' : "created_at - interval '5 seconds'"} where aggregate_id = 'due'`,
+      `update domain_events set updated_at = ${dialect === 'sqlite' ? 'updated_at - 5000' : "updated_at - interval '5 seconds'"} where aggregate_id = 'due'`,
     )
     const before = await bench.outbox.stats()
     expect(before).toMatchObject({ backlog: 5, delayed: 1, blockedKeys: 0 })

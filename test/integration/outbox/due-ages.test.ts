@@ -1,4 +1,5 @@
-import { beforeEach, describe, expect, test } from 'vitest'
+import { setTimeout as delay } from 'node:timers/promises'
+import { beforeEach, describe, expect, test, vi } from 'vitest'
 import { permanent } from '../../../src/outbox/publishing/publisher.ts'
 import { dialects } from '../../support/databases.ts'
 import { outboxGround } from '../../support/outbox-ground.ts'
@@ -15,7 +16,7 @@ describe.each(dialects)('the age of what is due on %s', (dialect) => {
     for (const [n, ms] of dueMs.entries()) {
       const [id] = await ground.bench.record(`${n}`, [n])
       const due = ms === undefined ? 'null' : ago(ms)
-      await ground.bench.sql(`update domain_events set created_at = ${ago(hourMs)}, available_at = ${due} where id = ?`, [id])
+      await ground.bench.sql(`update domain_events set updated_at = ${ago(hourMs)}, available_at = ${due} where id = ?`, [id])
     }
   }
   let near: (ms: number) => Promise<void>
@@ -29,6 +30,34 @@ describe.each(dialects)('the age of what is due on %s', (dialect) => {
 
   test('counts from the record of an event that waits for no time', async () => {
     await record(undefined)
+    await near(hourMs)
+  })
+
+  /** Records an event on a machine whose clock is off. */
+  const recordOff = async (key: string, ms: number) => {
+    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + ms })
+    try {
+      await ground.bench.record(key, [1])
+    } finally {
+      vi.useRealTimers()
+    }
+  }
+
+  test.each([
+    ['slow', -300_000],
+    ['fast', 300_000],
+  ] as const)('is told by the clock of the database, where that of the writer is five minutes %s', async (_, ms) => {
+    await recordOff('a', ms)
+    await near(0)
+    await delay(1100)
+    await near(1000)
+    const doctor = await ground.bench.outbox.doctor()
+    expect(doctor.find(({ check }) => check === 'oldest-due')).toMatchObject({ ok: true })
+  })
+
+  test('counts from the event that waits longest, whatever the writers of others believe', async () => {
+    await record(undefined)
+    for (const key of ['0', 'other']) for (const ms of [-2 * hourMs, 2 * hourMs]) await recordOff(key, ms)
     await near(hourMs)
   })
 
@@ -51,7 +80,7 @@ describe.each(dialects)('the age of what is due on %s', (dialect) => {
 
   test('leaves out a due event behind a head that waits', async () => {
     await ground.bench.record('a', [1, 2])
-    await ground.bench.sql(`update domain_events set created_at = ${ago(hourMs)}, available_at = ${ago(-hourMs)}`)
+    await ground.bench.sql(`update domain_events set updated_at = ${ago(hourMs)}, available_at = ${ago(-hourMs)}`)
     const last = 'where sequence = (select max(sequence) from domain_events)'
     await ground.bench.sql(`update domain_events set available_at = ${ago(60_000)} ${last}`)
     expect(await age()).toBe(0)
@@ -60,7 +89,7 @@ describe.each(dialects)('the age of what is due on %s', (dialect) => {
   test('is no greater for what comes behind a head that is tried again', async () => {
     await ground.bench.record('a', [1, 2])
     const head = 'where sequence = (select min(sequence) from domain_events)'
-    await ground.bench.sql(`update domain_events set created_at = ${ago(hourMs)}`)
+    await ground.bench.sql(`update domain_events set updated_at = ${ago(hourMs)}`)
     await ground.bench.sql(`update domain_events set attempts = 1, available_at = ${ago(1000)} ${head}`)
     await near(1000)
     // A drain elsewhere waits for it all the same.
@@ -81,8 +110,8 @@ describe.each(dialects)('the age of what is due on %s', (dialect) => {
         onDeadLetter: 'block-key',
       })
       .drain()
-    for (const table of ['domain_events', 'outbox_dead_letters'])
-      await bench.sql(`update ${table} set created_at = ${ago(hourMs)}`)
+    await bench.sql(`update domain_events set updated_at = ${ago(hourMs)}`)
+    await bench.sql(`update outbox_dead_letters set created_at = ${ago(hourMs)}`)
     expect(await age()).toBe(0)
     expect(await bench.outbox.deadLetters.redrive({ aggregateId: 'a' })).toBe(1)
     await near(0)

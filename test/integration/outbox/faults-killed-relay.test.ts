@@ -13,7 +13,9 @@ const fetch = 'domain_events_fetch|order by e\\.sequence limit'
 
 /** Every step of a batch. */
 const steps: Readonly<Record<string, Partial<ChildOptions>>> = {
-  'after it registered, before it has leases': { failpoint: { statement: 'insert into outbox_relays', when: 'after' } },
+  'after it registered, before it has leases': {
+    failpoint: { statement: 'update outbox_leases set leased_until', when: 'before' },
+  },
   'after it took leases': { failpoint: { statement: 'update outbox_leases set owner = .*epoch', when: 'after' } },
   'after its first fetch': { failpoint: { statement: fetch, when: 'after' } },
   'after a later fetch': { failpoint: { statement: fetch, when: 'after', hit: 3 } },

@@ -72,7 +72,7 @@ describe('three relays whose PostgreSQL is away for longer than their leases', (
   /** How many relays have exactly one event in hand that is pending. */
   const alone = async () => {
     const rows = await direct.sql(
-      `select 1 from outbox_relays r join domain_events e on e.sequence::text = r.in_flight ->> 0
+      `select 1 from outbox_progress r join domain_events e on e.sequence::text = r.in_flight ->> 0
       where json_array_length(r.in_flight) = 1 and e.status = 'pending'`,
     )
     return rows.length

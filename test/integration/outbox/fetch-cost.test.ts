@@ -75,7 +75,7 @@ describe('a fetch on PostgreSQL', () => {
     await bench.record('first', [1])
     await bench.sql('vacuum analyze domain_events')
     const buckets = [...Array(64).keys()]
-    const fetch = 'select * from domain_events_fetch($1, $2, 8, 500, $3)'
+    const fetch = 'select * from domain_events_fetch($1, $2, 8, 500, $3, 0)'
     const params = [buckets, buckets.map(() => 0), '0193a2b4-0000-7000-8000-000000000001']
     // After five plans of their own PostgreSQL may keep one for all that follow.
     for (let n = 0; n < 10; n++) expect((await connection.query(fetch, params)).rows).toHaveLength(1)

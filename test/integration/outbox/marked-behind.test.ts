@@ -162,7 +162,7 @@ describe('a relay whose mark has to wait', () => {
     await bench.record('a', [1, 2, 3, 4, 5])
     await other.query(`create function refuse() returns trigger language plpgsql as $$ begin
       if new.in_flight::text like '%"3"%' then raise exception 'no such note'; end if; return new; end $$;
-      create trigger refuse before update on outbox_relays for each row execute function refuse()`)
+      create trigger refuse before update on outbox_progress for each row execute function refuse()`)
     await hold(1)
     const drained = open()
       .drain()
@@ -174,7 +174,7 @@ describe('a relay whose mark has to wait', () => {
     await release()
     expect(await drained).toMatchObject({ message: expect.stringContaining('no such note') })
     expect((await bench.rows()).map(({ status }) => status)).toEqual(['published', 'published', 'pending', 'pending', 'pending'])
-    await bench.sql('drop trigger refuse on outbox_relays')
+    await bench.sql('drop trigger refuse on outbox_progress')
     await open().drain()
     expect(seen).toEqual([1, 2, 3, 4, 5])
   })

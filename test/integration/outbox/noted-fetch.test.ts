@@ -4,6 +4,7 @@ import { EventStore, type FetchRequest } from '../../../src/outbox/store/event-s
 import { type InFlightNote, readInFlightNote } from '../../../src/outbox/store/in-flight-note.ts'
 import { LeaseStore } from '../../../src/outbox/store/lease-store.ts'
 import { OutboxStore } from '../../../src/outbox/store/outbox-store.ts'
+import { RelayMarks } from '../../../src/outbox/store/relay-marks.ts'
 import { openTestDatabase, type TestDatabase } from '../../support/databases.ts'
 import { type OutboxUnderTest, openOutbox } from '../../support/outbox-bench.ts'
 
@@ -34,14 +35,14 @@ describe('a fetch that notes what it found, on PostgreSQL', () => {
   })
 
   const noted = async () => {
-    const [row] = await bench.sql<{ in_flight: InFlightNote | null }>('select in_flight from outbox_relays')
+    const [row] = await bench.sql<{ in_flight: InFlightNote | null }>('select in_flight from outbox_progress')
     return row?.in_flight === null ? undefined : readInFlightNote(row?.in_flight ?? [])
   }
 
   test('notes these events and no others', async () => {
     const ids = await bench.record('a', [1, 2, 3])
     await bench.record('b', [4])
-    const { rows, note } = await events.fetchNoting({ ...everything, limit: 3 }, relay)
+    const { rows, note } = await events.fetchNoting({ ...everything, limit: 3 }, new RelayMarks(relay))
     expect(rows.map(({ id }) => id)).toEqual(ids)
     expect(note).toEqual({ redrives: 0, marks: 0 })
     expect(await noted()).toEqual(rows.map(({ sequence }) => sequence))
@@ -55,7 +56,7 @@ describe('a fetch that notes what it found, on PostgreSQL', () => {
       second,
     ])
     await bench.sql('update domain_events set ordering_key = null, last_error = ? where id = ?', ['boom', third])
-    const { rows } = await events.fetchNoting(everything, relay)
+    const { rows } = await events.fetchNoting(everything, new RelayMarks(relay))
     expect(rows).toEqual(await events.fetch(everything))
     expect(rows.map(({ suspect, attempts, orderingKey }) => ({ suspect, attempts, orderingKey }))).toEqual([
       { suspect: true, attempts: 2, orderingKey: 'Note:a' },
@@ -66,14 +67,14 @@ describe('a fetch that notes what it found, on PostgreSQL', () => {
 
   test('brings the events also for a relay that is registered no more, and tells that it noted nothing', async () => {
     const ids = await bench.record('a', [1])
-    await bench.sql('delete from outbox_relays')
-    const { rows, note } = await events.fetchNoting(everything, relay)
+    await bench.sql('delete from outbox_progress')
+    const { rows, note } = await events.fetchNoting(everything, new RelayMarks(relay))
     expect(rows.map(({ id }) => id)).toEqual(ids)
     expect(note).toBeUndefined()
   })
 
   test('leaves the note alone when it finds nothing', async () => {
-    expect(await events.fetchNoting(everything, relay)).toEqual({ rows: [], note: undefined })
+    expect(await events.fetchNoting(everything, new RelayMarks(relay))).toEqual({ rows: [], note: undefined })
     expect(await noted()).toBeUndefined()
   })
 
@@ -83,7 +84,7 @@ describe('a fetch that notes what it found, on PostgreSQL', () => {
   ])('notes nothing when one of them %s: they will not be published together', async (_, change) => {
     const [first] = await bench.record('a', [1, 2])
     await bench.sql(`update domain_events set ${change} where id = ?`, [first])
-    const { rows, note } = await events.fetchNoting(everything, relay)
+    const { rows, note } = await events.fetchNoting(everything, new RelayMarks(relay))
     expect(rows).toHaveLength(2)
     expect(note).toBeUndefined()
     expect(await noted()).toBeUndefined()
@@ -110,8 +111,8 @@ describe('a fetch that notes what it found, on PostgreSQL', () => {
     const redriver = new pg.Client({ connectionString: database.url })
     await redriver.connect()
     await redriver.query('begin')
-    await redriver.query('update outbox_relays set redrives = redrives + 1')
-    const fetched = events.fetchNoting(everything, relay)
+    await redriver.query('update outbox_progress set redrives = redrives + 1')
+    const fetched = events.fetchNoting(everything, new RelayMarks(relay))
     const waits = "select 1 as one from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
     await expect.poll(() => bench.sql(waits), { interval: 5, timeout: 10_000 }).toHaveLength(1)
     await redriver.query('commit')
@@ -125,7 +126,7 @@ describe('a fetch that notes what it found, on PostgreSQL', () => {
     let statements: string[]
 
     beforeEach(async () => {
-      await bench.sql('delete from outbox_relays')
+      for (const table of ['outbox_progress', 'outbox_relays']) await bench.sql(`delete from ${table}`)
       statements = []
       pg.Client.prototype.query = function (this: pg.Client, ...args: unknown[]) {
         const [first] = args
@@ -147,7 +148,7 @@ describe('a fetch that notes what it found, on PostgreSQL', () => {
       }
       await running.stop()
       expect(notes).toEqual([[1n], [2n], [3n], [4n], [5n]])
-      expect(statements.filter((text) => text.startsWith('update outbox_relays set in_flight'))).toHaveLength(0)
+      expect(statements.filter((text) => text.startsWith('update outbox_progress set in_flight'))).toHaveLength(0)
     })
 
     test('comes before what the relay looks at each second, when a commit ends its wait', async () => {

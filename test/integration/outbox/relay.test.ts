@@ -189,7 +189,7 @@ describe.each(dialects)('a relay on %s', (dialect) => {
     await bench.record('a', [0])
     const notes: (string | undefined)[] = []
     const note = async () => {
-      const [row] = await bench.sql<{ note: string }>('select cast(in_flight as text) as note from outbox_relays')
+      const [row] = await bench.sql<{ note: string }>('select cast(in_flight as text) as note from outbox_progress')
       return row?.note
     }
     const relay = bench.outbox.relay({

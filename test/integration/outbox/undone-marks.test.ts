@@ -80,7 +80,7 @@ describe('marks that were undone on PostgreSQL', () => {
   const undo = (payloads: readonly number[]) =>
     ground.bench.sql(
       `with undone as (update domain_events set status = 'pending', published_at = null where payload::text in ('${payloads.join("','")}'))
-      update outbox_relays set marks = marks - ${payloads.length}`,
+      update outbox_progress set marks = marks - ${payloads.length}`,
     )
 
   test('while nothing was due come again before the next event', async () => {
@@ -199,7 +199,7 @@ describe('marks that were undone on PostgreSQL', () => {
 
     test('are nobody’s of a relay that is not registered', async () => {
       const [one = []] = await held()
-      await ground.bench.sql('delete from outbox_relays')
+      await ground.bench.sql('delete from outbox_progress')
       expect(await progress.markPublished(one, 'keep', 7)).toEqual([])
       expect(await statuses()).toEqual(['published', 'pending', 'pending'])
       expect(await progress.noteInFlight(id, [])).toEqual({ redrives: 0, marks: undefined })

@@ -170,13 +170,13 @@ describe('function publisher', () => {
   })
 
   test('after half of the time none is begun, and those that were have the other half', async () => {
-    const closing = new AbortController()
+    let inTime = true
     const publisher = toPublisher(() => new Promise((resolve) => setImmediate(resolve)))
     const publishing = publisher.publish(
       Array.from({ length: 40 }, (_, index) => event(String(index))),
-      { ...context, closing: closing.signal },
+      { ...context, mayBegin: () => inTime },
     )
-    closing.abort()
+    inTime = false
     const outcomes = await publishing
     expect(statuses(outcomes.slice(0, 32))).toEqual(Array(32).fill('published'))
     expect(outcomes.slice(32).every((outcome) => outcome === notBegun)).toBe(true)

@@ -66,12 +66,12 @@ describe('publishing in portions', () => {
   })
 
   test('no portion goes out after half of the time, so that none is cut off', async () => {
-    const closing = new AbortController()
+    let inTime = true
     const { publishing } = broker(tenth, () => {
-      closing.abort()
+      inTime = false
       return published
     })
-    const outcomes = await publishInPortions(events(11), { ...never, closing: closing.signal }, new UnbegunEvents(), publishing)
+    const outcomes = await publishInPortions(events(11), { ...never, mayBegin: () => inTime }, new UnbegunEvents(), publishing)
     expect(outcomes).toEqual([...Array(10).fill(published), notBegun])
   })
 
@@ -80,13 +80,13 @@ describe('publishing in portions', () => {
     const given = events(6)
     const went: string[] = []
     for (let call = 0; call < 3; call++) {
-      const closing = new AbortController()
+      let inTime = true
       const { publishing } = broker(100_000, () => ({ status: 'retryable', error: new Error('too slow') }))
-      await publishInPortions(given, { ...never, closing: closing.signal }, unbegun, {
+      await publishInPortions(given, { ...never, mayBegin: () => inTime }, unbegun, {
         ...publishing,
         publish: async (portion, signal) => {
           went.push(...portion.map(({ place }) => place))
-          if (went.length % 2 === 0) closing.abort()
+          if (went.length % 2 === 0) inTime = false
           return publishing.publish(portion, signal)
         },
       })

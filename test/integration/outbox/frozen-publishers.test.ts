@@ -1,0 +1,47 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect, onTestFinished, test } from 'vitest'
+import { dialects, openTestDatabase } from '../../support/databases.ts'
+import { openOutbox } from '../../support/outbox-bench.ts'
+import { findInversion, readDeliveries, startRelayProcess } from '../../support/relay-process.ts'
+
+const keys = Array.from({ length: 100 }, (_, n) => `k${n}`)
+
+test.each(dialects)(
+  'a process that stands still in the middle of a wave, until another relay has published it, begins nothing more of it on %s',
+  { timeout: 120_000 },
+  async (dialect) => {
+    const database = await openTestDatabase(dialect)
+    onTestFinished(() => database.close())
+    const bench = await openOutbox(database.url)
+    onTestFinished(() => bench.close())
+    const folder = mkdtempSync(join(tmpdir(), 'data-access-relay-'))
+    onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
+    const file = join(folder, 'published.jsonl')
+    const options = { url: database.url, file, leaseMs: 600, batchSize: 500, slowMs: 0 }
+    const begin = async (freezeAt?: number) => {
+      const child = await startRelayProcess({ ...options, ...(freezeAt === undefined ? {} : { freezeAt }) })
+      onTestFinished(async () => {
+        child.signal('SIGKILL')
+        await child.ended
+      })
+      return child
+    }
+    const until = (condition: () => boolean | Promise<boolean>) =>
+      expect.poll(condition, { interval: 20, timeout: 60_000 }).toBe(true)
+    const frozen = await begin(40)
+    await bench.data.unitOfWork(async () => {
+      for (const key of keys) await bench.record(key, [0, 1, 2])
+    })
+    await until(() => readDeliveries(file).length >= 40)
+    await begin()
+    await until(async () => (await bench.rows()).every(({ status }) => status === 'published'))
+    frozen.signal('SIGCONT')
+    await until(() => frozen.messages.includes('lease lost'))
+    await frozen.stop()
+    const published = readDeliveries(file)
+    expect(findInversion(published)).toBeUndefined()
+    expect(new Set(published.map(({ id }) => id)).size).toBe(3 * keys.length)
+  },
+)
