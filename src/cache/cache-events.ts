@@ -7,8 +7,14 @@ export type BypassReason = 'transaction' | 'unflushed' | 'view' | 'filter' | 'sp
 
 /** What the cache of one entity or query tells its listeners, in the process in which it happens. */
 export interface CacheEvents {
-  /** Entries were looked up together. `negative` and `stale` are among the hits. */
-  read: { readonly hits: number; readonly misses: number; readonly negative: number; readonly stale: number }
+  /** Entries were looked up together. `atHand`, in this process, `negative` and `stale` are among the hits. */
+  read: {
+    readonly hits: number
+    readonly misses: number
+    readonly atHand: number
+    readonly negative: number
+    readonly stale: number
+  }
   /** The database was read for so many entries, in `ms` milliseconds. */
   loaded: { readonly entries: number; readonly ms: number }
   /** What was loaded for so many entries was not kept: it was changed meanwhile, or its lease had ended. */

@@ -24,6 +24,8 @@ export interface Hit {
   readonly seen: string
   /** Its stamps' values, which are the live ones. */
   readonly stamps: readonly string[]
+  /** It was in this process: nobody was asked for it. */
+  readonly atHand?: boolean
 }
 
 /** What a store has for an {@link EntryRequest}. */
@@ -33,6 +35,12 @@ export type Found =
   | { readonly state: 'absent'; readonly seen: string | undefined }
   /** Somebody is loading. `stamps` are the live values, `undefined` for a missing one. */
   | { readonly state: 'leased'; readonly token: string; readonly stamps: readonly (string | undefined)[] }
+
+/** The right to fill an entry, named by its token. */
+export interface Lease {
+  readonly key: string
+  readonly token: string
+}
 
 /** Asks to be the one who loads an entry. */
 export interface LeaseRequest extends EntryRequest {
@@ -69,7 +77,7 @@ export interface Fill {
  *
  * - Atomic? Each entry by itself: what one call does to several entries may be seen in part.
  * - Ordered? A call that begins after another one was answered sees what that one did, in whatever process.
- * - Idempotent? `read`, `invalidate` and `close` are. A second `acquire` or `fill` with the same token is refused.
+ * - Idempotent? `read`, `renew`, `invalidate` and `close` are. A second `acquire` or `fill` with the same token is refused.
  * - Safe concurrently? Yes, between callers and between processes.
  * - Each call ends within a bounded time: it rejects when the store is away, and then may or may not have had its effect.
  */
@@ -86,6 +94,9 @@ export interface CacheStore {
    * that rejects gives back what it may have been granted, as far as it can.
    */
   acquire(requests: readonly LeaseRequest[], leaseMs: number): Promise<readonly (readonly string[] | undefined)[]>
+
+  /** Makes leases last `leaseMs` from now. One that has ended, by itself or by an invalidation, is not granted again. */
+  renew(leases: readonly Lease[], leaseMs: number): Promise<void>
 
   /**
    * Stores each entry if its lease is still there, or the entry that it replaces, and tells which were stored. A payload that is

@@ -5,6 +5,7 @@ export const emptyStore: CacheStore = {
   name: 'none',
   read: async (requests) => requests.map(() => ({ state: 'absent', seen: undefined })),
   acquire: async (requests) => requests.map(({ stamps }) => stamps.map(() => '')),
+  renew: async () => undefined,
   fill: async (fills) => fills.map(() => true),
   invalidate: async () => undefined,
   ping: async () => 0,

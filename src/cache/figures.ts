@@ -13,7 +13,7 @@ export interface CacheFigures {
   readonly requests: number
   /** Entries that the cache had, and gave. */
   readonly hits: number
-  /** Hits that were at hand in this process, without a wait; part of `hits`. */
+  /** Hits on what was in this process, a copy of a tier or an entry of a store that is in it; part of `hits`. */
   readonly atHand: number
   /** Entries that the database had to answer: not there or not usable, asked for with `fresh`, or with the store away. */
   readonly misses: number
@@ -48,7 +48,7 @@ export interface CacheFigures {
   readonly nines: number
 }
 
-/** How many hits at hand go by until one is timed. */
+/** How many hits go by until one that is given without a wait is timed. */
 const sampleEvery = 128
 
 /** Counts what one cache does. */
@@ -76,24 +76,25 @@ export class FigureCounter {
     this.listeners = new Listeners(name, cacheEventNames, logger)
   }
 
-  /** Tells what the cache had, how much it had not, and how much of what it had is past its ttl. */
-  answered(hits: readonly Payload[], misses: number, stale = 0): void {
+  /** Tells what the cache had, how much it had not, and how much of what it had was in this process, or is past its ttl. */
+  answered(hits: readonly Payload[], misses: number, atHand = 0, stale = 0): void {
     let negative = 0
     for (const payload of hits) if (payload === negativePayload) negative += 1
     this.hits += hits.length
     this.misses += misses
+    this.atHand += atHand
     this.negative += negative
     this.stale += stale
-    if (this.listeners.any) this.listeners.tell('read', { hits: hits.length, misses, negative, stale })
+    if (this.listeners.any) this.listeners.tell('read', { hits: hits.length, misses, atHand, negative, stale })
   }
 
-  /** Tells of one hit that was at hand in this process. */
+  /** Tells of one hit that was given without a wait. */
   answeredNow(payload: Payload): void {
+    const negative = payload === negativePayload ? 1 : 0
     this.hits += 1
     this.atHand += 1
-    if (payload === negativePayload) this.negative += 1
-    if (this.listeners.any)
-      this.listeners.tell('read', { hits: 1, misses: 0, negative: payload === negativePayload ? 1 : 0, stale: 0 })
+    this.negative += negative
+    if (this.listeners.any) this.listeners.tell('read', { hits: 1, misses: 0, atHand: 1, negative, stale: 0 })
   }
 
   /** Tells that loads for so many entries were not kept. */
@@ -128,7 +129,7 @@ export class FigureCounter {
     this.listeners.tell('inconsistent', { key })
   }
 
-  /** True for the hits at hand that are timed: two looks at the clock cost as much as such a hit. */
+  /** True for the hits without a wait that are timed: two looks at the clock cost as much as such a hit. */
   samplesNow(): boolean {
     return this.hits % sampleEvery === 0
   }

@@ -1,6 +1,6 @@
 export { type CacheChoice, type CacheSurroundings, type MemoryCacheOptions, memoryCache } from './cache-choice.ts'
 export type { BypassReason, CacheEventName, CacheEvents } from './cache-events.ts'
-export type { CacheStore, EntryRequest, Fill, Found, Hit, LeaseRequest, Payload } from './cache-store.ts'
+export type { CacheStore, EntryRequest, Fill, Found, Hit, Lease, LeaseRequest, Payload } from './cache-store.ts'
 export {
   type CachedQuery,
   type CachedQueryOptions,

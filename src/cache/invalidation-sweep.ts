@@ -21,6 +21,8 @@ const removeAfterMs = 50
 const readFirst = 10
 /** How long closing waits for a database that does not answer. */
 const closingMs = 1000
+/** How long readers wait for the first look at most: while it has much to do, or hangs, they turn to the database. */
+const firstLookMs = 1000
 
 /**
  * Expires what a process committed and did not expire, since it died or its store was away: every process with a cache
@@ -32,6 +34,8 @@ export class InvalidationSweep {
   readonly #halfMs: number
   readonly #done = new Set<string>()
   #swept = 0
+  #caughtUp = false
+  #firstLook: Promise<unknown> | undefined
   #timer: NodeJS.Timeout | undefined
   #removing: NodeJS.Timeout | undefined
   #running: Promise<void> = Promise.resolve()
@@ -48,12 +52,24 @@ export class InvalidationSweep {
     return this.#swept
   }
 
-  /** Begins to look. Keeps no process alive. */
+  /** True once a look has expired all that was left to be swept before it. Until then the store may still have what was replaced long ago. */
+  get caughtUp(): boolean {
+    return this.#caughtUp
+  }
+
+  /** Resolves when the first look is over, however it went, at the latest a second after somebody asked first. Never rejects. */
+  firstLook(): Promise<unknown> {
+    this.#firstLook ??= atMost(firstLookMs, this.#running)
+    return this.#firstLook
+  }
+
+  /** Looks at once, and again and again. Keeps no process alive. */
   start(): void {
-    this.#timer = this.#later(this.#halfMs, async () => {
+    const look = async () => {
       await this.#sweep()
-      if (!this.#stopped) this.start()
-    })
+      if (!this.#stopped) this.#timer = this.#later(this.#halfMs, look)
+    }
+    inRootContext(() => this.#next(look))
   }
 
   /** Takes note that a row's keys are expired; the row is removed with others soon. */
@@ -75,12 +91,14 @@ export class InvalidationSweep {
     )
   }
 
-  /** One after the other, outside every request's context, on a timer that keeps no process alive. */
+  /** Outside every request's context, on a timer that keeps no process alive. */
   #later(ms: number, run: () => Promise<void>): NodeJS.Timeout {
-    const next = () => {
-      this.#running = this.#running.then(run)
-    }
-    return inRootContext(() => setTimeout(next, ms)).unref()
+    return inRootContext(() => setTimeout(() => this.#next(run), ms)).unref()
+  }
+
+  /** One after the other. */
+  #next(run: () => Promise<void>): void {
+    this.#running = this.#running.then(run)
   }
 
   /** Never rejects. */
@@ -90,6 +108,9 @@ export class InvalidationSweep {
         const rows = await this.#parts.log.olderThan(this.#halfMs, limit)
         const open = rows.filter(({ id }) => !this.#done.has(id))
         if (open.length > 0 && !(await this.#expire(open))) return
+        // Before they are removed: whether that succeeds is nothing to readers.
+        if (rows.length < limit) this.#caughtUp = true
+        if (open.length > 0) await this.#parts.log.remove(open.map(({ id }) => id))
         if (rows.length < limit || (open.length === 0 && limit === readAtOnce)) return
       }
     })
@@ -102,10 +123,8 @@ export class InvalidationSweep {
       () => true,
       () => false,
     )
-    if (!stored) return false
-    this.#swept += open.length
-    await this.#parts.log.remove(open.map(({ id }) => id))
-    return true
+    if (stored) this.#swept += open.length
+    return stored
   }
 
   /** Never rejects. */
@@ -126,8 +145,10 @@ export class InvalidationSweep {
       this.#failing = false
       return true
     } catch (error) {
+      const missing = migrationMissing(error) !== undefined
       // Before the first migration there is nothing to sweep; a SQLite that another process is writing to will be free again.
-      const expected = migrationMissing(error) !== undefined || classifyFailure(error) === 'conflict'
+      if (missing) this.#caughtUp = true
+      const expected = missing || classifyFailure(error) === 'conflict'
       if (!this.#failing && !this.#stopped && !expected) {
         this.#failing = true
         this.#parts.logger.warn(`Rows of cache_invalidations could not be ${verb}; the next sweep tries again`, { error })

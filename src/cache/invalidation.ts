@@ -195,9 +195,14 @@ export class Invalidation implements CommitParticipant, BulkWriteObserver, Flush
     }
   }
 
-  /** Tells whether the store knows all that this process has changed. If not, tells it meanwhile; nobody waits for that. */
-  settled(): boolean {
-    return this.#waiting.settled()
+  /**
+   * Tells whether the store knows all that this process has changed, and what was left to be swept before it came. If not, tells it meanwhile;
+   * nobody waits for that, but for the first look after what was left.
+   */
+  settled(): boolean | Promise<boolean> {
+    const sweep = this.#sweep
+    if (sweep === undefined || sweep.caughtUp) return this.#waiting.settled()
+    return sweep.firstLook().then(() => sweep.caughtUp && this.#waiting.settled())
   }
 
   /** Tells whether an entity manager is in a transaction that has committed. */

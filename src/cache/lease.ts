@@ -15,8 +15,8 @@ const unknown = 5_000
 const mostOverdue = 10_000
 
 /**
- * How long a lease lasts when its holder does not come back: ten times what loads have lately taken, since a load that takes
- * longer than its lease is not kept, and a lease that outlives its holder keeps everyone else from filling.
+ * How long a lease lasts when its holder does not come back: ten times what loads have lately taken, so that few have to renew it, and
+ * not for long, since a lease that outlives its holder keeps everyone else from filling.
  */
 export function leaseMs(recentLoadMs: number | undefined): number {
   return recentLoadMs === undefined ? unknown : Math.round(Math.min(most, Math.max(least, 10 * recentLoadMs)))

@@ -5,6 +5,7 @@ import type { CacheStore, Found, Payload } from './cache-store.ts'
 import type { FigureCounter } from './figures.ts'
 import { storedPayload } from './freshness.ts'
 import { leaseMs } from './lease.ts'
+import { longestLoadMs, renewLeases } from './lease-renewal.ts'
 import { type Load, type Loaded, type ReadRequest, timedLoad } from './load.ts'
 import { withinMoment } from './within-moment.ts'
 
@@ -109,10 +110,14 @@ export class Loads {
   }
 
   async #lead(led: readonly Led[], load: Load, figures: FigureCounter): Promise<void> {
-    const leases = led.map(({ request, seen }) => ({ ...request, token: randomUUID(), seen }))
+    const lastsMs = leaseMs(figures.recentLoadMs)
+    // With stamps that outlive the load too: without them nothing proves that it is current.
+    const leases = led.map(({ request, seen }) => {
+      return { ...request, token: randomUUID(), seen, keepMs: Math.max(request.keepMs, longestLoadMs) }
+    })
     let granted: readonly (readonly string[] | undefined)[]
     try {
-      granted = await this.#store.acquire(leases, leaseMs(figures.recentLoadMs))
+      granted = await this.#store.acquire(leases, lastsMs)
     } catch (error) {
       figures.storeFailed(error)
       return this.#loadUnleased(led, load, figures)
@@ -125,12 +130,11 @@ export class Loads {
     })
     if (own.length === 0) return
     for (const { flight, proof } of own) flight.begin(proof)
+    const held = own.map(({ request: { key }, proof: { token } }) => ({ key, token }))
+    const endRenewal = renewLeases(this.#store, held, lastsMs, (error) => figures.storeFailed(error))
     try {
-      const loaded = await timedLoad(
-        own.map(({ request }) => request),
-        load,
-        figures,
-      )
+      const requests = own.map(({ request }) => request)
+      const loaded = await timedLoad(requests, load, figures).finally(endRenewal)
       // On its way before it is handed out: who comes next finds it, or its lease and this flight.
       const filled = this.#fill(own, loaded, figures)
       for (const [index, { flight }] of own.entries()) {
@@ -165,7 +169,7 @@ export class Loads {
     }
   }
 
-  /** Reads from the database while the store does not help: callers share what has not begun, and nothing is kept. */
+  /** Reads from the database while the store does not help: callers share what has not begun, wait a moment for what has, and nothing is kept. */
   readUnleased(requests: readonly ReadRequest[], load: Load, figures: FigureCounter): Promise<Payload[]> {
     const led: Led[] = []
     const running: PayloadFlight[] = []

@@ -13,8 +13,8 @@ import { Revalidation, type StaleEntry } from './revalidation.ts'
 export interface ReadThroughParts {
   readonly store: CacheStore
   readonly clock: Clock
-  /** False while invalidations of this process have not reached the store: nothing is read from it then. */
-  readonly settled: () => boolean
+  /** False while invalidations of this process, or what was left to be swept before it came, have not reached the store: nothing is read from it then. */
+  readonly settled: () => boolean | Promise<boolean>
   /** Within this time every change of a row has expired its entry; in milliseconds. */
   readonly graceMs: number
 }
@@ -52,7 +52,7 @@ export class ReadThrough {
   /** The payload of an entry that is at hand in this process, or `undefined` if {@link read} must tell. */
   readNow(request: ReadRequest, figures: FigureCounter): Payload | undefined {
     const { store, settled } = this.#parts
-    if (store.readNow === undefined || !settled()) return undefined
+    if (store.readNow === undefined || settled() !== true) return undefined
     // What is more than a plain hit is up to read().
     if (request.staleMs > 0 || (request.probe > 0 && Math.random() < request.probe)) return undefined
     const startedAt = figures.samplesNow() ? performance.now() : undefined
@@ -85,7 +85,7 @@ export class ReadThrough {
   ): Payload[] | Promise<Payload[]> {
     const plain = plainHits(requests, found)
     if (plain !== undefined) {
-      figures.answered(plain, 0)
+      figures.answered(plain, 0, countAtHand(found))
       return plain
     }
     const hits: Payload[] = []
@@ -109,7 +109,7 @@ export class ReadThrough {
       if (shared === undefined) led.push({ request, flight, seen: entry.state === 'absent' ? entry.seen : undefined })
       return later.after(flight, request)
     })
-    figures.answered(hits, requests.length - hits.length, stale.length)
+    figures.answered(hits, requests.length - hits.length, countAtHand(found), stale.length)
     if (stale.length > 0) this.#revalidation.begin(stale, load, figures)
     if (led.length > 0) this.#loads.lead(led, load, figures)
     return Promise.all(payloads)
@@ -146,7 +146,8 @@ export class ReadThrough {
   }
 
   async #look(requests: readonly ReadRequest[], figures: FigureCounter): Promise<readonly Found[] | undefined> {
-    if (!this.#parts.settled()) return undefined
+    const settled = this.#parts.settled()
+    if (settled !== true && !(await settled)) return undefined
     try {
       const startedAt = performance.now()
       const { store } = this.#parts
@@ -161,6 +162,12 @@ export class ReadThrough {
       return undefined
     }
   }
+}
+
+function countAtHand(found: readonly Found[]): number {
+  let atHand = 0
+  for (const entry of found) if (entry.state === 'hit' && entry.atHand === true) atHand += 1
+  return atHand
 }
 
 /** The payloads, if all were found and nothing is to be done but to give them. */

@@ -84,7 +84,7 @@ export class CachedReads<Entity extends object> {
 
   /**
    * The entities with these ids, place by place: in the order of the ids, an id given twice twice, and null where there is none. One round
-   * trip, and one query for what is missing.
+   * trip, or with a tier one for each 128 of which there is no copy, and one query for what is missing.
    *
    * @throws DataAccessError `OPTION_INVALID`, also for what is no array; what {@link get} throws.
    */

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import type { EntryRequest } from '../cache/cache-store.ts'
 import { type CacheStoreCase, storeCase } from './cache-store-case.ts'
+import { renewalCases } from './cache-store-renewal.ts'
 import { replacementCases } from './cache-store-replacement.ts'
 import { absent, fill, filled, hit, keepMs, lease, leased, leaseMs, look, lookAll, request, seenOf } from './cache-store-steps.ts'
 
@@ -10,7 +11,7 @@ import { absent, fill, filled, hit, keepMs, lease, leased, leaseMs, look, lookAl
  * cases do not meet each other.
  */
 export function cacheStoreContract(): readonly CacheStoreCase[] {
-  return [...cases, ...replacementCases]
+  return [...cases, ...renewalCases, ...replacementCases]
 }
 
 const cases: readonly CacheStoreCase[] = [
@@ -220,6 +221,7 @@ const cases: readonly CacheStoreCase[] = [
   }),
   storeCase('nothing asked is nothing done', async (store) => {
     assert.deepEqual([await store.read([]), await store.acquire([], leaseMs), await store.fill([])], [[], [], []])
+    await store.renew([], leaseMs)
     await store.invalidate([])
   }),
   storeCase('it measures a round trip and closes twice', async (store) => {

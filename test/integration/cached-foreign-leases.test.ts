@@ -70,6 +70,7 @@ describe.each(dialects)('leases on %s that Redis grants too late', (dialect) => 
         proxy.stall()
         return inner.acquire(requests, leaseMs).finally(() => proxy.resume())
       },
+      renew: (leases, ms) => inner.renew(leases, ms),
       fill: (fills) => inner.fill(fills),
       invalidate: (keys) => inner.invalidate(keys),
       ping: () => inner.ping(),

@@ -165,9 +165,9 @@ describe.each(cacheCombinations)('cached reads on $dialect with the $store store
     await authors.get(id)
     await ground.fork().transactional(async (em) => void (await ground.cache.cached(Author, { em }).get(id)))
     expect(told).toEqual([
-      ['read', { hits: 0, misses: 1, negative: 0, stale: 0 }],
+      ['read', { hits: 0, misses: 1, atHand: 0, negative: 0, stale: 0 }],
       ['loaded', { entries: 1 }],
-      ['read', { hits: 1, misses: 0, negative: 1, stale: 0 }],
+      ['read', { hits: 1, misses: 0, atHand: store === 'memory' ? 1 : 0, negative: 1, stale: 0 }],
       ['bypassed', { entries: 1, reason: 'transaction' }],
     ])
     for (const stop of stops) stop()

@@ -33,8 +33,19 @@ describe.each([
     const client = new Redis(ownRedis())
     opened.push(async () => client.disconnect())
     const flushAll = async () => void (await (store === 'memory' ? world.store.close() : client.flushdb()))
-    const evict = async (key: string) =>
-      void (await (store === 'memory' ? world.store.invalidate([key]) : client.unlink(`${world.ground.prefix}${key}`)))
+    const present = async (keys: readonly string[]) => {
+      if (store === 'memory') return keys
+      const texts = await client.mget(keys.map((key) => `${world.ground.prefix}${key}`))
+      return keys.filter((_, index) => texts[index] !== null)
+    }
+    const evict = async (keys: readonly string[], which: number) => {
+      const there = await present(keys)
+      const key = there[which % there.length]
+      if (key === undefined) return
+      evicted.add(key.replace(/[0-9a-f]{8}-.*/, ''))
+      await (store === 'memory' ? world.store.invalidate([key]) : client.unlink(`${world.ground.prefix}${key}`))
+    }
+    const evicted = new Set<string>()
     let [compared, cases] = [0, 0]
     const holds = async (steps: Parameters<FuzzCase['run']>[0]) => {
       const one = new FuzzCase(world, { flushAll, evict })
@@ -46,5 +57,7 @@ describe.each([
     await fc.assert(fc.asyncProperty(fuzzSteps(processes, 12, copies), holds), { numRuns })
     console.log(`fuzz with the ${store} store${whose}: ${compared} answers compared in ${cases} cases, 0 stale`)
     expect(compared).toBeGreaterThan(numRuns)
+    // Some of rows, lookups, results of queries, and stamps.
+    expect(evicted.size).toBeGreaterThan(1)
   })
 })

@@ -3,12 +3,13 @@ import { afterEach, describe, expect, inject, test, vi } from 'vitest'
 import { Author, latestBook } from '../support/cache-entities.ts'
 import { type CacheGround, type CacheGroundOptions, openCacheGround } from '../support/cache-ground.ts'
 import { dialects } from '../support/databases.ts'
+import { MemoryLogger } from '../support/memory-logger.ts'
 import { parkNextLoad } from '../support/parked-load.ts'
 import { openProxyTo, type TcpProxy } from '../support/tcp-proxy.ts'
 
 const patience = { timeout: 20_000, interval: 5 }
 
-// 50 ms for each command and 100 ms for an invalidation, with tenfold slack for slow machines.
+// 50 ms for each command and 100 ms for an invalidation, with tenfold slack for slow machines. What is given up tells its own bound.
 const readBoundMs = 10 * 3 * 50
 const commitBoundMs = 10 * 100
 
@@ -28,6 +29,27 @@ describe.each(dialects)('cached reads on %s while Redis is in trouble', (dialect
     opened.push(proxy)
     return { proxy, url: proxy.url }
   }
+  /** A client of the caller's, with default settings. */
+  const openClient = (url: string) => {
+    const client = new Redis(url)
+    client.on('error', () => undefined)
+    opened.push({ close: async () => client.disconnect() })
+    return client
+  }
+  /** Reads what is not there, and gives what its call of the store failed with. */
+  const failureOf = async (ground: CacheGround) => {
+    const failures: string[] = []
+    const authors = ground.cache.cached(Author)
+    const stop = authors.on('storeFailed', ({ error }) => failures.push(error.message))
+    const { result, ms } = await timed(authors.get(crypto.randomUUID()))
+    stop()
+    expect(result).toBeNull()
+    expect(ms).toBeLessThan(readBoundMs)
+    return failures[0]
+  }
+  /** Why the log says that invalidations were not acknowledged. */
+  const causesIn = ({ warnings }: MemoryLogger) =>
+    warnings.filter(({ message }) => message.includes('did not acknowledge')).map(({ context }) => context?.cause)
   const rename = async (ground: CacheGround, id: string, name: string) => {
     const em = ground.fork()
     ;(await em.findOneOrFail(Author, id)).name = name
@@ -47,37 +69,68 @@ describe.each(dialects)('cached reads on %s while Redis is in trouble', (dialect
       { timeout: 15_000, interval: 20 },
     )
 
-  const troubles: readonly { name: string; begin(proxy: TcpProxy): Promise<void>; end(proxy: TcpProxy): Promise<void> }[] = [
-    { name: 'refuses connections', begin: (proxy) => proxy.refuse(), end: (proxy) => proxy.accept() },
-    { name: 'is stalled', begin: async (proxy) => proxy.stall(), end: async (proxy) => proxy.resume() },
+  interface Trouble {
+    readonly name: string
+    begin(proxy: TcpProxy): Promise<void>
+    end(proxy: TcpProxy): Promise<void>
+    /** What a command is told that waits so long. */
+    told(ms: number): RegExp
+  }
+  const troubles: readonly Trouble[] = [
+    {
+      ...{ name: 'refuses connections', begin: (proxy) => proxy.refuse(), end: (proxy) => proxy.accept() },
+      told: (ms) => new RegExp(`is not connected|within ${ms} ms`),
+    },
+    {
+      ...{ name: 'is stalled', begin: async (proxy) => proxy.stall(), end: async (proxy) => proxy.resume() },
+      told: (ms) => new RegExp(`gave no answer within ${ms} ms`),
+    },
   ]
+  const troublesOfEach = troubles.flatMap((trouble) => [
+    { ...trouble, whose: 'by our own client', through: (redisUrl: string): CacheGroundOptions => ({ redisUrl }) },
+    {
+      ...trouble,
+      whose: "by a caller's client with default settings",
+      through: (url: string) => ({ redisClient: openClient(url) }),
+    },
+  ])
 
-  test.each(troubles)('a Redis that $name at the start leaves reads and commits bounded', async ({ begin, end }) => {
-    const { proxy, url } = await openProxied()
-    await begin(proxy)
-    const ground = await openGround({ redisUrl: url })
-    const { result: author, ms } = await timed(ground.author({ name: 'old' }))
-    expect(ms).toBeLessThan(commitBoundMs)
-    for (let i = 0; i < 5; i++) {
-      const read = await timed(ground.cache.cached(Author).get(author.id))
-      expect(read.result?.name).toBe('old')
-      expect(read.ms).toBeLessThan(readBoundMs)
-    }
-    await end(proxy)
-    await inService(ground, author.id)
-  })
-
-  test.each(troubles)(
-    'what changes while Redis $name is swept before this process reads from Redis again',
-    async ({ begin, end }) => {
+  test.each(troublesOfEach)(
+    'a Redis that $name at the start, $whose, leaves reads and commits bounded',
+    async ({ begin, end, told, through }) => {
       const { proxy, url } = await openProxied()
-      const ground = await openGround({ redisUrl: url })
+      await begin(proxy)
+      const logger = new MemoryLogger()
+      const ground = await openGround({ ...through(url), logger })
+      expect(await failureOf(ground)).toMatch(told(50))
+      const { result: author, ms } = await timed(ground.author({ name: 'old' }))
+      expect(ms).toBeLessThan(commitBoundMs)
+      expect(causesIn(logger)).toEqual([expect.stringMatching(told(100))])
+      for (let i = 0; i < 5; i++) {
+        const read = await timed(ground.cache.cached(Author).get(author.id))
+        expect(read.result?.name).toBe('old')
+        expect(read.ms).toBeLessThan(readBoundMs)
+      }
+      await end(proxy)
+      await inService(ground, author.id)
+    },
+  )
+
+  test.each(troublesOfEach)(
+    'what changes while Redis $name, $whose, is swept before this process reads from Redis again',
+    async ({ begin, end, told, through }) => {
+      const { proxy, url } = await openProxied()
+      const logger = new MemoryLogger()
+      const ground = await openGround({ ...through(url), logger })
       const author = await ground.author({ name: 'old' })
       await inService(ground, author.id)
       expect(await ground.cache.cached(latestBook).get({ authorId: author.id })).toBeNull()
+      logger.warnings.length = 0
 
       await begin(proxy)
+      expect(await failureOf(ground)).toMatch(told(50))
       expect((await timed(rename(ground, author.id, 'new'))).ms).toBeLessThan(commitBoundMs)
+      expect(causesIn(logger)).toEqual([expect.stringMatching(told(100))])
       await ground.book(author, 3)
       expect(ground.cache.stats().invalidations).toMatchObject({ waiting: expect.any(Number) })
       expect(ground.cache.stats().invalidations.unacknowledged).toBeGreaterThan(0)

@@ -19,6 +19,7 @@ describe.each(cacheCombinations)('results that cannot be kept, on $dialect with 
       return inner.read(requests)
     },
     acquire: (requests, leaseMs) => inner.acquire(requests, leaseMs),
+    renew: (leases, leaseMs) => inner.renew(leases, leaseMs),
     fill: (fills) => inner.fill(fills),
     invalidate: (keys) => inner.invalidate(keys),
     ping: () => inner.ping(),

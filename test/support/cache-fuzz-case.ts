@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { EntityManager } from '@mikro-orm/core'
-import { rowKey, shapeStamp, uniqueKey, wholeEntityStamp } from '../../src/cache/key.ts'
+import { encode } from '../../src/cache/codec.ts'
+import { queryKey, revalidationKey, rowKey, shapeStamp, uniqueKey, wholeEntityStamp } from '../../src/cache/key.ts'
 import { Author, Book, booksOf, countBooks, latestBook } from './cache-entities.ts'
 import { copiesMs } from './cache-fuzz-copies.ts'
 import { type FuzzStep, sizes } from './cache-fuzz-steps.ts'
@@ -22,7 +23,8 @@ interface Write {
 /** What takes keys from the store without a word to anybody. */
 export interface Losses {
   flushAll(): Promise<void>
-  evict(key: string): Promise<void>
+  /** Drops one of these: of those that are there, where that can be told. */
+  evict(keys: readonly string[], which: number): Promise<void>
 }
 
 /** How often the clock moves at the end until everybody must have an answer. */
@@ -94,10 +96,8 @@ export class FuzzCase {
       }
       case 'flushall':
         return this.#losses.flushAll()
-      case 'evict': {
-        const keys = this.#keys()
-        return this.#losses.evict(keys[step.which % keys.length] as string)
-      }
+      case 'evict':
+        return this.#losses.evict(this.#keys(), step.which)
       case 'outage':
         ;(processes[step.process] as FuzzProcess).gates.away = step.begins
         return
@@ -331,8 +331,12 @@ export class FuzzCase {
   #keys(): readonly string[] {
     const rows = this.#authors.flatMap((id) => [rowKey('Author', id), shapeStamp('Book', { author: id })])
     const emails = this.#emails.map((email) => uniqueKey('Author', 'email', email))
-    const books = this.#books.flatMap((id) => [rowKey('Book', id), `${rowKey('Book', id)}~`])
-    return [...rows, ...emails, ...books, ...['Author', 'Book'].map(wholeEntityStamp)]
+    const books = this.#books.flatMap((id) => [rowKey('Book', id), revalidationKey(rowKey('Book', id))])
+    const queries = [booksOf, latestBook].flatMap(({ name }) =>
+      this.#authors.map((authorId) => queryKey(name, encode({ authorId }))),
+    )
+    const ofAll = [queryKey(countBooks.name, encode({})), shapeStamp('Book', {}), ...['Author', 'Book'].map(wholeEntityStamp)]
+    return [...rows, ...emails, ...books, ...queries, ...ofAll]
   }
 
   #unacknowledged({ ground }: FuzzProcess): number {

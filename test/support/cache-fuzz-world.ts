@@ -128,6 +128,7 @@ function gated(inner: CacheStore, gates: Gates): Omit<CacheStore, 'name'> & { re
     name: inner.name as 'redis',
     read: (requests) => gates.pass('read', () => inner.read(requests)),
     acquire: (requests, leaseMs) => gates.pass('acquire', () => inner.acquire(requests, leaseMs)),
+    renew: (leases, leaseMs) => inner.renew(leases, leaseMs),
     fill: (fills) => gates.pass('fill', () => inner.fill(fills)),
     invalidate: (keys) => gates.pass('invalidate', () => inner.invalidate(keys)),
     ping: () => inner.ping(),

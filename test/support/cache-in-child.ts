@@ -1,3 +1,4 @@
+import type { SqlEntityManager } from '@mikro-orm/sql'
 import { assessment } from '../../src/assessment/assessment-module.ts'
 import { AIRScore, latestScore, User, userCache } from '../../src/assessment/index.ts'
 import { redisCache } from '../../src/cache/redis/redis-cache.ts'
@@ -11,7 +12,17 @@ const { url, redisUrl, prefix } = JSON.parse(process.argv[2] as string) as Cache
 const cache = redisCache({ url: redisUrl, prefix, timeoutMs: 5000 })
 const data = await createDataAccess({ modules: [assessment], database: { url }, cache, logger: silentLogger })
 
-process.on('message', async ({ verb, id, name }: CacheOrder) => {
+async function writeInBulk({ way, id, name = '' }: CacheOrder): Promise<void> {
+  const em = data.fork()
+  const row = { id, email: 'alex@innovateai.dev', name, createdAt: new Date(), updatedAt: new Date() }
+  if (way === 'nativeUpdate') await em.nativeUpdate(User, { id }, { name })
+  else if (way === 'upsert') await em.upsert(User, row)
+  else if (way === 'insertMany') await em.insertMany(User, [row])
+  else await (em as SqlEntityManager).createQueryBuilder(User).update({ name }).where({ id }).execute()
+}
+
+process.on('message', async (order: CacheOrder) => {
+  const { verb, id, name } = order
   if (verb.endsWith('and die at the commit')) {
     // Before the cache hears of the commit.
     DataAccessExtension.of(data.orm).subscriber.join({
@@ -37,8 +48,12 @@ process.on('message', async ({ verb, id, name }: CacheOrder) => {
     process.send?.({ occupationCode: (await data.cached(latestScore).get({ userId: id }))?.occupationCode ?? null })
     return
   }
-  if (verb === 'rename in bulk and die at the commit') {
-    await data.fork().nativeUpdate(User, { id }, { name: name ?? '' })
+  if (verb === 'write in bulk and die at the commit') {
+    await writeInBulk(order)
+    return
+  }
+  if (verb === 'tell what it swept') {
+    process.send?.({ swept: (await data.stats()).cache?.invalidations.swept })
     return
   }
   if (verb === 'score and die at the commit') {

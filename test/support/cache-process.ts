@@ -16,12 +16,15 @@ export interface CacheOrder {
     | 'read at once a hundred times'
     | 'rename'
     | 'rename and die at the commit'
-    | 'rename in bulk and die at the commit'
+    | 'write in bulk and die at the commit'
+    | 'tell what it swept'
     | 'latest score'
     | 'score and die at the commit'
     | 'close'
   readonly id: string
   readonly name?: string
+  /** How it writes in bulk. */
+  readonly way?: 'nativeUpdate' | 'a query builder' | 'upsert' | 'insertMany'
 }
 
 /** A data access with a cache in a process of its own. */

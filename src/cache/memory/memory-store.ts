@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import { DataAccessError } from '../../errors.ts'
 import { type Clock, monotonicClock } from '../../kernel/clock.ts'
-import type { CacheStore, EntryRequest, Fill, Found, LeaseRequest, Payload } from '../cache-store.ts'
+import type { CacheStore, EntryRequest, Fill, Found, Lease, LeaseRequest, Payload } from '../cache-store.ts'
 
 /** Its entries and leases hold it, so it ends with the last of them, or when it is invalidated. */
 interface Stamp {
@@ -19,14 +19,14 @@ interface Entry {
   readonly endsAt: number
 }
 
-interface Lease {
+interface Leased {
   readonly kind: 'lease'
   readonly token: string
   readonly stamps: readonly Stamp[]
-  readonly endsAt: number
+  endsAt: number
 }
 
-type Slot = Entry | Lease
+type Slot = Entry | Leased
 
 /**
  * Keeps entries in this process. It holds at most `maxEntries` entries and leases together, with the stamps that they hang on, and
@@ -65,6 +65,13 @@ export class MemoryStore implements CacheStore {
     })
   }
 
+  async renew(leases: readonly Lease[], leaseMs: number): Promise<void> {
+    for (const { key, token } of leases) {
+      const slot = this.#live(key)
+      if (slot?.kind === 'lease' && slot.token === token) slot.endsAt = this.#clock.now() + leaseMs
+    }
+  }
+
   async fill(fills: readonly Fill[]): Promise<readonly boolean[]> {
     return fills.map((fill) => {
       const slot = this.#live(fill.key)
@@ -100,7 +107,7 @@ export class MemoryStore implements CacheStore {
     }
     const { fill } = slot
     if (!usable(slot, request)) return { state: 'absent', seen: fill.token }
-    return { state: 'hit', payload: fill.payload, seen: fill.token, stamps: fill.stamps }
+    return { state: 'hit', payload: fill.payload, seen: fill.token, stamps: fill.stamps, atHand: true }
   }
 
   #live(key: string): Slot | undefined {

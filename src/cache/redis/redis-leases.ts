@@ -2,17 +2,14 @@ import { randomUUID } from 'node:crypto'
 import { hasErrorCode } from '../../errors.ts'
 import type { RedisClient } from '../../redis/redis-client.ts'
 import { serverRun } from '../../redis/server-run.ts'
-import type { Fill, LeaseRequest } from '../cache-store.ts'
+import type { Fill, Lease, LeaseRequest } from '../cache-store.ts'
 import type { EntryWriter } from './entry-writer.ts'
 import { portionsOf } from './portions.ts'
 import { stampIn } from './read-round.ts'
-import { acquireScript, fillScript, openStampScript } from './scripts.ts'
+import { acquireScript, fillScript, openStampScript, renewScript } from './scripts.ts'
 
 /** How long it may take to give leases back: nobody waits for that. */
 const giveBackTimeoutMs = 1000
-
-/** The right to fill an entry. */
-type Lease = Pick<LeaseRequest, 'key' | 'token'>
 
 /** What {@link RedisLeases} work with. */
 export interface RedisLeasesParts {
@@ -24,7 +21,7 @@ export interface RedisLeasesParts {
 }
 
 /**
- * Takes leases in Redis, and fills or gives them back. A long list goes in portions, each with a timeout of its own: sent at once it would not be
+ * Takes leases in Redis, renews them, and fills or gives them back. A long list goes in portions, each with a timeout of its own: sent at once it would not be
  * answered within one.
  */
 export class RedisLeases {
@@ -44,6 +41,15 @@ export class RedisLeases {
       // They may be granted all the same, and would keep everyone from filling until they end.
       void this.#giveBack(requests)
       throw error
+    }
+  }
+
+  /** As {@link CacheStore.renew}. */
+  async renew(leases: readonly Lease[], leaseMs: number): Promise<void> {
+    for (const portion of portionsOf(leases)) {
+      await this.#parts.run('renewing leases of the cache', (client) =>
+        Promise.all(portion.map(({ key, token }) => renewScript.run(client, [this.#parts.key(key)], [token, leaseMs]))),
+      )
     }
   }
 

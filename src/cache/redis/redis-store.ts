@@ -2,7 +2,7 @@ import { consoleLogger, type Logger } from '../../kernel/logger.ts'
 import type { RedisClient } from '../../redis/redis-client.ts'
 import type { RedisConnection } from '../../redis/redis-connection.ts'
 import { serverRun } from '../../redis/server-run.ts'
-import type { CacheStore, EntryRequest, Fill, Found, LeaseRequest } from '../cache-store.ts'
+import type { CacheStore, EntryRequest, Fill, Found, Lease, LeaseRequest } from '../cache-store.ts'
 import { EntryWriter } from './entry-writer.ts'
 import { type BusMessage, busChannel } from './invalidation-bus.ts'
 import { withRemedy } from './missing-rights.ts'
@@ -92,7 +92,10 @@ export class RedisStore implements CacheStore {
     return requests.map((request, index) => round.answer(request, place + index))
   }
 
-  /** Like {@link read}, with the milliseconds that each entry has left, in the same round trip. */
+  /**
+   * Like {@link read}, with the milliseconds that each entry has left, in the same round trip. A long list goes in portions: thousands of questions
+   * after lives, sent at once, are not answered within the timeout.
+   */
   async readWithLife(requests: readonly EntryRequest[]): Promise<readonly FoundWithLife[]> {
     const found: FoundWithLife[] = []
     for (const portion of portionsOf(requests)) found.push(...(await this.#readWithLife(portion)))
@@ -113,6 +116,10 @@ export class RedisStore implements CacheStore {
 
   acquire(requests: readonly LeaseRequest[], leaseMs: number): Promise<readonly (readonly string[] | undefined)[]> {
     return this.#leases.acquire(requests, leaseMs)
+  }
+
+  renew(leases: readonly Lease[], leaseMs: number): Promise<void> {
+    return this.#leases.renew(leases, leaseMs)
   }
 
   async fill(fills: readonly Fill[]): Promise<readonly boolean[]> {

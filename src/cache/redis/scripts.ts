@@ -12,6 +12,11 @@ end
 redis.call('SET', KEYS[1], 'L' .. ARGV[1], 'PX', ARGV[3])
 return 1`)
 
+/** ARGV: token, lease in ms from now. */
+export const renewScript = new RedisScript(`
+if redis.call('GET', KEYS[1]) == 'L' .. ARGV[1] then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+return 1`)
+
 /** ARGV: value for a missing stamp, life in ms. Answers the live value; a longer life that it already has is left. */
 export const openStampScript = new RedisScript(`
 local value = redis.call('GET', KEYS[1])

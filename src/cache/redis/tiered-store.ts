@@ -1,5 +1,5 @@
 import type { Clock } from '../../kernel/clock.ts'
-import type { CacheStore, EntryRequest, Fill, Found, Hit, LeaseRequest, Payload } from '../cache-store.ts'
+import type { CacheStore, EntryRequest, Fill, Found, Hit, Lease, LeaseRequest, Payload } from '../cache-store.ts'
 import type { InvalidationBus } from './invalidation-bus.ts'
 import type { NearEntries } from './near-entries.ts'
 import type { RedisStore } from './redis-store.ts'
@@ -49,13 +49,17 @@ export class TieredStore implements CacheStore {
       if (copy !== undefined) return copy
       const { answer, leftMs } = answers.next().value as { answer: Found; leftMs: number }
       // Its age counts from before it was asked for, so that it ends no later than the entry itself.
-      if (keeps && answer.state === 'hit') near.keep(request, lone(answer), ticket, askedAt + Math.min(ttlMs, leftMs))
+      if (keeps && answer.state === 'hit') near.keep(request, copyFrom(answer), ticket, askedAt + Math.min(ttlMs, leftMs))
       return answer
     })
   }
 
   acquire(requests: readonly LeaseRequest[], leaseMs: number): Promise<readonly (readonly string[] | undefined)[]> {
     return this.#parts.far.acquire(requests, leaseMs)
+  }
+
+  renew(leases: readonly Lease[], leaseMs: number): Promise<void> {
+    return this.#parts.far.renew(leases, leaseMs)
   }
 
   async fill(fills: readonly Fill[]): Promise<readonly boolean[]> {
@@ -100,6 +104,6 @@ export class TieredStore implements CacheStore {
 }
 
 /** A part of a text keeps the whole of it in memory: here all that Redis has sent for the entry. */
-function lone(hit: Hit): Hit {
-  return { ...hit, seen: Buffer.from(hit.seen).toString() }
+function copyFrom(hit: Hit): Hit {
+  return { ...hit, seen: Buffer.from(hit.seen).toString(), atHand: true }
 }

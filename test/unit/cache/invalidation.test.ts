@@ -1,13 +1,14 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import { expect, test } from 'vitest'
-import { Invalidation } from '../../../src/cache/invalidation.ts'
+import { Invalidation, type InvalidationParts } from '../../../src/cache/invalidation.ts'
+import type { InvalidationLog } from '../../../src/cache/invalidation-log.ts'
 import { MemoryStore } from '../../../src/cache/memory/memory-store.ts'
 import { silentLogger } from '../../../src/kernel/logger.ts'
 
 const patience = { timeout: 10_000, interval: 5 }
 
 /** A store whose invalidations wait for the test to let them through or fail them. */
-function openHeldStore() {
+function openHeldStore(sweep?: InvalidationParts['sweep']) {
   const store = new MemoryStore({ maxEntries: 100 })
   const held: { keys: readonly string[]; answer: (ok: boolean) => void }[] = []
   store.invalidate = (keys) =>
@@ -22,7 +23,7 @@ function openHeldStore() {
   }
   const fences: ReadonlySet<string>[] = []
   const fence = (fenced: ReadonlySet<string>) => void fences.push(fenced)
-  const invalidation = new Invalidation({ store, keys, logger, fence, scopeOf: () => undefined })
+  const invalidation = new Invalidation({ store, keys, logger, fence, sweep, scopeOf: () => undefined })
   const fail = async (...keys: string[]) => {
     const expired = invalidation.expire(new Set(keys))
     held.shift()?.answer(false)
@@ -83,6 +84,22 @@ test('while the store is away it is asked now and then, not by each reader', asy
   await expect.poll(() => invalidation.settled() || held.length, patience).toBe(1)
   held.shift()?.answer(true)
   await expect.poll(() => invalidation.settled(), patience).toBe(true)
+})
+
+test('the look after what was left before the start holds readers for a second at most', async () => {
+  const rows = Promise.withResolvers<[]>()
+  const log = { olderThan: () => rows.promise } as unknown as InvalidationLog
+  const { invalidation } = openHeldStore({ log, everyMs: 600_000 })
+  const startedAt = performance.now()
+  const settled = [invalidation.settled(), invalidation.settled()]
+  expect(await Promise.all(settled)).toEqual([false, false])
+  expect(performance.now() - startedAt).toBeGreaterThan(900)
+  const askedAt = performance.now()
+  expect(await invalidation.settled()).toBe(false)
+  expect(performance.now() - askedAt).toBeLessThan(500)
+  rows.resolve([])
+  await expect.poll(() => invalidation.settled(), patience).toBe(true)
+  await invalidation.close()
 })
 
 test('too many keys to remember become those of their entities, then those few that expire everything', async () => {
