@@ -397,8 +397,8 @@ describe.each(dialects)('a unit of work on %s', (dialect) => {
     expect(await payloads()).toEqual(Array.from({ length: 20 }, (_, index) => index + 1))
   })
 
-  it('refuses an entity manager that bypasses our subscriber', async () => {
-    const em = data.orm.em.fork({ freshEventManager: true })
+  it('refuses an entity manager of another data access', async () => {
+    const em = data.fork()
     const foreign = await createDataAccess()
     await expect(foreign.unitOfWork(async () => {}, { em })).rejects.toMatchObject({ code: 'OPTION_INVALID' })
     await foreign.close()

@@ -26,11 +26,12 @@ const { guard, wake, events } = DataAccessExtension.of(data.orm)
 const outbox = new Outbox({ orm: data.orm, guard, wake, definitions: events, clock: monotonicClock, logger: silentLogger })
 
 const publish = async (event: OutboxEvent): Promise<Outcome> => {
-  const { fail } = options
+  const { fail, refuse } = options
+  if (refuse !== undefined && refuse === event.payload) return { status: 'permanent', error: new Error('refused') }
   if (fail !== undefined && fail.payload === event.payload) {
     process.send?.('failing')
     await delay(fail.afterMs ?? 0)
-    return { status: fail.as, error: new Error('refused') }
+    return { status: fail.as, error: new Error('refused'), afterMs: fail.againMs }
   }
   if (event.payload === options.killBefore) process.kill(process.pid, 'SIGKILL')
   appendFileSync(options.file, `${JSON.stringify({ id: event.id, key: event.orderingKey, payload: event.payload })}\n`)
@@ -52,6 +53,7 @@ const relay = outbox.relay({
   publishTimeout: options.leaseMs / 2,
   lease: options.leaseMs,
   pollInterval: { min: 5, max: 50 },
+  retention: options.retention,
 })
 relay.on('leaseLost', () => process.send?.('lease lost'))
 await relay.start()

@@ -2,6 +2,7 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import type { RelayOptions } from '../../src/outbox/relay/relay-options.ts'
 import type { Failpoint } from './failpoint.ts'
 
 /** What a relay in a process of its own is told. */
@@ -26,11 +27,16 @@ export interface ChildOptions {
     readonly as: 'retryable' | 'permanent' | 'unavailable'
     /** How long it takes to fail; the process tells that it began. */
     readonly afterMs?: number
+    /** For how long it is not tried again, at least. */
+    readonly againMs?: number
   }
   /** It publishes by a function of one event, and stands still in this call of it, counted from 1, behind its publish. */
   readonly freezeAt?: number
+  /** The payload that it makes a dead letter of. */
+  readonly refuse?: unknown
   /** By how much its clock is off. */
   readonly clockOffsetMs?: number
+  readonly retention?: RelayOptions['retention']
 }
 
 /** One line of the file. */

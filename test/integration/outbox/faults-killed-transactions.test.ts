@@ -11,46 +11,9 @@ import { MemoryPublisher } from '../../../src/testing/memory-publisher.ts'
 import { dialects, openTestDatabase, type TestDatabase } from '../../support/databases.ts'
 import type { Failpoint } from '../../support/failpoint.ts'
 import { type OutboxUnderTest, openOutbox } from '../../support/outbox-bench.ts'
+import { moving, type Step, taking } from '../../support/relay-failpoints.ts'
 import { startRelayProcess } from '../../support/relay-process.ts'
 
-interface Step {
-  readonly failpoint: Failpoint
-  /** Whether the transaction has committed there; `undefined`: nobody can know. */
-  readonly committed?: boolean | undefined
-}
-
-const commit = '(^|;)commit$'
-
-/** Every step of taking a relay for dead. */
-const taking: Readonly<Record<string, Failpoint>> = {
-  'before it removes the registration': { statement: 'delete from outbox_relays where expires_at', when: 'before' },
-  'after the registration is removed': { statement: 'delete from outbox_relays where expires_at', when: 'after' },
-  'after the crash is counted': { statement: 'set last_error = .*attempts = attempts \\+', when: 'after' },
-  'after the crash stands in the history': { statement: 'insert into outbox_failures', when: 'after' },
-  'after the buckets are free, before the commit': { statement: 'set owner = null', when: 'after' },
-  'while the commit is on its way': { statement: commit, when: 'sent' },
-  'after the commit': { statement: commit, when: 'after' },
-}
-
-/** Every step of a redrive; a discard has those without an insert. */
-const moving: Readonly<Record<string, Step>> = {
-  'after the letters are chosen': {
-    failpoint: { statement: 'select id from outbox_dead_letters', when: 'after' },
-    committed: false,
-  },
-  'between the event and the removal of its letter': {
-    failpoint: { statement: 'insert into domain_events', when: 'after' },
-    committed: false,
-  },
-  'after the removal': { failpoint: { statement: 'delete from outbox_dead_letters', when: 'after' }, committed: false },
-  'before the relays are told': { failpoint: { statement: 'set redrives = redrives', when: 'before' }, committed: false },
-  'after the relays are told, before the commit': {
-    failpoint: { statement: 'set redrives = redrives', when: 'after' },
-    committed: false,
-  },
-  'while the commit is on its way': { failpoint: { statement: commit, when: 'sent' } },
-  'after the commit': { failpoint: { statement: commit, when: 'after' }, committed: true },
-}
 const discarding = ['after the letters are chosen', 'after the removal', 'while the commit is on its way', 'after the commit']
 
 describe.each(dialects)('on %s', (dialect) => {
