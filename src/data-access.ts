@@ -15,6 +15,7 @@ import type { DataAccessUnit } from './data-access-unit.ts'
 import { isAlone } from './database/alone.ts'
 import { openOrm } from './database/connection.ts'
 import { databaseIdentity } from './database/database-identity.ts'
+import { endConnections } from './database/lost-connections.ts'
 import type { MigrateOptions } from './database/migration-plan.ts'
 import { migrate, pendingMigrations } from './database/migrations.ts'
 import { poolFigures } from './database/pool-figures.ts'
@@ -22,7 +23,7 @@ import { type Dialect, dialectOf } from './database/sql.ts'
 import { explainUnknownEntities } from './database/unknown-entity.ts'
 import { DataAccessError } from './errors.ts'
 import { DataAccessExtension } from './extension.ts'
-import { atMost } from './kernel/at-most.ts'
+import { atMost, late } from './kernel/at-most.ts'
 import { type Clock, monotonicClock } from './kernel/clock.ts'
 import { checkOptions, requireFunction } from './kernel/options.ts'
 import { Outbox } from './outbox/outbox.ts'
@@ -214,7 +215,7 @@ export class DataAccess<Orm extends MikroORM = MikroORM> {
     if (this.#owned) {
       // Before the pool ends, or a query in between would make a new one. A unit that still runs keeps its connection.
       this.#extension.guard.close()
-      await atMost(poolEndMs, this.orm.close(true))
+      if ((await atMost(poolEndMs, this.orm.close(true))) === late) endConnections(this.orm.driver.getConnection('write'))
     } else this.#extension.release()
     // Told at the end: what fails to close must not keep the rest open.
     for (const end of ends) if (end.status === 'rejected') throw end.reason

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { EntityManager, MikroORM } from '@mikro-orm/core'
+import { withoutBusyWaits } from '../database/busy-waits.ts'
 import { dialectOf, runSql, runSqlWithCommit } from '../database/sql.ts'
-import { withoutBusyWait } from '../database/without-busy-wait.ts'
 import { atMostKeys } from './key.ts'
 
 /** A row of `cache_invalidations`. */
@@ -81,7 +81,7 @@ export class InvalidationLog {
     }
     await em.getConnection('write').transactional(async (transaction) => {
       em.setTransactionContext(transaction)
-      await withoutBusyWait(em, () => runSql(em, `delete from cache_invalidations where ${some}`, ids))
+      await withoutBusyWaits(em, () => runSql(em, `delete from cache_invalidations where ${some}`, ids))
     })
   }
 

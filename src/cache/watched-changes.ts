@@ -114,7 +114,7 @@ export class WatchedChanges implements ExpiringKeys {
     const below = rules.flatMap((rule) => this.#cascades.below(em, root, rule))
     const entities = [root.className, ...this.#cascades.showing(em, root).map(({ entity }) => entity), ...below]
     const going = rules.flatMap((rule) => this.#cascades.going(em, root, rule))
-    return [...this.#whole(entities), ...this.#ofEnds(em, entities, going)]
+    return [...this.#whole(entities), ...this.#ofEnds(em, root, going)]
   }
 
   /** What changes when relations of many to many do. */
@@ -131,10 +131,11 @@ export class WatchedChanges implements ExpiringKeys {
     return shapes.size === 1 && shapes.has('') ? [shapeStamp(className, {})] : [wholeEntityStamp(className)]
   }
 
-  /** What is found by relations of many to many of which one of these is the pivot table; or, where their rows go, an end. */
-  #ofEnds(em: EntityManager, entities: readonly string[], going: readonly string[]): readonly string[] {
-    const relations = entities.flatMap((entity) => this.#cascades.relatedBy(em, entity))
-    const byPivot = relations.filter((ends) => !ends.some(({ className }) => entities.includes(className)))
+  /** What is found by relations of many to many whose pivot table is that of this entity, or of one whose rows go; or of which such a one is an end. */
+  #ofEnds(em: EntityManager, { className: root }: EntityMetadata, going: readonly string[]): readonly string[] {
+    const relations = [...new Set([root, ...going])].flatMap((entity) => this.#cascades.relatedBy(em, entity))
+    // Where an end goes, only the other one is left to be found.
+    const byPivot = relations.filter((ends) => !ends.some(({ className }) => going.includes(className)))
     const others = going.flatMap((entity) => this.#cascades.relatedTo(em, entity))
     return [...byPivot.flat(), ...others].flatMap((end) => this.#ofRelated(end))
   }
@@ -161,7 +162,7 @@ export class WatchedChanges implements ExpiringKeys {
     const below = rule === undefined ? [] : this.#cascades.below(em, meta.root, rule)
     if (rule === undefined && !mayRelate(changeSet, this.#cascades.ordersOf(em, meta.root.className))) return keys
     const going = rule === undefined ? [] : this.#cascades.going(em, meta.root, rule)
-    return [...keys, ...this.#whole(below), ...this.#ofEnds(em, [meta.root.className, ...below], going)]
+    return [...keys, ...this.#whole(below), ...this.#ofEnds(em, meta.root, going)]
   }
 
   /** `undefined` if what the row had or has is not known for certain. */

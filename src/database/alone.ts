@@ -1,7 +1,7 @@
-import type { MikroORM } from '@mikro-orm/core'
+import type { EntityManager, MikroORM } from '@mikro-orm/core'
 import { dialectOf } from './sql.ts'
 
 /** No other process can open a database in memory. */
-export function isAlone(orm: MikroORM): boolean {
-  return dialectOf(orm) === 'sqlite' && orm.config.get('dbName') === ':memory:'
+export function isAlone(source: EntityManager | MikroORM): boolean {
+  return dialectOf(source) === 'sqlite' && source.config.get('dbName') === ':memory:'
 }

@@ -1,6 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Connection, MikroORM } from '@mikro-orm/core'
-import { DataAccessError } from '../errors.ts'
+import { DataAccessError, hasErrorCode } from '../errors.ts'
 import { monotonicClock } from '../kernel/clock.ts'
 import { explainNoConnection, explainRefusal, unifyDriverError, watchErrors } from './driver-errors.ts'
 import { noteOrigin, wasNeverSent } from './failure.ts'
@@ -80,7 +80,7 @@ export class ConnectionGuard {
 
   #wrap(connection: SqlConnection, single: boolean): void {
     const { execute, stream, getClient, begin, commit, rollback, connect, transactional } = connection
-    const note = watchErrors(connection, this.#callers)
+    const note = watchErrors(connection, this.#callers, (error) => this.#orClosed(error))
     connection.connect = async (...args) => {
       this.#refuseWhenClosed()
       if (!single) {
@@ -102,8 +102,7 @@ export class ConnectionGuard {
       else if (single) this.#refuseOtherFork()
       if (transaction === undefined && this.#byHand !== undefined) await this.#awaitTurn()
       try {
-        const run = () => execute.apply(connection, args)
-        return (await (single && transaction === undefined ? this.#callers.wait(run) : run())) as never
+        return (await execute.apply(connection, args)) as never
       } catch (error) {
         throw this.#orClosed(explainRefusal(noteOrigin(error, connection), connection))
       }
@@ -124,8 +123,7 @@ export class ConnectionGuard {
       this.#waiting++
       try {
         if (this.#byHand !== undefined) await this.#awaitTurn()
-        const start = () => begin.call(connection, options)
-        const transaction = await (single ? this.#callers.wait(start) : start())
+        const transaction = await begin.call(connection, options)
         this.#transactions++
         if (single) this.#holder = transaction
         return transaction
@@ -224,9 +222,10 @@ export class ConnectionGuard {
     if (this.#closed) throw alreadyClosed()
   }
 
-  /** What came just before the close may meet it on its way. */
+  /** What came just before the close may meet it on its way, or lose its connection by it. */
   #orClosed(error: unknown): unknown {
-    return this.#closed && error instanceof Error && ended.test(error.message) ? alreadyClosed() : error
+    if (!this.#closed || !(error instanceof Error)) return error
+    return ended.test(error.message) || hasErrorCode(error, 'DATABASE_UNREACHABLE') ? alreadyClosed() : error
   }
 
   #refuseOtherFork(): void {

@@ -6,6 +6,7 @@ import { classifyFailure, comesFrom, noteOrigin } from './failure.ts'
 import type { KnownTables } from './known-tables.ts'
 import { migrationMissing } from './migration-missing.ts'
 import { explainNul, type SentQuery } from './nul-text.ts'
+import { OneConnection } from './one-connection.ts'
 import { permissionDenied } from './permission-denied.ts'
 import { notedPool } from './pool-figures.ts'
 import { timeLimit } from './time-limits.ts'
@@ -25,10 +26,11 @@ interface KyselyConnection extends Connection {
 /** The parts of Kysely, which is no dependency of ours, that every statement passes through. */
 interface Dialect {
   createDriver(): Driver
+  createAdapter(): { readonly supportsMultipleConnections?: boolean }
 }
 interface Driver {
   acquireConnection(...args: unknown[]): Promise<DriverConnection>
-  releaseConnection(connection: DriverConnection): Promise<void>
+  releaseConnection(connection: DriverConnection, ...rest: unknown[]): Promise<void>
 }
 interface DriverConnection {
   executeQuery(query: SentQuery, ...rest: unknown[]): Promise<unknown>
@@ -39,40 +41,66 @@ interface DriverConnection {
  * Notes each error of a connection as it leaves Kysely's driver: there the queries of `em.getKysely()` pass too, and nothing
  * that an application's own subscribers and hooks throw.
  *
+ * @param explain tells what an error there means by now.
  * @returns notes an error that was met elsewhere, where the driver is the application's own and is not seen.
  */
-export function watchErrors(connection: Connection, callers: WaitingCallers): <Failure>(error: Failure) => Failure {
+export function watchErrors(
+  connection: Connection,
+  callers: WaitingCallers,
+  explain: (error: unknown) => unknown,
+): <Failure>(error: Failure) => Failure {
   const sql = connection as KyselyConnection
   const note = <Failure>(error: Failure) => noteOrigin(error, connection)
+  const told = (error: unknown) => note(explain(error))
+  // Of others, those who know whether they were to commit say what became of it.
+  const read = (error: unknown) => explain(explainNoConnection(told(error), connection))
   const create = sql.createKyselyDialect
+  const watch = (dialect: Dialect) => watchDialect(dialect, { told, read }, callers)
   let watched = false
   sql.createKyselyDialect = (...args) => {
     watched = true
     const made = create.apply(sql, args)
-    return made instanceof Promise
-      ? made.then((dialect) => watchDialect(dialect, note, callers))
-      : watchDialect(made, note, callers)
+    return made instanceof Promise ? made.then(watch) : watch(made)
   }
   return (error) => (watched ? error : note(error))
 }
 
-type Note = (error: unknown) => unknown
+/** What is thrown for an error of a statement, and of a stream. */
+interface Notes {
+  told(error: unknown): unknown
+  read(error: unknown): unknown
+}
 
-function watchDialect(dialect: Dialect, note: Note, callers: WaitingCallers): Dialect {
-  const { createDriver } = dialect
+function watchDialect(dialect: Dialect, notes: Notes, callers: WaitingCallers): Dialect {
+  const { createDriver, createAdapter } = dialect
   const known = new WeakSet<DriverConnection>()
+  let one: OneConnection | undefined
+  dialect.createAdapter = () => {
+    const adapter = createAdapter.call(dialect)
+    if (adapter.supportsMultipleConnections !== false) return adapter
+    // Kysely would let callers wait where nobody could tell them that the database closes.
+    one = new OneConnection()
+    return Object.defineProperty(adapter, 'supportsMultipleConnections', { value: true })
+  }
   dialect.createDriver = () => {
     const driver = createDriver.call(dialect)
-    const { acquireConnection } = driver
+    const { acquireConnection, releaseConnection } = driver
+    driver.releaseConnection = async (...args) => {
+      await releaseConnection.apply(driver, args)
+      one?.giveBack()
+    }
     driver.acquireConnection = async (...args) => {
       try {
-        const acquire = () => acquireConnection.apply(driver, args)
+        const acquire = async () => {
+          await one?.take()
+          return acquireConnection.apply(driver, args)
+        }
         const acquired = await callers.wait(acquire, (late) => driver.releaseConnection(late))
-        if (!known.has(acquired)) watchQueries(acquired, note)
+        if (!known.has(acquired)) watchQueries(acquired, notes)
         known.add(acquired)
         return acquired
       } catch (error) {
-        throw note(error)
+        throw notes.told(error)
       }
     }
     return driver
@@ -80,20 +108,20 @@ function watchDialect(dialect: Dialect, note: Note, callers: WaitingCallers): Di
   return dialect
 }
 
-function watchQueries(connection: DriverConnection, note: Note): void {
+function watchQueries(connection: DriverConnection, { told, read }: Notes): void {
   const { executeQuery, streamQuery } = connection
   connection.executeQuery = async (...args) => {
     try {
       return await executeQuery.apply(connection, args)
     } catch (error) {
-      throw note(explainStatement(error, args[0]))
+      throw told(explainStatement(error, args[0]))
     }
   }
   connection.streamQuery = async function* (...args) {
     try {
       yield* streamQuery.apply(connection, args)
     } catch (error) {
-      throw note(explainStatement(error, args[0]))
+      throw read(explainStatement(error, args[0]))
     }
   }
 }

@@ -1,6 +1,7 @@
 import type { Connection } from '@mikro-orm/core'
 import { refuseAbortedCommit } from './aborted-commit.ts'
-import { isSubmittable, type PgClient } from './pg-client.ts'
+import { endCursors } from './cursors.ts'
+import type { PgClient } from './pg-client.ts'
 import { notePool, type Pool } from './pool-figures.ts'
 import { saveRoundTrips } from './round-trips.ts'
 import { liftQueryTimeout, limitAnswers } from './short-statements.ts'
@@ -14,6 +15,17 @@ type Release = (error?: unknown) => void
 /** Pools that are watched already. */
 const watched = new WeakSet<object>()
 
+/** The clients of each connection's pool that have not ended. */
+const open = new WeakMap<Connection, ReadonlySet<PgClient>>()
+
+/**
+ * Ends what a pool waits for that was told to end: connections that somebody holds. Nothing on them can commit any more, and a server
+ * that takes its time, or is out of reach, would keep the process alive.
+ */
+export function endConnections(connection: Connection): void {
+  for (const client of open.get(connection) ?? []) client.connection?.stream?.destroy()
+}
+
 /**
  * Gives a connection that ended while somebody held it back to its pool. A transaction whose `begin` or `rollback` fails
  * keeps its connection for ever (Kysely 0.29): each connection lost in a transaction would make the pool one smaller, until
@@ -24,7 +36,10 @@ export async function returnLostConnections(connection: Connection): Promise<voi
   if (watched.has(pool)) return
   watched.add(pool)
   notePool(connection, pool)
+  const clients = new Set<PgClient>()
+  open.set(connection, clients)
   pool.on('connect', (client) => {
+    clients.add(client)
     liftQueryTimeout(client)
     saveRoundTrips(client)
     refuseAbortedCommit(client)
@@ -47,7 +62,10 @@ export async function returnLostConnections(connection: Connection): Promise<voi
         }
       },
     })
-    client.once('end', () => release(new Error('The connection has ended')))
+    client.once('end', () => {
+      clients.delete(client)
+      release(new Error('The connection has ended'))
+    })
   })
 }
 
@@ -98,26 +116,4 @@ function endForCertain(client: PgClient): void {
     client.once('end', () => clearTimeout(expiry))
     return end(...args)
   }
-}
-
-/** A cursor of `pg-cursor`, as streams use. */
-interface Cursor {
-  close(...callback: unknown[]): unknown
-}
-
-/** Lets go of a cursor whose connection has ended: to close it would be to wait for the server's answer for ever. */
-function endCursors(client: PgClient): void {
-  const ended = new Promise<void>((resolve) => client.once('end', resolve))
-  const query = client.query.bind(client)
-  client.query = (...args) => {
-    if (isCursor(args[0])) {
-      const close = args[0].close.bind(args[0])
-      args[0].close = (...callback) => (callback.length > 0 ? close(...callback) : Promise.race([close(), ended]))
-    }
-    return query(...args)
-  }
-}
-
-function isCursor(query: unknown): query is Cursor {
-  return isSubmittable(query) && 'close' in query
 }

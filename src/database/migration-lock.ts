@@ -2,10 +2,11 @@ import type { EntityManager, Transaction } from '@mikro-orm/core'
 import { DataAccessError } from '../errors.ts'
 import { fullJitter } from '../kernel/backoff.ts'
 import { type Clock, monotonicClock } from '../kernel/clock.ts'
+import { withoutBusyWaits } from './busy-waits.ts'
+import { explainNoConnection } from './driver-errors.ts'
 import { classifyFailure } from './failure.ts'
-import { withLongStatements, withUsualStatements } from './short-statements.ts'
+import { withLongStatements } from './short-statements.ts'
 import { dialectOf, runSql } from './sql.ts'
-import { withoutBusyWait } from './without-busy-wait.ts'
 
 /** The advisory lock that migrating processes queue on: any number will do, as long as it stays. */
 const migrationLock = 4_026_100_817
@@ -33,17 +34,24 @@ export async function whileMigrating<Result>(
   work: (transaction: Transaction) => Promise<Result>,
   { longestWaitMs, clock }: MigrationPatience = patience,
 ): Promise<Result> {
+  const connection = em.getConnection('write')
   const begun = clock.now()
   for (let attempt = 1; ; attempt++) {
     let result: { readonly value: Result } | undefined
     // A new transaction for each try, so that the one that works sees what the others did, at any isolation level.
-    const begin = () =>
-      em.getConnection('write').transactional(async (transaction) => {
+    const begin = (lift: () => void) =>
+      connection.transactional(async (transaction) => {
         em.setTransactionContext(transaction)
-        if (await withUsualStatements(() => tryLock(em))) result = { value: await work(transaction) }
+        if (!(await tryLock(em))) return
+        lift()
+        result = { value: await work(transaction) }
       })
-    // The commit too may take long, as for constraints that are checked only then.
-    await withLongStatements(begin)
+    try {
+      // The commit too may take long, as for constraints that are checked only then.
+      await withLongStatements(begin)
+    } catch (error) {
+      throw result === undefined ? explainNoConnection(error, connection) : error
+    }
     if (result !== undefined) return result.value
     if (clock.now() - begun >= longestWaitMs) throw tooLong(em, longestWaitMs)
     await clock.wait(fullJitter(pauses, attempt))
@@ -56,17 +64,17 @@ async function tryLock(em: EntityManager): Promise<boolean> {
     const [row] = await runSql<{ locked: boolean }>(em, 'select pg_try_advisory_xact_lock(?) as locked', [migrationLock])
     return row?.locked === true
   }
-  return withoutBusyWait(em, async () => {
-    try {
-      // It begins as a reader, and a reader whose data has changed meanwhile cannot become a writer: write first.
+  try {
+    // It begins as a reader, and a reader whose data has changed meanwhile cannot become a writer: write first.
+    await withoutBusyWaits(em, async () => {
       await runSql(em, 'create table data_access_migration_lock (id integer)')
       await runSql(em, 'drop table data_access_migration_lock')
-      return true
-    } catch (error) {
-      if (classifyFailure(error) !== 'conflict') throw error
-      return false
-    }
-  })
+    })
+    return true
+  } catch (error) {
+    if (classifyFailure(error) !== 'conflict') throw error
+    return false
+  }
 }
 
 function tooLong(em: EntityManager, longestWaitMs: number): DataAccessError {

@@ -120,7 +120,9 @@ export function listedMigrations(orm: MikroORM): MigrationDefinition[] {
 /** For the rest of the transaction: a `create index` takes what it takes, but nobody should wait long behind one that only waits itself. */
 async function allowTime(em: EntityManager, lockTimeoutMs: number): Promise<void> {
   if (dialectOf(em) !== 'postgresql') return
-  const settings = `select set_config('statement_timeout', '0', true), set_config('lock_timeout', ?, true)`
+  // By the list of settings: not every version has a transaction_timeout.
+  const settings = `select set_config(name, case name when 'lock_timeout' then ? else '0' end, true)
+    from pg_settings where name in ('statement_timeout', 'transaction_timeout', 'lock_timeout')`
   await runSql(em, settings, [String(lockTimeoutMs)])
 }
 

@@ -29,9 +29,9 @@ export interface QueryShape {
   readonly durationMs: number
 }
 
-/** Statements that begin, end or divide a transaction, and the one by which a unit of work takes SQLite's write lock. */
+/** Statements that begin, end or divide a transaction, and those by which a unit of work takes SQLite's write lock. */
 const transactionStatement =
-  /^\s*(begin|start transaction|commit|rollback|savepoint|release|set (local |session )?transaction|update outbox_sequence set value = value where)\b/i
+  /^\s*(begin|start transaction|commit|rollback|savepoint|release|set (local |session )?transaction|update outbox_sequence set value = value where|pragma busy_timeout)\b/i
 
 /** Places that were warned of; a process has few, and the bound only keeps a mistake from growing. */
 const warned = new Set<string>()

@@ -1,4 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
+import { boundCursor, isCursor } from './cursors.ts'
 import { type PgClient, plainText } from './pg-client.ts'
 
 /** PostgreSQL ends a statement after this part of the limit, so that its refusal comes while somebody still waits. */
@@ -13,7 +14,19 @@ const bounded = /^\s*(select|with|insert|update|delete)\b/i
 /** What `setTimeout` takes. */
 const longestTimerMs = 2_147_483_647
 
-const limits = new AsyncLocalStorage<{ readonly ms: number | undefined } | 'none'>()
+interface Limit {
+  readonly ms: number | undefined
+}
+
+/** Under which limit statements are asked; or whether there is none by now. */
+const limits = new AsyncLocalStorage<Limit | { lifted: boolean }>()
+
+/** `undefined` for what the connection has of its own. */
+function currentLimit(): Limit | 'none' | undefined {
+  const limit = limits.getStore()
+  if (limit === undefined || 'ms' in limit) return limit
+  return limit.lifted ? 'none' : undefined
+}
 
 /**
  * Runs work whose statements PostgreSQL plans without its just-in-time compiler: what reads few of many rows by an index it takes for
@@ -29,23 +42,35 @@ export function withShortStatements<Result>(ms: number | undefined, work: () => 
   return limits.run({ ms }, work)
 }
 
-/** Runs work whose answers are waited for as long as they take, whatever `statement_timeout` and `query_timeout` the connection has. */
-export function withLongStatements<Result>(work: () => Promise<Result>): Promise<Result> {
-  return limits.run('none', work)
+/**
+ * Runs work whose answers are waited for as long as they take, whatever `statement_timeout` and `query_timeout` the connection has.
+ *
+ * @param work calls the function that it is given before the first of them.
+ */
+export function withLongStatements<Result>(work: (lift: () => void) => Promise<Result>): Promise<Result> {
+  const limit = { lifted: false }
+  return limits.run(limit, () =>
+    work(() => {
+      limit.lifted = true
+    }),
+  )
 }
 
-/** Runs a part of that as if it stood outside. */
-export function withUsualStatements<Result>(work: () => Promise<Result>): Promise<Result> {
-  return limits.exit(work)
-}
-
-/** Makes a client take no `query_timeout` of its own for a statement that may take long: first of all, since others may let statements wait. */
+/**
+ * Makes a client take no `query_timeout` of its own for a statement that may take long, and none for a whole stream, whose reads are
+ * bounded instead: first of all, since others may let statements wait.
+ */
 export function liftQueryTimeout(client: PgClient): void {
   if (!client.connectionParameters?.query_timeout) return
   const query = client.query.bind(client)
   client.query = (...args) => {
     const [text, values, ...rest] = args
-    if (limits.getStore() !== 'none' || typeof text !== 'string') return query(...args)
+    if (isCursor(text)) {
+      const cursor = query(...args)
+      text.callback?.()
+      return cursor
+    }
+    if (currentLimit() !== 'none' || typeof text !== 'string') return query(...args)
     return query({ text, values, query_timeout: longestTimerMs }, ...rest)
   }
 }
@@ -57,18 +82,23 @@ export function liftQueryTimeout(client: PgClient): void {
 export function limitAnswers(client: PgClient): void {
   const query = client.query.bind(client)
   const ownMs = client.connectionParameters?.statement_timeout || Number.POSITIVE_INFINITY
-  client.query = (...args) => {
-    const limit = limits.getStore()
-    if (limit === 'none') return query(...args)
-    const ms = limit?.ms ?? ownMs + graceMs
-    const answer =
-      limit === undefined ? query(...args) : askShortly(limit.ms && Math.floor(limit.ms * serverShare), ownMs, query, args)
+  const unreadMs = client.connectionParameters?.query_timeout || Number.POSITIVE_INFINITY
+  const bound = (answer: unknown, ms: number) => {
     if (!(answer instanceof Promise) || ms > longestTimerMs) return answer
     const expiry = setTimeout(() => {
       const message = `PostgreSQL did not answer within ${ms} ms, so the connection was given up; see that it and the network are up`
       client.connection?.stream?.destroy(Object.assign(new Error(message), { code: 'ETIMEDOUT' }))
     }, ms)
     return answer.finally(() => clearTimeout(expiry))
+  }
+  client.query = (...args) => {
+    const limit = currentLimit()
+    if (limit === 'none') return query(...args)
+    const ms = limit?.ms ?? ownMs + graceMs
+    if (isCursor(args[0])) boundCursor(args[0], (answer) => bound(answer, Math.min(ms, unreadMs)))
+    const answer =
+      limit === undefined ? query(...args) : askShortly(limit.ms && Math.floor(limit.ms * serverShare), ownMs, query, args)
+    return bound(answer, ms)
   }
 }
 

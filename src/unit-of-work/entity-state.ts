@@ -45,9 +45,9 @@ export function stateOf(entity: Record<string, unknown>): EntityState {
     if (kind === '1:m' || kind === 'm:n') collections.set(name, itemsOf(value as Collection<object> | undefined))
     else if (isInverse(prop)) inverse.set(name, value)
     else if (primary === true && own) key.set(name, value)
-    else if (primary !== true && isAbsent(value)) absent.push(name)
-    // A getter of the class's own makes its value itself, and a setter may make of it what is stored.
-    else if (own && isMade(prop) && (Object.hasOwn(entity, name) || name in kept)) made.set(name, value)
+    else if (primary === true || (!(name in kept) && isLeftToClass(entity, name))) continue
+    else if (isAbsent(value)) absent.push(name)
+    else if (own && isMade(prop)) made.set(name, value)
   }
   return { entity, key, initialized, data: data && rowOf(data), made, absent, inverse, collections }
 }
@@ -80,6 +80,13 @@ export function isInverse({ kind, owner, mapToPk }: EntityProperty): boolean {
 /** Whether a flush leaves it out of what it has written: MikroORM or the database makes it, or it is not stored. */
 function isMade({ version, generated, formula, persist }: EntityProperty): boolean {
   return version === true || generated !== undefined || formula !== undefined || persist === false
+}
+
+/** A getter of the class's own makes its value itself, and a setter may make of it what is stored. MikroORM's accessors there only set. */
+function isLeftToClass(entity: object, name: string): boolean {
+  let holder: object | null = entity
+  while (holder !== null && !Object.hasOwn(holder, name)) holder = Object.getPrototypeOf(holder)
+  return holder !== null && holder !== entity && Object.getOwnPropertyDescriptor(holder, name)?.get !== undefined
 }
 
 /** MikroORM reads a date into the row and the entity alike, which may change it in place. */

@@ -1,8 +1,9 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { EntityManager } from '@mikro-orm/core'
+import { takeWriteLock } from '../database/busy-waits.ts'
 import { createdEntities, makeNew } from '../database/created-entities.ts'
 import { classifyFailure } from '../database/failure.ts'
-import { dialectOf, runSql } from '../database/sql.ts'
+import { dialectOf } from '../database/sql.ts'
 import { DataAccessError } from '../errors.ts'
 import { fullJitter } from '../kernel/backoff.ts'
 import type { Clock } from '../kernel/clock.ts'
@@ -127,7 +128,7 @@ export class UnitRunner {
     const perform = async (inner: EntityManager) => {
       scope = this.#scopeOf(inner)
       // A deferred transaction that upgrades from read to write can fail at once; one that begins with the lock waits.
-      if (dialectOf(inner) === 'sqlite') await runSql(inner, 'update outbox_sequence set value = value where id = 1')
+      if (dialectOf(inner) === 'sqlite') await takeWriteLock(inner, this.#parts.clock)
       // The first of the hooks: those behind it may start a unit on the same `em`, which must not wait for this one.
       if (committed !== undefined) scope.append(commitHooks, committed)
       // MikroORM forks what is to be inserted and updated, and not this.

@@ -17,6 +17,8 @@ const StudentSchema = defineEntity({
     name: p.text(),
     courses: () => p.manyToMany(Course).pivotEntity(() => Enrolment),
     tutors: () => p.manyToMany(Student),
+    /** What rows of the pivot table go with as well: a student stays. */
+    since: () => p.manyToOne(Term).deleteRule('set null').nullable().ref(),
     employer: () => p.manyToOne(Company).deleteRule('set null').nullable().ref(),
   },
 })
@@ -123,9 +125,12 @@ describe.each(cacheCombinations)('the pivot entity of a relation on $dialect wit
     ['the collection', () => make(async (em) => (await em.findOneOrFail(Student, id)).courses.removeAll())],
   ])('and as it is deleted by %s', async (_how, remove) => {
     await ground.fork().insert(Enrolment, row())
+    const title = `course ${id}`
     expect(await found()).toEqual([id])
+    expect(await ground.cache.cached(attended).get({ title })).toBe(1)
     await remove()
     expect(await found()).toEqual([])
+    expect(await ground.cache.cached(attended).get({ title })).toBe(0)
   })
 
   test('expires nothing of the ends by its own values', async () => {

@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
+import type { SqlEntityManager } from '@mikro-orm/sql'
 import { describe, expect, test } from 'vitest'
 import { createDataAccess } from '../../src/data-access.ts'
 import { dialects, openTestDatabase } from '../support/databases.ts'
@@ -15,6 +16,9 @@ describe.each(dialects)('closing on %s', (dialect) => {
     await data.migrate()
     return data
   }
+  const drain = async (rows: AsyncIterable<unknown>) => {
+    for await (const _ of rows);
+  }
   const outcome = (work: Promise<unknown>) => work.then(String, ({ code }: { code?: unknown }) => code)
 
   test('refuses those who wait for the connection that a unit holds, also when that comes back', async () => {
@@ -30,12 +34,18 @@ describe.each(dialects)('closing on %s', (dialect) => {
     )
     await begun
     const em = data.fork()
+    const kysely = (data.fork() as SqlEntityManager).getKysely<{ notes: { id: string } }>()
     const waiting = [
       em.find(Note, {}),
       data.fork().insert(Note, { id: 'a', title: 'a', count: 0 }),
       data.fork().transactional((inside) => inside.count(Note)),
       data.unitOfWork((unit) => unit.em.count(Note)),
       data.fork().begin(),
+      drain(data.fork().stream(Note, {})),
+      drain((data.fork() as SqlEntityManager).createQueryBuilder(Note).stream()),
+      kysely.selectFrom('notes').selectAll().execute(),
+      drain(kysely.selectFrom('notes').selectAll().stream()),
+      kysely.transaction().execute(async () => {}),
     ].map(outcome)
     const health = data.health({ migrations: true })
     await delay(50)

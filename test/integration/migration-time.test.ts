@@ -1,5 +1,6 @@
 import { Migration } from '@mikro-orm/migrations'
 import { MikroORM } from '@mikro-orm/postgresql'
+import pg from 'pg'
 import { describe, expect, test } from 'vitest'
 import { createDataAccess } from '../../src/data-access.ts'
 import { hasErrorCode } from '../../src/errors.ts'
@@ -8,6 +9,7 @@ import type { DataModule } from '../../src/module.ts'
 import { openTestDatabase } from '../support/databases.ts'
 import { notes } from '../support/notes-module.ts'
 import { closesOpened } from '../support/opened.ts'
+import { openProxyTo } from '../support/tcp-proxy.ts'
 
 class Slow extends Migration {
   override up(): void {
@@ -98,6 +100,25 @@ describe('the time of a migration on PostgreSQL', () => {
       expect(hasErrorCode(await data.migrate().catch((reason: unknown) => reason), 'LOCK_NOT_AVAILABLE')).toBe(true)
     })
     expect(await data.migrate({ lockTimeoutMs: 0 })).toEqual(['widen'])
+  })
+
+  test('while it only waits for another process, its commit is bounded as ever', async () => {
+    const { url } = opened(await openTestDatabase('postgresql'))
+    const proxy = opened(await openProxyTo(url))
+    const other = new pg.Client({ connectionString: url })
+    await other.connect()
+    opened({ close: () => other.end() })
+    const database = { url: proxy.url, statementTimeoutMs: 200 }
+    const data = opened(await createDataAccess({ modules: [notes], database, cache: false }))
+    await other.query('select pg_advisory_lock(4026100817)')
+    const connection = data.orm.driver.getConnection('write')
+    const { execute } = connection
+    connection.execute = async (...args: Parameters<typeof execute>) => {
+      const rows = await execute.apply(connection, args)
+      if (String(args[0]).includes('pg_try_advisory')) proxy.stall()
+      return rows as never
+    }
+    await expect(data.migrate()).rejects.toMatchObject({ code: 'DATABASE_UNREACHABLE' })
   })
 
   test('takes no lockTimeoutMs that is none', async () => {

@@ -11,9 +11,12 @@ const AccountSchema = defineEntity({
     hash: p.string(),
     upper: p.string().persist(false).nullable(),
     password: p.string().persist(false).nullable(),
+    pin: p.string().persist(false).nullable(),
+    digits: p.integer().persist(false).nullable(),
   },
 })
 class Account extends AccountSchema.class {}
+const pins = new WeakMap<Account, string>()
 Object.defineProperties(Account.prototype, {
   upper: {
     configurable: true,
@@ -26,6 +29,22 @@ Object.defineProperties(Account.prototype, {
     get: () => '***',
     set(this: Account, value: string) {
       this.hash = `hash of ${value}`
+    },
+  },
+  pin: {
+    configurable: true,
+    get(this: Account) {
+      return pins.get(this)
+    },
+    set(this: Account, value: string) {
+      pins.set(this, value)
+      this.hash = `hash of ${value}`
+    },
+  },
+  digits: {
+    configurable: true,
+    get(this: Account) {
+      return pins.get(this)?.length
     },
   },
 })
@@ -59,6 +78,24 @@ describe.each(dialects)('after a nested unit that was rolled back, on %s,', (dia
     })
     expect(await data.fork().findOneOrFail(Account, 1)).toMatchObject({ name: 'b', hash: 'hash of secret' })
   })
+
+  it.each(['the outer unit', 'the nested unit'])(
+    'so is what they were given there first, of an entity that %s loaded',
+    async (who) => {
+      await data.unitOfWork(async ({ em }) => {
+        let account = who === 'the outer unit' ? await em.findOneOrFail(Account, 1) : undefined
+        const nested = data.unitOfWork(async ({ em: inner }) => {
+          account ??= await inner.findOneOrFail(Account, 1)
+          account.pin = '1234'
+          throw new Error('only the savepoint')
+        })
+        await expect(nested).rejects.toThrow('only the savepoint')
+        expect([account?.pin, account?.digits, account?.hash]).toEqual(['1234', 4, 'hash of secret'])
+        Object.assign(account as Account, { name: 'b' })
+      })
+      expect(await data.fork().findOneOrFail(Account, 1)).toMatchObject({ name: 'b', hash: 'hash of secret' })
+    },
+  )
 
   it('another object of a row that was deleted and written anew is the outer unit’s', async () => {
     await data.unitOfWork(async () => {

@@ -1,3 +1,5 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import type { EntityManager } from '@mikro-orm/core'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { assessment, User } from '../../src/assessment/index.ts'
 import { createDataAccess, type DataAccess } from '../../src/index.ts'
@@ -42,5 +44,41 @@ describe.each([
     proxy.resume()
     await data.unitOfWork(async ({ em }) => void em.create(User, add('after')))
     expect(await data.fork().count(User, { email: 'after@example.com' })).toBe(1)
+  })
+
+  const readSlowly = async (em: EntityManager, atTenth: () => unknown) => {
+    let rows = 0
+    for await (const _ of em.stream(User, {})) if (++rows === 10) await atTenth()
+    return rows
+  }
+  const addMany = () =>
+    data.unitOfWork(async ({ em }) => {
+      for (let index = 0; index < 150; index++) em.create(User, add(`user${index}`))
+    })
+
+  test.each(['a fork', 'a unit of work'])('fails a stream of %s, and takes no place of the pool with it', async (whose) => {
+    await addMany()
+    const read = (em: EntityManager) => readSlowly(em, () => proxy.stall())
+    const reading = whose === 'a fork' ? read(data.fork()) : data.unitOfWork(({ em }) => read(em))
+    await expect(reading).rejects.toMatchObject({ code: 'DATABASE_UNREACHABLE' })
+    proxy.resume()
+    expect(await data.fork().count(User)).toBe(150)
+  })
+
+  test('lets go of a stream that its reader leaves', async () => {
+    await addMany()
+    for await (const _ of data.fork().stream(User, {})) {
+      proxy.stall()
+      break
+    }
+    proxy.resume()
+    expect(await data.fork().count(User)).toBe(150)
+  })
+
+  test('is told from a stream whose reader takes longer than an answer may, which only the server itself ends', async () => {
+    await addMany()
+    const reading = readSlowly(data.fork(), () => delay(600))
+    if ('statementTimeoutMs' in options) await expect(reading).rejects.toMatchObject({ code: 'STATEMENT_CANCELED' })
+    else expect(await reading).toBe(150)
   })
 })

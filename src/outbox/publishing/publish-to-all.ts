@@ -10,6 +10,7 @@ import {
   type Publisher,
   type PublishFunction,
 } from './publisher.ts'
+import { askedFor } from './retry-policy.ts'
 
 /** How many events a destination is remembered to have, while another one has not: a largest batch, and as many before it. Told in the guide. */
 const rememberedEvents = 20_000
@@ -109,7 +110,7 @@ class PublisherToAll implements Publisher {
 function worstOf(outcomes: readonly Outcome[]): Outcome {
   // A destination that is away pauses the relay, also where another one had no time to begin.
   const rank = (outcome: Outcome) => (outcome === notBegun ? 0.5 : worstFirst.indexOf(outcome.status))
-  const asked = (outcome: Outcome) => (outcome.status === 'published' ? 0 : (outcome.afterMs ?? 0))
+  const asked = (outcome: Outcome) => (outcome.status === 'published' ? 0 : askedFor(outcome))
   return outcomes.reduce((worst, outcome) => {
     const worse = rank(outcome) - rank(worst) || asked(worst) - asked(outcome)
     return worse < 0 ? outcome : worst

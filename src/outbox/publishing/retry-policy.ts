@@ -69,7 +69,8 @@ export function settle(
   return { kind: 'dead-letter', attempts, reason: outcome.status === 'permanent' ? 'permanent' : 'exhausted', blocksKey, error }
 }
 
-function askedFor({ afterMs }: NextTry): number {
+/** How long a publisher asks to wait, in ms: what is no number of them asks for nothing. */
+export function askedFor({ afterMs }: NextTry): number {
   return typeof afterMs === 'number' && afterMs > 0 ? Math.min(afterMs, longestAsked) : 0
 }
 

@@ -46,6 +46,21 @@ describe('publishing to all of several', () => {
     ]) {
       expect(await worst(...outcomes)).toEqual(patient)
     }
+    // What is no number of milliseconds asks for nothing, and of what is more than counts the first stays.
+    const [nothing, forEver] = [Number.NaN, Number.POSITIVE_INFINITY].map((afterMs) => ({ ...away, afterMs }) as Outcome)
+    for (const outcomes of [
+      [nothing, patient],
+      [patient, nothing],
+    ] as Outcome[][]) {
+      expect(await worst(...outcomes)).toEqual(patient)
+    }
+    for (const outcomes of [
+      [forEver, nothing, patient],
+      [patient, nothing, forEver],
+      [forEver, { ...away, afterMs: 3_600_000 }],
+    ] as Outcome[][]) {
+      expect(await worst(...outcomes)).toEqual(forEver)
+    }
   })
 
   test('one that has acknowledged an event does not get it again because of another', async () => {
