@@ -33,8 +33,8 @@ export {
   type DomainEventDefinition,
   type DomainEventOptions,
   defineEvent,
-  type PayloadCodec,
 } from './outbox/event/define-event.ts'
+export type { PayloadCodec } from './outbox/event/payload.ts'
 export type { RecordEvent, RecordedEvent, RecordOptions } from './outbox/event/recorded-event.ts'
 export type { Outbox } from './outbox/outbox.ts'
 export type { WakeChoice } from './outbox/relay/wake.ts'

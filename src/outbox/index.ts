@@ -8,7 +8,6 @@ export {
   type DomainEventDefinition,
   type DomainEventOptions,
   defineEvent,
-  type PayloadCodec,
 } from './event/define-event.ts'
 export {
   DomainEvent,
@@ -18,6 +17,7 @@ export {
   domainEventStatuses,
   type EventListOptions,
 } from './event/domain-event.ts'
+export type { PayloadCodec } from './event/payload.ts'
 export type { RecordEvent, RecordedEvent, RecordOptions } from './event/recorded-event.ts'
 export type { Outbox } from './outbox.ts'
 export { publishToAll } from './publishing/publish-to-all.ts'

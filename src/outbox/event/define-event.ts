@@ -5,7 +5,7 @@ import { DataAccessError } from '../../errors.ts'
 import { anything, callable, checkOptions, type Expectation, record } from '../../kernel/options.ts'
 import { isStorableText } from '../../kernel/storable-text.ts'
 import type { DecodedEvent, EventMessage, OutboxEvent } from '../publishing/publisher.ts'
-import { readPayload } from './payload.ts'
+import { type PayloadCodec, readPayload } from './payload.ts'
 
 /** Lengths of the columns that hold an event's names, in characters. */
 export const eventLengths = { type: 100, aggregateType: 100, aggregateId: 36, orderingKey: 255 } as const
@@ -16,17 +16,6 @@ const highestVersion = 2 ** 31 - 1
 /** The class of an aggregate, as `em.create` takes it. */
 // biome-ignore lint/suspicious/noExplicitAny: a constructor's parameters are contravariant; only `any` admits every class.
 export type AggregateClass<T extends object> = abstract new (...args: any[]) => T
-
-/** Turns a payload into what JSON can carry, and back, for values such as BigInt that it cannot. Both functions answer at once, not with a promise. */
-export interface PayloadCodec<Payload> {
-  /** Gets the schema's output, and gives what JSON carries unchanged. What it throws, `record()` throws as it is, and the unit does not commit. */
-  encode(payload: Payload): unknown
-  /**
-   * Gets what `JSON.parse()` read, and gives what the schema accepts. What it throws becomes `EVENT_PAYLOAD_REFUSED` with it as its cause: in
-   * `record()`, which reads back what it writes, and in a relay, where the event becomes a dead letter at once.
-   */
-  decode(json: unknown): unknown
-}
 
 /** What {@link defineEvent} takes. */
 export interface DomainEventOptions<Schema extends StandardSchemaV1, Aggregate extends object> {

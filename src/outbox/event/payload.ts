@@ -1,10 +1,25 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { DataAccessError } from '../../errors.ts'
 import { findJsonFault } from '../../kernel/strict-json.ts'
-import type { DomainEventDefinition } from './define-event.ts'
 
-/** What of a definition tells how its payloads are read and written. */
-type PayloadRules<Schema extends StandardSchemaV1> = Pick<DomainEventDefinition<Schema>, 'type' | 'payload' | 'codec'>
+/** Turns a payload into what JSON can carry, and back, for values such as BigInt that it cannot. Both functions answer at once, not with a promise. */
+export interface PayloadCodec<Payload> {
+  /** Gets the schema's output, and gives what JSON carries unchanged. What it throws, `record()` throws as it is, and the unit does not commit. */
+  encode(payload: Payload): unknown
+  /**
+   * Gets what `JSON.parse()` read, and gives what the schema accepts. What it throws becomes `EVENT_PAYLOAD_REFUSED` with it as its cause: in
+   * `record()`, which reads back what it writes, and in a relay, where the event becomes a dead letter at once.
+   */
+  decode(json: unknown): unknown
+}
+
+/** What of an event's definition tells how its payloads are written and read. */
+interface PayloadRules<Schema extends StandardSchemaV1> {
+  readonly type: string
+  readonly payload: Schema
+  // biome-ignore lint/suspicious/noExplicitAny: a codec is contravariant in its payload; definitions of all payloads share one list.
+  readonly codec: PayloadCodec<any> | undefined
+}
 
 /** A payload that may be stored: as the schema gave it, and as the JSON text that readers get. */
 export interface EncodedPayload<Payload> {

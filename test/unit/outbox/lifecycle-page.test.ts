@@ -10,7 +10,13 @@ import type { Outcome, PublishFault } from '../../../src/outbox/publishing/publi
 import { type DeadLetterReason, type Settlement, settle } from '../../../src/outbox/publishing/retry-policy.ts'
 import type { RelayEventName, RelayEvents } from '../../../src/outbox/relay/relay-events.ts'
 import type { RelayOptions } from '../../../src/outbox/relay/relay-options.ts'
-import { OutboxDeadLetter, OutboxFailure, OutboxLease, OutboxRelay } from '../../../src/outbox/store/relay-tables.ts'
+import {
+  OutboxDeadLetter,
+  OutboxFailure,
+  OutboxLease,
+  OutboxProgress,
+  OutboxRelay,
+} from '../../../src/outbox/store/relay-tables.ts'
 import { outboxTables } from '../../../src/outbox/store/tables.ts'
 import { repository } from '../../support/programs.ts'
 
@@ -32,7 +38,7 @@ const told: Record<RelayEventName, true> = {
 /** In which state of the diagram a settlement leaves an event, and by which event a relay tells of it. */
 const settled: Record<Settlement['kind'], { state: string; tells: RelayEventName }> = {
   published: { state: 'published', tells: 'published' },
-  retry: { state: 'parked', tells: 'retried' },
+  retry: { state: 'waiting', tells: 'retried' },
   'dead-letter': { state: 'dead_letter', tells: 'deadLettered' },
   pause: { state: 'pending', tells: 'paused' },
 }
@@ -48,7 +54,7 @@ const words = (from: string, to: string) =>
 const naming = new UnderscoreNamingStrategy()
 /** The columns of our tables, by the names of both in the database. */
 const columns = new Map(
-  [DomainEventSchema, OutboxLease, OutboxRelay, OutboxFailure, OutboxDeadLetter].map(({ meta }) => [
+  [DomainEventSchema, OutboxLease, OutboxRelay, OutboxProgress, OutboxFailure, OutboxDeadLetter].map(({ meta }) => [
     meta.tableName,
     Object.keys(meta.properties).map((name) => naming.propertyToColumnName(name)),
   ]),
