@@ -21,6 +21,8 @@ const removeAfterMs = 50
 const readFirst = 10
 /** How long closing waits for a database that does not answer. */
 const closingMs = 1000
+/** The first pause before another look while none has caught up; each is twice the one before. */
+const firstPauseMs = 50
 /** How long readers wait for the first look at most: while it has much to do, or hangs, they turn to the database. */
 const firstLookMs = 1000
 
@@ -63,11 +65,14 @@ export class InvalidationSweep {
     return this.#firstLook
   }
 
-  /** Looks at once, and again and again. Keeps no process alive. */
+  /** Looks at once, and again and again, often until one look has caught up: readers do without the store so long. Keeps no process alive. */
   start(): void {
+    let soonMs = firstPauseMs
     const look = async () => {
       await this.#sweep()
-      if (!this.#stopped) this.#timer = this.#later(this.#halfMs, look)
+      if (this.#stopped) return
+      this.#timer = this.#later(this.#caughtUp ? this.#halfMs : Math.min(soonMs, this.#halfMs), look)
+      soonMs *= 2
     }
     inRootContext(() => this.#next(look))
   }
@@ -103,17 +108,26 @@ export class InvalidationSweep {
 
   /** Never rejects. */
   async #sweep(): Promise<void> {
+    const begun = performance.now()
     await this.#guarded('swept', async () => {
       for (let limit = readFirst; !this.#stopped; limit = readAtOnce) {
-        const rows = await this.#parts.log.olderThan(this.#halfMs, limit)
+        // Before the first hit all that was committed until now: whoever committed it may have died at once.
+        const ageMs = this.#caughtUp ? this.#halfMs : performance.now() - begun
+        const rows = await this.#parts.log.olderThan(ageMs, limit)
         const open = rows.filter(({ id }) => !this.#done.has(id))
         if (open.length > 0 && !(await this.#expire(open))) return
         // Before they are removed: whether that succeeds is nothing to readers.
         if (rows.length < limit) this.#caughtUp = true
-        if (open.length > 0) await this.#parts.log.remove(open.map(({ id }) => id))
+        if (open.length > 0) await this.#removeAtOnce(open.map(({ id }) => id))
         if (rows.length < limit || (open.length === 0 && limit === readAtOnce)) return
       }
     })
+  }
+
+  /** What it fails to remove is passed over for a moment, and tried again. Never rejects. */
+  async #removeAtOnce(ids: readonly string[]): Promise<void> {
+    const removed = await this.#guarded('removed', () => this.#parts.log.remove(ids))
+    if (!removed) for (const id of ids) this.acknowledged(id)
   }
 
   /** Tells whether the store has acknowledged it; the cache itself tells of its outages. */

@@ -65,7 +65,11 @@ export class Invalidation implements CommitParticipant, BulkWriteObserver, Flush
     const { sweep, logger } = parts
     if (sweep === undefined) return
     this.#sweep = new InvalidationSweep({ ...sweep, logger, expire: (keys) => this.#expireNow(keys) })
-    this.#sweep.start()
+  }
+
+  /** Begins to sweep; until it is closed. */
+  start(): void {
+    this.#sweep?.start()
   }
 
   /** A flush is about to write. */

@@ -111,9 +111,10 @@ export class Loads {
 
   async #lead(led: readonly Led[], load: Load, figures: FigureCounter): Promise<void> {
     const lastsMs = leaseMs(figures.recentLoadMs)
-    // With stamps that outlive the load too: without them nothing proves that it is current.
+    // With stamps that outlive the longest load, and then the entry: without them nothing proves that it is current.
+    const stampsMs = longestLoadMs + lastsMs
     const leases = led.map(({ request, seen }) => {
-      return { ...request, token: randomUUID(), seen, keepMs: Math.max(request.keepMs, longestLoadMs) }
+      return { ...request, token: randomUUID(), seen, keepMs: request.keepMs + stampsMs }
     })
     let granted: readonly (readonly string[] | undefined)[]
     try {

@@ -6,6 +6,7 @@ import type { FigureCounter } from './figures.ts'
 import { storedPayload } from './freshness.ts'
 import { revalidationKey } from './key.ts'
 import { leaseMs } from './lease.ts'
+import { renewLeases } from './lease-renewal.ts'
 import { type Load, type ReadRequest, timedLoad } from './load.ts'
 import { withinMoment } from './within-moment.ts'
 
@@ -85,10 +86,13 @@ export class Revalidation {
     const ttlMs = Math.min(...renewals.map(({ request }) => request.keepMs - request.staleMs))
     let own = renewals
     try {
-      const granted = await this.#store.acquire(leases, Math.min(leaseMs(figures.recentLoadMs), ttlMs))
+      const lastsMs = Math.min(leaseMs(figures.recentLoadMs), ttlMs)
+      const granted = await this.#store.acquire(leases, lastsMs)
       own = renewals.filter((_, index) => granted[index] !== undefined)
       const held = leases.filter((_, index) => granted[index] !== undefined)
-      if (own.length > 0) await this.#withPause(held, () => this.#renew(own, load, figures))
+      if (own.length === 0) return false
+      const endRenewal = renewLeases(this.#store, held, lastsMs, (error) => figures.storeFailed(error))
+      await this.#withPause(held, () => this.#renew(own, load, figures).finally(endRenewal))
       return false
     } catch (error) {
       for (const { request } of own) figures.revalidationFailed(request.key, error)

@@ -1,4 +1,5 @@
 import type { EntityManager } from '@mikro-orm/core'
+import { causesOf } from '../errors.ts'
 import { fullJitter } from '../kernel/backoff.ts'
 import type { Clock } from '../kernel/clock.ts'
 import { isAlone } from './alone.ts'
@@ -43,9 +44,14 @@ export async function takeWriteLock(em: EntityManager, clock: Clock): Promise<vo
       try {
         return await runSql(em, statement)
       } catch (error) {
-        if (classifyFailure(error) !== 'conflict' || clock.now() - begun >= busyMs) throw error
+        if (classifyFailure(error) !== 'conflict' || isStale(error) || clock.now() - begun >= busyMs) throw error
       }
       await clock.wait(fullJitter(pauses, attempt))
     }
   })
+}
+
+/** What the transaction has read, in a subscriber of its start, has changed since: no wait helps, only another transaction. */
+function isStale(error: unknown): boolean {
+  return causesOf(error).some((cause) => (cause as { code?: unknown }).code === 'SQLITE_BUSY_SNAPSHOT')
 }

@@ -2,6 +2,7 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Connection, MikroORM } from '@mikro-orm/core'
 import { DataAccessError, hasErrorCode } from '../errors.ts'
 import { monotonicClock } from '../kernel/clock.ts'
+import { alreadyClosed } from './already-closed.ts'
 import { explainNoConnection, explainRefusal, unifyDriverError, watchErrors } from './driver-errors.ts'
 import { noteOrigin, wasNeverSent } from './failure.ts'
 import type { KnownTables } from './known-tables.ts'
@@ -147,7 +148,8 @@ export class ConnectionGuard {
       async (transaction: TransactionState, ...rest: unknown[]) => {
         const open = !isOver(transaction)
         try {
-          await end.call(connection, transaction, ...rest)
+          // Subscribers that are told of the end stand in the transaction too, until it is over.
+          await this.#surrounding.run(transaction, () => end.call(connection, transaction, ...rest))
         } finally {
           const root = transaction.savepointName === undefined
           if (root && open && isOver(transaction)) this.#release(transaction)
@@ -225,7 +227,8 @@ export class ConnectionGuard {
   /** What came just before the close may meet it on its way, or lose its connection by it. */
   #orClosed(error: unknown): unknown {
     if (!this.#closed || !(error instanceof Error)) return error
-    return ended.test(error.message) || hasErrorCode(error, 'DATABASE_UNREACHABLE') ? alreadyClosed() : error
+    if (ended.test(error.message)) return alreadyClosed()
+    return hasErrorCode(error, 'DATABASE_UNREACHABLE') ? alreadyClosed(error) : error
   }
 
   #refuseOtherFork(): void {
@@ -235,10 +238,6 @@ export class ConnectionGuard {
       'A query went through another fork inside a transaction; SQLite has one connection, so it would wait for ever. Use the `em` of the unit of work',
     )
   }
-}
-
-function alreadyClosed(): DataAccessError {
-  return new DataAccessError('CLOSED', 'This data access was closed, so its database cannot be used; create a new one')
 }
 
 /** A pool behind a dialect of the application's own cannot be watched, and needs no less to work. */

@@ -12,14 +12,30 @@ export function isCursor(query: unknown): query is Cursor {
   return isSubmittable(query) && 'close' in query && 'read' in query
 }
 
-/** Lets go of a cursor whose connection has ended: to close it would be to wait for the server's answer for ever. */
+/**
+ * Lets go of a cursor whose connection has ended: a cursor that has told its last row answers nothing more, and to close it would be to wait
+ * for the server's answer for ever.
+ */
 export function endCursors(client: PgClient): void {
-  const ended = new Promise<void>((resolve) => client.once('end', resolve))
+  const waits = new Set<() => void>()
+  client.once('end', () => {
+    for (const letGo of waits) letGo()
+  })
+  const orEnd = (answer: unknown, end: (wait: PromiseWithResolvers<unknown>) => void) => {
+    if (!(answer instanceof Promise)) return answer
+    const wait = Promise.withResolvers<unknown>()
+    const letGo = () => end(wait)
+    waits.add(letGo)
+    answer.then(wait.resolve, wait.reject)
+    return wait.promise.finally(() => waits.delete(letGo))
+  }
   const query = client.query.bind(client)
   client.query = (...args) => {
     if (isCursor(args[0])) {
-      const close = args[0].close.bind(args[0])
-      args[0].close = (...callback) => (callback.length > 0 ? close(...callback) : Promise.race([close(), ended]))
+      const [read, close] = [args[0].read.bind(args[0]), args[0].close.bind(args[0])]
+      args[0].read = (...rest) =>
+        orEnd(read(...rest), ({ reject }) => reject(new Error('Connection terminated while a stream was read')))
+      args[0].close = (...rest) => orEnd(close(...rest), ({ resolve }) => resolve(undefined))
     }
     return query(...args)
   }

@@ -86,14 +86,22 @@ function watchDialect(dialect: Dialect, notes: Notes, callers: WaitingCallers): 
     const driver = createDriver.call(dialect)
     const { acquireConnection, releaseConnection } = driver
     driver.releaseConnection = async (...args) => {
-      await releaseConnection.apply(driver, args)
-      one?.giveBack()
+      try {
+        await releaseConnection.apply(driver, args)
+      } finally {
+        one?.giveBack()
+      }
     }
     driver.acquireConnection = async (...args) => {
       try {
         const acquire = async () => {
           await one?.take()
-          return acquireConnection.apply(driver, args)
+          try {
+            return await acquireConnection.apply(driver, args)
+          } catch (error) {
+            one?.giveBack()
+            throw error
+          }
         }
         const acquired = await callers.wait(acquire, (late) => driver.releaseConnection(late))
         if (!known.has(acquired)) watchQueries(acquired, notes)

@@ -19,8 +19,8 @@ const watched = new WeakSet<object>()
 const open = new WeakMap<Connection, ReadonlySet<PgClient>>()
 
 /**
- * Ends what a pool waits for that was told to end: connections that somebody holds. Nothing on them can commit any more, and a server
- * that takes its time, or is out of reach, would keep the process alive.
+ * Ends what a pool waits for that was told to end: connections that somebody holds. No commit is sent on them any more, of one that was sent the outcome
+ * stays unknown, and a server that takes its time, or is out of reach, would keep the process alive.
  */
 export function endConnections(connection: Connection): void {
   for (const client of open.get(connection) ?? []) client.connection?.stream?.destroy()

@@ -1,5 +1,6 @@
 import type { EntityManager } from '@mikro-orm/core'
 import { runSql } from '../database/sql.ts'
+import { isUuid } from '../database/uuid.ts'
 import { DataAccessError } from '../errors.ts'
 import { checkOptions, list, text, wholeFrom } from '../kernel/options.ts'
 import type { DeadLetterReason } from './publishing/retry-policy.ts'
@@ -87,7 +88,7 @@ export class DeadLetters {
   /**
    * Lists dead letters, the newest first; of more than `limit`, 1 … 10,000 and 100 by default, the newest. Without a filter, of all.
    *
-   * @throws DataAccessError `OPTION_INVALID`; `MIGRATION_MISSING`; what the database throws.
+   * @throws DataAccessError `OPTION_INVALID`; `ID_INVALID`; `MIGRATION_MISSING`; what the database throws.
    */
   async list(filter: DeadLetterFilter = {}, options: { readonly limit?: number | undefined } = {}): Promise<DeadLetter[]> {
     checkOptions({ door: 'deadLetters.list' }, options, { limit: wholeFrom(1, 10_000) })
@@ -108,7 +109,7 @@ export class DeadLetters {
    * Puts dead letters back among the pending events, at the place in their key that they had, with no attempt spent; resolves
    * to how many. Later events of the key that were published meanwhile, or are in the hand of a relay, stay so.
    *
-   * @throws DataAccessError `OPTION_INVALID`, also for an empty filter: it would mean all; `LOCK_NOT_AVAILABLE` when PostgreSQL does not let
+   * @throws DataAccessError `OPTION_INVALID`, also for an empty filter: it would mean all; `ID_INVALID`; `LOCK_NOT_AVAILABLE` when PostgreSQL does not let
    * it tell the relays within 2 s, and nothing was changed; `MIGRATION_MISSING`; what the database throws.
    */
   async redrive(filter: DeadLetterFilter): Promise<number> {
@@ -126,7 +127,7 @@ export class DeadLetters {
   /**
    * Deletes dead letters for good; resolves to how many. A key that one of them held goes on.
    *
-   * @throws DataAccessError `OPTION_INVALID`, also for an empty filter: it would mean all; `MIGRATION_MISSING`; what the database throws.
+   * @throws DataAccessError `OPTION_INVALID`, also for an empty filter: it would mean all; `ID_INVALID`; `MIGRATION_MISSING`; what the database throws.
    */
   async discard(filter: DeadLetterFilter): Promise<number> {
     const { sql, params } = this.#where(filter, 'discard')
@@ -190,6 +191,13 @@ export class DeadLetters {
       params.push(value)
     }
     if (filter.ids !== undefined) {
+      const strange = filter.ids.find((id) => !isUuid(id))
+      if (strange !== undefined) {
+        throw new DataAccessError(
+          'ID_INVALID',
+          `deadLetters.${verb}: "${String(strange).slice(0, 64)}" is no id of an event. Pass uuids in lower case`,
+        )
+      }
       const { dialect } = this.#store
       conditions.push(sqlAmongIds(dialect, 'id'))
       params.push(idRows(filter.ids))

@@ -113,6 +113,8 @@ export class Cache {
     if (store === emptyStore) return
     this.participant = this.#invalidation
     listenTo(orm, this.#invalidation)
+    // Last: what could not be opened must leave nothing that asks the database.
+    this.#invalidation.start()
   }
 
   /**

@@ -1,6 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { Redis } from 'ioredis'
+import { afterEach, beforeEach, describe, expect, inject, onTestFinished, test } from 'vitest'
 import { cachedQuery, dep } from '../../src/cache/cached-query.ts'
+import { cachePolicy } from '../../src/cache/policy.ts'
 import { Author, authorPolicy, Book, bookPolicy } from '../support/cache-entities.ts'
 import { type CacheGround, cacheCombinations, openCacheGround } from '../support/cache-ground.ts'
 import { parkNextLoad } from '../support/parked-load.ts'
@@ -106,3 +108,24 @@ describe.each(cacheCombinations)(
     })
   },
 )
+
+test('what took long to load is proved current for as long as its entry lasts', async () => {
+  const ground = await openCacheGround('sqlite', 'redis', { caches: [cachePolicy(Author, { ttl: 60_000, jitter: 0 })] })
+  const redis = new Redis(inject('redisUrl'))
+  onTestFinished(async () => {
+    redis.disconnect()
+    await ground.close()
+  })
+  const { id } = await ground.author()
+  const load = parkNextLoad(ground.orm)
+  const reading = ground.cache.cached(Author).get(id)
+  await load.parked
+  await delay(1000)
+  load.resume()
+  await reading
+  const [entry, stamp] = [`${ground.prefix}Author:${id}`, `${ground.prefix}Author#*`]
+  await expect.poll(() => redis.get(entry)).toMatch(/^V/)
+  const [entryMs, stampMs] = await Promise.all([redis.pttl(entry), redis.pttl(stamp)])
+  expect(entryMs).toBeGreaterThan(50_000)
+  expect(stampMs).toBeGreaterThanOrEqual(entryMs)
+})

@@ -42,4 +42,34 @@ describe.each(dialects)('what piled up while the store was away, on %s', (dialec
     await sweep.stop()
     expect(await older(0)).toEqual([])
   })
+
+  const openLog = async (name: string, rows: number) => {
+    const log = new InvalidationLog(ground.orm, name)
+    await ground.fork().transactional(async (em) => {
+      for (let index = 0; index < rows; index++) await log.write(em, [`Author:${index}`])
+    })
+    return log
+  }
+
+  test('holds readers up no more once it is expired, also where its rows cannot be removed', async () => {
+    const log = await openLog('kept', 12)
+    vi.spyOn(log, 'remove').mockRejectedValue(new Error('no right to delete'))
+    const sweep = new InvalidationSweep({ log, expire: async () => undefined, everyMs: 60_000, logger: silentLogger })
+    sweep.start()
+    await sweep.firstLook()
+    expect(sweep.caughtUp).toBe(true)
+    await sweep.stop()
+  })
+
+  test('is looked for again soon where the first look failed, however long the interval', async () => {
+    const log = await openLog('late', 1)
+    let tries = 0
+    const expire = async () => {
+      if (++tries < 3) throw new Error('the store is not connected yet')
+    }
+    const sweep = new InvalidationSweep({ log, expire, everyMs: 600_000, logger: silentLogger })
+    sweep.start()
+    await vi.waitFor(() => expect(sweep.caughtUp).toBe(true), { timeout: 10_000 })
+    await sweep.stop()
+  })
 })

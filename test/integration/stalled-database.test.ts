@@ -1,6 +1,7 @@
+import { createRequire } from 'node:module'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { EntityManager } from '@mikro-orm/core'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import { assessment, User } from '../../src/assessment/index.ts'
 import { createDataAccess, type DataAccess } from '../../src/index.ts'
 import { openTestDatabase, type TestDatabase } from '../support/databases.ts'
@@ -61,6 +62,22 @@ describe.each([
     const read = (em: EntityManager) => readSlowly(em, () => proxy.stall())
     const reading = whose === 'a fork' ? read(data.fork()) : data.unitOfWork(({ em }) => read(em))
     await expect(reading).rejects.toMatchObject({ code: 'DATABASE_UNREACHABLE' })
+    proxy.resume()
+    expect(await data.fork().count(User)).toBe(150)
+  })
+
+  test('fails a stream whose last row has come, and the end of which does not', async () => {
+    await addMany()
+    const { prototype } = createRequire(createRequire(import.meta.url).resolve('@mikro-orm/postgresql'))('pg-cursor')
+    const closePortal = prototype._closePortal
+    onTestFinished(() => {
+      prototype._closePortal = closePortal
+    })
+    prototype._closePortal = function () {
+      proxy.stall()
+      closePortal.call(this)
+    }
+    await expect(readSlowly(data.fork(), () => undefined)).rejects.toMatchObject({ code: 'DATABASE_UNREACHABLE' })
     proxy.resume()
     expect(await data.fork().count(User)).toBe(150)
   })

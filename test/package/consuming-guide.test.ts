@@ -98,10 +98,11 @@ test('the program of the guide takes up what it had in hand, counts each event o
   const client = new Redis(redis.url)
   onTestFinished(() => void client.disconnect())
   const stream = `${redis.prefix}events`
-  const imported = "import { defaultStream } from '@innovateai/data-access/publishers/redis-streams'"
+  const imported = 'import { defaultStream, readStreamEntry }'
   const program = codeOf('consumer.ts')
   expect(program).toContain(imported)
-  writeFileSync(join(folder, 'consumer.ts'), program.replace(imported, `const defaultStream = '${stream}'`))
+  const ours = `const defaultStream = '${stream}'\nimport { readStreamEntry }`
+  writeFileSync(join(folder, 'consumer.ts'), program.replace(imported, ours))
 
   const producer = await createDataAccess({ modules: [assessment] })
   onTestFinished(() => producer.close())

@@ -46,16 +46,17 @@ export async function publishInPortions(
   { place, write, publish }: MessagePublishing,
 ): Promise<Outcome[]> {
   const outcomes = events.map(() => notBegun)
-  const open: Placed[] = []
-  for (const [index, event] of events.entries()) {
+  const turns = events.map((event, index) => ({ index, event, waited: unbegun.waited(event) })).sort(byTurns)
+  const toMessage = ({ index, event }: Turn): Message | undefined => {
     try {
-      open.push({ index, waited: unbegun.waited(event), message: { place: place(event), text: textOf(write, event) } })
+      return { place: place(event), text: textOf(write, event) }
     } catch (error) {
       outcomes[index] = outcomeOfError(error)
+      return undefined
     }
   }
   let away: Outcome | undefined
-  for (const portion of toPortions(open.sort(byTurns))) {
+  for (const portion of toPortions(turns, toMessage)) {
     if (away === undefined && (signal.aborted || mayBegin?.() === false)) break
     const answers = away === undefined ? await publishPortion(portion, signal, publish) : []
     for (const [n, { index }] of portion.entries()) outcomes[index] = away ?? (answers[n] as Outcome)
@@ -65,19 +66,24 @@ export async function publishInPortions(
   return outcomes
 }
 
+/** An event with its place among those of the call. */
+interface Turn {
+  readonly index: number
+  readonly event: OutboxEvent
+  /** For how many calls it has waited for its turn. */
+  readonly waited: number
+}
+
 /** A message with the place of its event among those of the call. */
 interface Placed {
   readonly index: number
-  /** For how many calls it has waited for its turn. */
-  readonly waited: number
   readonly message: Message
 }
 
-const isLarge = ({ message }: Placed) => message.text.length >= largeLength
-
 /** What has waited longest comes first, and among equals the large ones last: one that does not arrive takes the time of all behind it. */
-function byTurns(one: Placed, other: Placed): number {
-  return other.waited - one.waited || Number(isLarge(one)) - Number(isLarge(other))
+function byTurns(one: Turn, other: Turn): number {
+  const large = ({ event }: Turn) => Number(event.payloadJson.length >= largeLength)
+  return other.waited - one.waited || large(one) - large(other)
 }
 
 function textOf(write: (event: OutboxEvent) => string, event: OutboxEvent): string {
@@ -101,20 +107,26 @@ async function publishPortion(
   }
 }
 
-/** Parts messages in their order; a large one goes alone. */
-function toPortions(messages: readonly Placed[]): Placed[][] {
-  const portions: Placed[][] = []
-  let length = Number.POSITIVE_INFINITY
-  for (const placed of messages) {
-    const own = placed.message.text.length
-    const large = isLarge(placed)
-    length += own
-    if (length > portionLength || large) {
-      portions.push([])
-      length = own
+/** Parts messages in their order; a large one goes alone. Each is made when its portion is asked for: the time of one portion is short. */
+function* toPortions(turns: readonly Turn[], toMessage: (turn: Turn) => Message | undefined): Generator<Placed[]> {
+  let portion: Placed[] = []
+  let length = 0
+  for (const turn of turns) {
+    const message = toMessage(turn)
+    if (message === undefined) continue
+    const own = message.text.length
+    const large = own >= largeLength
+    if (portion.length > 0 && (large || length + own > portionLength)) {
+      yield portion
+      portion = []
+      length = 0
     }
-    portions.at(-1)?.push(placed)
-    if (large) length = Number.POSITIVE_INFINITY
+    portion.push({ index: turn.index, message })
+    length += own
+    if (!large) continue
+    yield portion
+    portion = []
+    length = 0
   }
-  return portions
+  if (portion.length > 0) yield portion
 }

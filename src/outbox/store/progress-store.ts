@@ -52,6 +52,7 @@ export class ProgressStore {
       'select redrives from outbox_progress where relay = ? and generation >= ?',
       [relay, this.#marks?.generation ?? 0],
     )
+    if (row === undefined && this.#marks?.missed()) return this.redrivesSince(relay)
     return row?.redrives ?? 0
   }
 

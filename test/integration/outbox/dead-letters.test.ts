@@ -202,6 +202,16 @@ describe.each(dialects)('dead letters and figures on %s', (dialect) => {
     expect(await deadLetters.list({ type: 'Nothing', aggregateId: undefined } as never)).toEqual([])
   })
 
+  test.each(['nope', '01A22961-6897-712C-BC24-200000000000'])('an id that is none, %s, is refused', async (id) => {
+    const { deadLetters } = bench.outbox
+    for (const verb of ['list', 'redrive', 'discard'] as const) {
+      await expect(deadLetters[verb]({ ids: [id] })).rejects.toMatchObject({
+        code: 'ID_INVALID',
+        message: expect.stringContaining(id),
+      })
+    }
+  })
+
   test('the figures tell backlog, age, blocked keys, letters and relays', async () => {
     expect(await bench.outbox.stats()).toEqual({
       backlog: 0,

@@ -61,6 +61,13 @@ describe('the progress of a relay on PostgreSQL', () => {
     for (let n = 0; n <= notesPerGeneration; n++) await note()
   }
 
+  test('tells redrives also where its generation was forgotten, by a crash or by a new registration', async () => {
+    await turn()
+    expect(await progress.redrivesSince(identity.id)).toBe(0)
+    await ground.bench.sql('update outbox_progress set generation = 0, redrives = 1')
+    expect(await progress.redrivesSince(identity.id)).toBe(1)
+  })
+
   test('costs no more after many batches beside a transaction that keeps dead rows', { timeout: 600_000 }, async () => {
     const idle = new pg.Client({ connectionString: ground.url })
     idle.on('error', () => {})

@@ -24,6 +24,7 @@ function openHeldStore(sweep?: InvalidationParts['sweep']) {
   const fences: ReadonlySet<string>[] = []
   const fence = (fenced: ReadonlySet<string>) => void fences.push(fenced)
   const invalidation = new Invalidation({ store, keys, logger, fence, sweep, scopeOf: () => undefined })
+  invalidation.start()
   const fail = async (...keys: string[]) => {
     const expired = invalidation.expire(new Set(keys))
     held.shift()?.answer(false)

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { FigureCounter } from '../../../src/cache/figures.ts'
 import type { Load, ReadRequest } from '../../../src/cache/load.ts'
@@ -153,4 +154,22 @@ test('a close waits for what never ends a moment only, and nothing begins behind
   await reads.read([request(2)], never, figures)
   await new Promise((resolve) => setImmediate(resolve))
   expect(begun).toBe(1)
+})
+
+test('what takes longer than its lease renews it: another process does not read the entry anew beside it', async () => {
+  const { pass, reads, openReads, figures } = open()
+  const long = { ...request(1), keepMs: ttl + 60_000, staleMs: 60_000 }
+  await reads.read([long], load, figures)
+  await pass(1.2 * ttl)
+  const { slow, finish, figures: loads } = openSlowLoad()
+  await reads.read([long], slow, figures)
+  await vi.waitFor(() => expect(loads.entries).toBe(1))
+  for (let half = 0; half < 4; half++) {
+    await pass(0.9 * ttl)
+    await delay(0.6 * ttl)
+  }
+  await openReads().read([long], slow, figures)
+  await delay(50)
+  expect(loads.entries).toBe(1)
+  finish()
 })

@@ -65,6 +65,27 @@ test('a machine that is suspended while a portion is on its way begins no other'
   expect(outcomes).toEqual([...Array(10).fill(published), ...Array(15).fill(notBegun)])
 })
 
+test('what takes long to be written is begun portion by portion, so that each call brings some forward', async () => {
+  const unbegun = new UnbegunEvents()
+  const publisher: Publisher = {
+    name: 'slow to write',
+    publish: (given, context) =>
+      publishInPortions(given, context, unbegun, {
+        place: () => 'stream',
+        write: () => {
+          machine.suspend(timeoutMs / 50)
+          return 'x'.repeat(99_000)
+        },
+        publish: async (portion) => portion.map(() => published),
+      }),
+  }
+  const all = events(40)
+  // Ten messages take a fifth of the time, and forty more than half of it.
+  const outcomes = await waves(publisher).publish(all, deadline)
+  expect(outcomes).toEqual([...Array(20).fill(published), ...Array(20).fill(notBegun)])
+  expect(await waves(publisher).publish(all.slice(20), deadline)).toEqual(Array(20).fill(published))
+})
+
 test('a machine that is suspended between the look at its leases and the publisher begins nothing', async () => {
   let begun = 0
   const publisher: Publisher = {
