@@ -9,7 +9,12 @@ const floors = [
   ['^src/module[.]ts$'],
   ['^src/assessment/', '^src/inbox/'],
   ['^src/extension[.]ts$'],
-  ['^src/data-access-options[.]ts$', '^src/data-access-health[.]ts$', '^src/data-access-unit[.]ts$'],
+  [
+    '^src/data-access-options[.]ts$',
+    '^src/data-access-health[.]ts$',
+    '^src/data-access-unit[.]ts$',
+    '^src/data-access-closing[.]ts$',
+  ],
   ['^src/data-access[.]ts$'],
   ['^src/index[.]ts$', '^src/testing/', '^src/migrations/', '^src/cli/'],
 ]

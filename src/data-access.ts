@@ -1,6 +1,7 @@
 import type { EntityManager, MikroORM } from '@mikro-orm/core'
 import { type CacheChoice, cacheChoiceRequired } from './cache/cache-choice.ts'
 import { watchUncached } from './cache/uncached-writes.ts'
+import { closeInOrder, endOrm } from './data-access-closing.ts'
 import { type DataAccessHealth, type DataAccessStats, type HealthOptions, healthOf } from './data-access-health.ts'
 import {
   type AdoptOptions,
@@ -15,7 +16,6 @@ import type { DataAccessUnit } from './data-access-unit.ts'
 import { isAlone } from './database/alone.ts'
 import { openOrm } from './database/connection.ts'
 import { databaseIdentity } from './database/database-identity.ts'
-import { endConnections } from './database/lost-connections.ts'
 import type { MigrateOptions } from './database/migration-plan.ts'
 import { migrate, pendingMigrations } from './database/migrations.ts'
 import { poolFigures } from './database/pool-figures.ts'
@@ -23,24 +23,14 @@ import { type Dialect, dialectOf } from './database/sql.ts'
 import { explainUnknownEntities } from './database/unknown-entity.ts'
 import { DataAccessError } from './errors.ts'
 import { DataAccessExtension } from './extension.ts'
-import { atMost, late } from './kernel/at-most.ts'
 import { type Clock, monotonicClock } from './kernel/clock.ts'
 import { checkOptions, requireFunction } from './kernel/options.ts'
 import { Outbox } from './outbox/outbox.ts'
-import { deadlineExpected, longestGraceMs } from './outbox/relay/relay-deadline.ts'
+import { deadlineExpected } from './outbox/relay/relay-deadline.ts'
 import { type Cache, openCache } from './repository/cached-reads.ts'
 import { freshFork } from './unit-of-work/fresh-fork.ts'
 import type { UnitOfWorkContext, UnitOfWorkOptions, Work } from './unit-of-work/unit-of-work.ts'
 import { UnitRunner } from './unit-of-work/unit-runner.ts'
-
-/**
- * How long `close()` waits for running units of work and relays unless it is told, in ms, then for the relays' publishers, and then for
- * connections, of which a hung unit may hold one.
- */
-const [closeDeadlineMs, publisherEndMs, poolEndMs] = [10_000, 5000, 1000]
-
-/** What a relay may take beyond its deadline to mark what it published and give its buckets back: more than it takes itself. */
-const relayGraceMs = longestGraceMs + 500
 
 /**
  * Opens a data access: on embedded defaults without options, on PostgreSQL by `database.url`, or around your own ORM.
@@ -196,7 +186,10 @@ export class DataAccess<Orm extends MikroORM = MikroORM> {
     checkOptions({ door: 'close' }, options, { deadline: deadlineExpected })
     const inside = 'data.close() inside a unit of work would wait for that unit; call it after the unit'
     if (this.#runner.inside) throw new DataAccessError('TRANSACTION_FORK', inside)
-    this.#closing ??= this.#close(options.deadline ?? closeDeadlineMs)
+    this.#closing ??= closeInOrder({
+      ...{ outbox: this.outbox, running: this.#running, cache: this.#cache, channel: this.#extension.wake.channel },
+      ...{ endDatabase: () => this.#endDatabase(), deadline: options.deadline },
+    })
     return this.#closing
   }
 
@@ -205,20 +198,11 @@ export class DataAccess<Orm extends MikroORM = MikroORM> {
     return this.close()
   }
 
-  async #close(deadline: number): Promise<void> {
-    const relay = Promise.allSettled([this.outbox.stop({ deadline })])
-    await atMost(deadline, Promise.allSettled([relay, ...this.#running]))
-    // Were the database taken from it now, what it published would come again, and others would wait for its leases.
-    await atMost(relayGraceMs, relay)
-    const publishers = atMost(Math.min(publisherEndMs, deadline), this.outbox.closePublishers())
-    const ends = await Promise.allSettled([publishers, this.#cache?.close(), this.#extension.wake.channel?.close()])
-    if (this.#owned) {
-      // Before the pool ends, or a query in between would make a new one. A unit that still runs keeps its connection.
-      this.#extension.guard.close()
-      if ((await atMost(poolEndMs, this.orm.close(true))) === late) endConnections(this.orm.driver.getConnection('write'))
-    } else this.#extension.release()
-    // Told at the end: what fails to close must not keep the rest open.
-    for (const end of ends) if (end.status === 'rejected') throw end.reason
+  async #endDatabase(): Promise<void> {
+    if (!this.#owned) return this.#extension.release()
+    // Before the pool ends, or a query in between would make a new one. A unit that still runs keeps its connection.
+    this.#extension.guard.close()
+    await endOrm(this.orm)
   }
 
   #openCache(choice: CacheChoice): Cache {

@@ -9,7 +9,7 @@ export {
   dep,
 } from './cache/cached-query.ts'
 export type { CacheFigures } from './cache/figures.ts'
-export type { InvalidationFigures } from './cache/invalidation.ts'
+export type { InvalidationFigures } from './cache/invalidation-figures.ts'
 export { type CachePolicy, type CachePolicyOptions, cachePolicy, type Lifetime } from './cache/policy.ts'
 export { createDataAccess, type DataAccess } from './data-access.ts'
 export type { DataAccessHealth, DataAccessStats, HealthOptions, MigrationsReport } from './data-access-health.ts'

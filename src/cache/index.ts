@@ -11,5 +11,5 @@ export {
 } from './cached-query.ts'
 export { decode as decodePayload, encode as encodePayload } from './codec.ts'
 export type { CacheFigures } from './figures.ts'
-export type { InvalidationFigures } from './invalidation.ts'
+export type { InvalidationFigures } from './invalidation-figures.ts'
 export { type CachePolicy, type CachePolicyOptions, cachePolicy, type Lifetime } from './policy.ts'

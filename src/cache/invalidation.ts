@@ -8,6 +8,7 @@ import type { BulkWrite, BulkWriteObserver } from './bulk-writes.ts'
 import type { CacheStore } from './cache-store.ts'
 import type { ExpiringKeys } from './expiring-keys.ts'
 import { FlushAttempts } from './flush-attempts.ts'
+import type { InvalidationFigures } from './invalidation-figures.ts'
 import type { InvalidationLog } from './invalidation-log.ts'
 import { InvalidationSweep } from './invalidation-sweep.ts'
 import { atMostKeys } from './key.ts'
@@ -25,18 +26,6 @@ export interface InvalidationParts {
   readonly logger: Logger
   /** For a store that processes share: where they find what one of them did not get to expire, and within what time in ms. */
   readonly sweep?: { readonly log: InvalidationLog; readonly everyMs: number } | undefined
-}
-
-/** What the invalidations of this process have done since its data access was opened. */
-export interface InvalidationFigures {
-  /** Keys of entries and dependencies that were sent to the store. */
-  readonly keys: number
-  /** Calls that the store did not acknowledge. */
-  readonly unacknowledged: number
-  /** Keys that wait until the store is back. */
-  readonly waiting: number
-  /** Commits whose keys were expired by this process's sweep: another process died before it could, or its store was away. */
-  readonly swept: number
 }
 
 /** More keys than this at once are expired with all entries of their entities: the store has a bounded time. */

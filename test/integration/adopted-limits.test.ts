@@ -1,16 +1,12 @@
-import { fork } from 'node:child_process'
-import { once } from 'node:events'
-import { fileURLToPath } from 'node:url'
 import { MikroORM } from '@mikro-orm/postgresql'
 import { describe, expect, test } from 'vitest'
 import { createDataAccess } from '../../src/data-access.ts'
 import { dataAccess } from '../../src/extension.ts'
+import { startClosingChild } from '../support/closing-child.ts'
 import { openTestDatabase } from '../support/databases.ts'
 import { Note, notes } from '../support/notes-module.ts'
 import { closesOpened } from '../support/opened.ts'
 import { openProxyTo } from '../support/tcp-proxy.ts'
-
-const closeInChild = fileURLToPath(new URL('../support/close-in-child.ts', import.meta.url))
 
 describe("what the guide gives an application's own ORM on PostgreSQL", () => {
   const opened = closesOpened()
@@ -77,12 +73,8 @@ describe("what the guide gives an application's own ORM on PostgreSQL", () => {
   test.each(['own', 'adopted'])('an idle connection to a server that hangs keeps no process alive: %s', async (whose) => {
     const database = opened(await openTestDatabase('postgresql'))
     const proxy = opened(await openProxyTo(database.url))
-    const child = fork(closeInChild, [whose, proxy.url], { execArgv: [], stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
-    opened({ close: async () => void child.kill('SIGKILL') })
-    const ended = once(child, 'exit')
-    await once(child, 'message')
+    const child = opened(await startClosingChild('close-in-child.ts', whose, proxy.url))
     proxy.stall()
-    child.send('close')
-    expect(await ended).toEqual([0, null])
+    expect(await child.end()).toEqual([0, null])
   })
 })

@@ -24,7 +24,7 @@ describe.each(dialects)('a read of another process on %s is parked across a comm
     await here.migrate()
   })
   afterEach(async () => {
-    for (const each of processes.splice(0)) await each.close()
+    for (const each of processes.splice(0)) await each.kill()
     await here.close()
     await redis.close()
     await database.close()

@@ -1,12 +1,8 @@
-import { fork } from 'node:child_process'
-import { once } from 'node:events'
-import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
+import { startClosingChild } from '../support/closing-child.ts'
 import { openTestDatabase } from '../support/databases.ts'
 import { closesOpened } from '../support/opened.ts'
 import { openProxyTo } from '../support/tcp-proxy.ts'
-
-const closeInChild = fileURLToPath(new URL('../support/close-with-statement-in-child.ts', import.meta.url))
 
 describe('closing on PostgreSQL', () => {
   const opened = closesOpened()
@@ -19,12 +15,8 @@ describe('closing on PostgreSQL', () => {
   ])('lets the process end in the middle of %s (%s) whose server %s', async (_what, whose, how) => {
     const database = opened(await openTestDatabase('postgresql'))
     const proxy = opened(await openProxyTo(database.url))
-    const child = fork(closeInChild, [whose, proxy.url], { execArgv: [], stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
-    opened({ close: async () => void child.kill('SIGKILL') })
-    const ended = once(child, 'exit')
-    await once(child, 'message')
+    const child = opened(await startClosingChild('close-with-statement-in-child.ts', whose, proxy.url))
     if (how !== 'goes on') proxy.stall()
-    child.send('close')
-    expect(await ended).toEqual([0, null])
+    expect(await child.end()).toEqual([0, null])
   })
 })

@@ -1,6 +1,4 @@
-import { fork } from 'node:child_process'
-import { once } from 'node:events'
-import { fileURLToPath } from 'node:url'
+import { type AskedProcess, startAskedProcess } from './asked-process.ts'
 
 /** What a cache in a process of its own is told. */
 export interface CacheProcessOptions {
@@ -28,28 +26,9 @@ export interface CacheOrder {
 }
 
 /** A data access with a cache in a process of its own. */
-export interface CacheProcess {
-  /** Resolves to the answer, or to the signal that ended it. */
-  tell(order: CacheOrder): Promise<unknown>
-  kill(): Promise<void>
-}
+export type CacheProcess = AskedProcess<CacheOrder>
 
-/** Starts a data access with a cache in a process of its own; resolves once it is open. */
-export async function startCacheProcess(options: CacheProcessOptions): Promise<CacheProcess> {
-  const script = fileURLToPath(new URL('cache-in-child.ts', import.meta.url))
-  const child = fork(script, [JSON.stringify(options)], { execArgv: [], stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
-  const ended = once(child, 'exit').then(([, signal]) => signal as unknown)
-  const answer = () => Promise.race([once(child, 'message').then(([message]) => message as unknown), ended])
-  await answer()
-  return {
-    tell: (order) => {
-      const answered = answer()
-      child.send(order)
-      return answered
-    },
-    kill: async () => {
-      child.kill('SIGKILL')
-      await ended
-    },
-  }
+/** Starts one; resolves once it is open. */
+export function startCacheProcess(options: CacheProcessOptions): Promise<CacheProcess> {
+  return startAskedProcess('cache-in-child.ts', options)
 }

@@ -1,6 +1,4 @@
-import { fork } from 'node:child_process'
-import { once } from 'node:events'
-import { fileURLToPath } from 'node:url'
+import { type AskedProcess, startAskedProcess } from './asked-process.ts'
 
 /** What a process works on that parks its loads. */
 export interface ParkingOptions {
@@ -28,26 +26,9 @@ export type ParkingOrder =
   | { readonly verb: 'tell figures' }
 
 /** A data access with a cache in a process of its own, which parks its loads. */
-export interface ParkingProcess {
-  tell(order: ParkingOrder): Promise<unknown>
-  close(): Promise<void>
-}
+export type ParkingProcess = AskedProcess<ParkingOrder>
 
-export async function startParkingProcess(options: ParkingOptions): Promise<ParkingProcess> {
-  const script = fileURLToPath(new URL('parking-in-child.ts', import.meta.url))
-  const child = fork(script, [JSON.stringify(options)], { execArgv: [], stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
-  const ended = once(child, 'exit').then(() => 'ended')
-  const answer = () => Promise.race([once(child, 'message').then(([message]) => message as unknown), ended])
-  await answer()
-  return {
-    tell: (order) => {
-      const answered = answer()
-      child.send(order)
-      return answered
-    },
-    close: async () => {
-      child.kill('SIGKILL')
-      await ended
-    },
-  }
+/** Starts one; resolves once it is open. */
+export function startParkingProcess(options: ParkingOptions): Promise<ParkingProcess> {
+  return startAskedProcess('parking-in-child.ts', options)
 }

@@ -1,12 +1,9 @@
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import type { UnitFigures } from '../../../src/unit-of-work/unit-figures.ts'
 import { createCounters, crossedKeys, slowInserts } from '../../support/counters-module.ts'
-import { dialects, openTestDatabase } from '../../support/databases.ts'
-import { openOutbox } from '../../support/outbox-bench.ts'
+import { dialects } from '../../support/databases.ts'
 import { repository, runWell } from '../../support/programs.ts'
+import { openOutboxWithFile } from '../../support/published-file.ts'
 import { type Delivery, findInversion, readDeliveries, startRelayProcess } from '../../support/relay-process.ts'
 
 const writers = 4
@@ -22,12 +19,7 @@ test.each(dialects)(
   'two relays publish beside writers of several keys in the order of their commits, on %s',
   { timeout: 120_000 },
   async (dialect) => {
-    const database = await openTestDatabase(dialect)
-    onTestFinished(() => database.close())
-    const bench = await openOutbox(database.url)
-    onTestFinished(() => bench.close())
-    const folder = mkdtempSync(join(tmpdir(), 'data-access-relay-'))
-    onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
+    const { database, bench, file } = await openOutboxWithFile(dialect)
     const { rows } = crossedKeys()
     await bench.sql(createCounters)
     if (dialect === 'postgresql') for (const statement of slowInserts) await bench.sql(statement)
@@ -41,7 +33,6 @@ test.each(dialects)(
     }
 
     // A lease so long that no relay of a busy machine loses one.
-    const file = join(folder, 'published.jsonl')
     const relay = { url: database.url, file, leaseMs: 10_000, batchSize: 20, slowMs: 0 }
     const relays = await Promise.all([startRelayProcess(relay), startRelayProcess(relay)])
     onTestFinished(() => {

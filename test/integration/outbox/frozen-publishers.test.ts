@@ -1,9 +1,6 @@
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
-import { dialects, openTestDatabase } from '../../support/databases.ts'
-import { openOutbox } from '../../support/outbox-bench.ts'
+import { dialects } from '../../support/databases.ts'
+import { openOutboxWithFile } from '../../support/published-file.ts'
 import { findInversion, readDeliveries, startRelayProcess } from '../../support/relay-process.ts'
 
 const keys = Array.from({ length: 100 }, (_, n) => `k${n}`)
@@ -12,13 +9,7 @@ test.each(dialects)(
   'a process that stands still in the middle of a wave, until another relay has published it, begins nothing more of it on %s',
   { timeout: 120_000 },
   async (dialect) => {
-    const database = await openTestDatabase(dialect)
-    onTestFinished(() => database.close())
-    const bench = await openOutbox(database.url)
-    onTestFinished(() => bench.close())
-    const folder = mkdtempSync(join(tmpdir(), 'data-access-relay-'))
-    onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
-    const file = join(folder, 'published.jsonl')
+    const { database, bench, file } = await openOutboxWithFile(dialect)
     const options = { url: database.url, file, leaseMs: 600, batchSize: 500, slowMs: 0 }
     const begin = async (freezeAt?: number) => {
       const child = await startRelayProcess({ ...options, ...(freezeAt === undefined ? {} : { freezeAt }) })
