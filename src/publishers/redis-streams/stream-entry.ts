@@ -1,3 +1,4 @@
+import { DataAccessError } from '../../errors.ts'
 import type { EventMessage, OutboxEvent } from '../../outbox/publishing/publisher.ts'
 
 /** The fields of a stream's entry, in this order. Values are text. */
@@ -60,11 +61,19 @@ export function writeEntry(event: OutboxEvent): string {
  * The message of an entry, from the names and values in turn that ioredis gives for one: what `JSON.parse()` makes of a message of
  * `redisPubSub()`.
  *
- * @throws SyntaxError when `headers` or `payload` are no JSON, as in an entry that somebody else has written.
+ * @throws DataAccessError `EVENT_PAYLOAD_REFUSED` when `headers` or `payload` are missing or no JSON, as in an entry that somebody else has written.
  */
 export function readStreamEntry(fields: readonly string[]): EventMessage {
   const entry: Partial<Record<string, string>> = {}
   for (let at = 0; at < fields.length; at += 2) entry[fields[at] as string] = fields[at + 1]
   const { schemaVersion, headers, payload, ...texts } = entry as unknown as StreamEntry
-  return { ...texts, schemaVersion: Number(schemaVersion), headers: JSON.parse(headers), payload: JSON.parse(payload) }
+  try {
+    return { ...texts, schemaVersion: Number(schemaVersion), headers: JSON.parse(headers), payload: JSON.parse(payload) }
+  } catch (cause) {
+    const which =
+      texts.id === undefined ? `An entry with the fields ${Object.keys(entry).join(', ')}` : `The entry of event ${texts.id}`
+    throw new DataAccessError('EVENT_PAYLOAD_REFUSED', `${which} is none of redisStreams(): its headers or payload are no JSON`, {
+      cause,
+    })
+  }
 }

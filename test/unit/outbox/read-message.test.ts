@@ -35,6 +35,11 @@ test('a codec decodes first, and what it throws is refused', () => {
   )
 })
 
-test('an entry that is no event throws', () => {
-  expect(() => readStreamEntry(['hello', 'world'])).toThrow(SyntaxError)
-})
+test.each([[['hello', 'world']], [['id', '1', 'headers', '{}', 'payload', '{']]])(
+  'an entry that is no event, %j, is refused',
+  (fields) => {
+    expect(() => readStreamEntry(fields)).toThrow(
+      expect.objectContaining({ code: 'EVENT_PAYLOAD_REFUSED', message: expect.stringContaining('none of redisStreams()') }),
+    )
+  },
+)
