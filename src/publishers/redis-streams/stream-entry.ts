@@ -70,10 +70,13 @@ export function readStreamEntry(fields: readonly string[]): EventMessage {
   try {
     return { ...texts, schemaVersion: Number(schemaVersion), headers: JSON.parse(headers), payload: JSON.parse(payload) }
   } catch (cause) {
-    const which =
-      texts.id === undefined ? `An entry with the fields ${Object.keys(entry).join(', ')}` : `The entry of event ${texts.id}`
-    throw new DataAccessError('EVENT_PAYLOAD_REFUSED', `${which} is none of redisStreams(): its headers or payload are no JSON`, {
-      cause,
-    })
+    throw noEvent(entry, cause)
   }
+}
+
+function noEvent(entry: Partial<Record<string, string>>, cause: unknown): DataAccessError {
+  const which =
+    entry.id === undefined ? `An entry with the fields ${Object.keys(entry).join(', ')}` : `The entry of event ${entry.id}`
+  const message = `${which} is none of redisStreams(): its headers or payload are no JSON`
+  return new DataAccessError('EVENT_PAYLOAD_REFUSED', message, { cause })
 }
