@@ -13,7 +13,7 @@ describe.each(cacheCombinations)('cached reads on $dialect with the $store store
 
   const open = async (lifetime = {}) => {
     const author = cachePolicy(Author, { jitter: 0, uniques: ['email'], ...lifetime })
-    ground = await openCacheGround(dialect, store, { caches: [author, bookPolicy, latestBook] })
+    ground = await openCacheGround(dialect, store, { caches: [author, bookPolicy, latestBook], sweepMs: 1000 })
     return ground.cache.cached(author)
   }
   const rename = async (id: string, name: string) => {

@@ -78,7 +78,7 @@ export interface CacheGroundOptions {
   readonly caches?: OpenCacheOptions['caches']
   /** Moves the cache and the memory store; not Redis, which has a clock of its own. */
   readonly clock?: Clock
-  /** How often a process with Redis looks for what another one did not expire; 1000 ms by default. */
+  /** How often a process with Redis looks for what another one did not expire; so rarely by default that no slow machine makes a miss of a hit. */
   readonly sweepMs?: number
   /** Keeps copies of what is in Redis in each process. */
   readonly tier?: TierOptions
@@ -105,14 +105,19 @@ export async function openCacheGround(
           ...{ prefix, timeoutMs },
         }).open({ logger: silentLogger })
   const grounds: CacheGround[] = []
-  const ground = await open(dialect, database.url, around(openStore()), options, async () => {
-    const other = await open(dialect, database.url, around(openStore()), options, () =>
-      Promise.reject(new Error('open it from the first')),
-    )
-    grounds.push(other)
-    return other
-  })
-  await ground.orm.schema.create()
+  const connected = async (begin: (orm: MikroORM) => Promise<void>, openOther: () => Promise<CacheGround>) =>
+    open(dialect, database.url, around(openStore()), options, begin, openOther)
+  const ground = await connected(
+    (orm) => orm.schema.create(),
+    async () => {
+      const other = await connected(
+        async () => undefined,
+        () => Promise.reject(new Error('open it from the first')),
+      )
+      grounds.push(other)
+      return other
+    },
+  )
   return {
     ...ground,
     prefix,
@@ -145,6 +150,8 @@ async function open(
   url: string,
   store: CacheStore,
   options: CacheGroundOptions,
+  /** Runs before there is a cache: its first look for what others left finds the tables, and nothing else in its way. */
+  begin: (orm: MikroORM) => Promise<void>,
   openOther: () => Promise<CacheGround>,
 ): Promise<CacheGround> {
   const queries: string[] = []
@@ -177,7 +184,8 @@ async function open(
   const orm: MikroORM = await (dialect === 'sqlite'
     ? SqliteOrm.init({ ...shared, dbName: url.replace(/^sqlite:/, ''), driverOptions: { timeout: 5000 } } as never)
     : PostgresqlOrm.init({ ...shared, clientUrl: url } as never))
-  const { caches = usualCaches, sweepMs = 1000, logger = silentLogger } = options
+  await begin(orm)
+  const { caches = usualCaches, sweepMs = 60_000, logger = silentLogger } = options
   const sweep = store.name === 'redis' ? { space: sweepSpace, everyMs: sweepMs } : undefined
   const scopeOf = (em: EntityManager) => subscriber.scopeOf(em)
   const cache = openCache({ orm, store, scopeOf, sweep, caches, logger, ...clockOf(options) })
