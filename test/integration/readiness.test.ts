@@ -7,10 +7,8 @@ import { closesOpened } from '../support/opened.ts'
 
 describe.each(dialects)('readiness on %s', (dialect) => {
   const opened = closesOpened()
-  const open = async (pool = {}) => {
-    const database = opened(await openTestDatabase(dialect))
-    return opened(await createDataAccess({ modules: [notes], database: { url: database.url, pool } }))
-  }
+  const openAt = async (url: string, pool = {}) => opened(await createDataAccess({ modules: [notes], database: { url, pool } }))
+  const open = async () => openAt(opened(await openTestDatabase(dialect)).url)
 
   test('is not there before all migrations have run, and names those that have not', async () => {
     const data = await open()
@@ -35,8 +33,9 @@ describe.each(dialects)('readiness on %s', (dialect) => {
   })
 
   test('is asked for under load without a rejection', async () => {
-    const data = await open({ max: 2, acquireTimeoutMs: 60 })
-    await data.migrate()
+    const { url } = opened(await openTestDatabase(dialect))
+    await (await openAt(url)).migrate()
+    const data = await openAt(url, { max: 2, acquireTimeoutMs: 60 })
     const until = Date.now() + 2000
     const works = Array.from({ length: 6 }, async () => {
       while (Date.now() < until) {
@@ -48,7 +47,7 @@ describe.each(dialects)('readiness on %s', (dialect) => {
     )
     for (const { ok, database, migrations } of reports) expect(ok).toBe(database.ok && migrations?.ok)
     await Promise.all(works)
-    expect(await data.health({ migrations: true })).toMatchObject({ ok: true })
+    await expect.poll(() => data.health({ migrations: true }), { timeout: 20_000 }).toMatchObject({ ok: true })
   })
 
   test('takes no option that is not known', async () => {
