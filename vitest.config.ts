@@ -34,7 +34,7 @@ export default defineConfig({
       project('unit', 30_000, []),
       project('integration', 60_000, [servers]),
       project('contracts', 60_000, [servers]),
-      project('scenarios', 60_000, [servers, built]),
+      project('scenarios', 180_000, [servers, built]),
       project('package', 300_000, [servers, built]),
       project('lab', 180_000, [servers, built, browser]),
     ],

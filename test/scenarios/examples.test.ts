@@ -34,7 +34,7 @@ test('there are the five chapters and the tour', () => {
 describe.each(examples)('examples/%s.ts', (name) => {
   async function stableOutput(env: Readonly<Record<string, string>>): Promise<string> {
     const file = join(repository, 'examples', `${name}.ts`)
-    const { code, stdout, stderr } = await runProgram(process.execPath, [file], { cwd: repository, env, timeoutMs: 55_000 })
+    const { code, stdout, stderr } = await runProgram(process.execPath, [file], { cwd: repository, env })
     expect(code, stderr).toBe(0)
     return stableText(stdout)
   }
