@@ -54,7 +54,10 @@ export class InvalidationSweep {
     return this.#swept
   }
 
-  /** True once a look has expired all that was left to be swept before it. Until then the store may still have what was replaced long ago. */
+  /**
+   * True once a look has expired all that was left to be swept before it, and until one meets what the store does not expire: it may answer
+   * and take no writes. While it is false the store may still have what was replaced long ago.
+   */
   get caughtUp(): boolean {
     return this.#caughtUp
   }
@@ -72,7 +75,7 @@ export class InvalidationSweep {
       await this.#sweep()
       if (this.#stopped) return
       this.#timer = this.#later(this.#caughtUp ? this.#halfMs : Math.min(soonMs, this.#halfMs), look)
-      soonMs *= 2
+      soonMs = this.#caughtUp ? firstPauseMs : soonMs * 2
     }
     inRootContext(() => this.#next(look))
   }
@@ -138,6 +141,7 @@ export class InvalidationSweep {
       () => false,
     )
     if (stored) this.#swept += open.length
+    else this.#caughtUp = false
     return stored
   }
 
