@@ -61,8 +61,12 @@ export class LaterReads {
   /** Never rejects. */
   async #run(): Promise<void> {
     const { loads, load, figures } = this.#parts
-    const looked = this.#lookOut()
-    await Promise.allSettled([looked])
+    let looked: Promise<boolean>
+    do {
+      looked = this.#lookOut()
+      await Promise.allSettled([looked])
+      // Who came in as the last look ended has not waited yet.
+    } while ((await looked.catch(() => false)) && this.#worthAWait())
     const left = [...this.#awaited]
     this.#awaited.clear()
     this.#looking = false
@@ -77,23 +81,24 @@ export class LaterReads {
     }
   }
 
-  /** Looks until nothing is left that is worth the wait. */
-  async #lookOut(): Promise<void> {
+  /** Looks until nothing is left that is worth the wait; tells whether the store has helped. */
+  async #lookOut(): Promise<boolean> {
     const { clock, look } = this.#parts
     this.#deadline ??= clock.now() + leaseWaitMs
-    for (let pauseMs = firstPollMs; this.#worthAWait(this.#deadline); pauseMs = Math.min(pauseMs * 2, 32)) {
+    for (let pauseMs = firstPollMs; this.#worthAWait(); pauseMs = Math.min(pauseMs * 2, 32)) {
       await clock.wait(pauseMs)
       const asked = [...this.#awaited]
       const found = await look(asked.map(({ request }) => request))
-      if (found === undefined) return
+      if (found === undefined) return false
       this.#take(asked, found, clock.now() >= this.#deadline)
     }
+    return true
   }
 
   /** The caller gets all at once, so one that is worth the wait holds the others, which are then read with it. */
-  #worthAWait(deadline: number): boolean {
+  #worthAWait(): boolean {
     const { clock, overdue } = this.#parts
-    if (clock.now() >= deadline) return false
+    if (this.#deadline === undefined || clock.now() >= this.#deadline) return false
     for (const { token } of this.#awaited) if (token === undefined || !overdue.has(token)) return true
     return false
   }
