@@ -10,6 +10,8 @@ import { withinMoment } from './within-moment.ts'
 export interface ProbeParts {
   readonly store: CacheStore
   readonly clock: Clock
+  /** False while this process knows of invalidations that have not reached the store: it then serves nothing from it. */
+  readonly settled: () => boolean | Promise<boolean>
   /** Within this time every change of a row has expired its entry, also after a crash; in milliseconds. */
   readonly graceMs: number
 }
@@ -37,7 +39,7 @@ export class ConsistencyProbe {
     const check = async () => {
       try {
         const consistent = await this.#check(request, hit, shown, load)
-        figures.probed(request.key, consistent)
+        if (consistent !== undefined) figures.probed(request.key, consistent)
       } catch {
         // Without database, store or time there is no verdict, and no sample.
       }
@@ -52,10 +54,12 @@ export class ConsistencyProbe {
     await withinMoment(this.#running)
   }
 
-  async #check(request: ReadRequest, hit: Hit, shown: Payload, load: Load): Promise<boolean> {
-    const { store, clock, graceMs } = this.#parts
+  /** Tells nothing while an entry may stand because the store did not take what was to expire it. */
+  async #check(request: ReadRequest, hit: Hit, shown: Payload, load: Load): Promise<boolean | undefined> {
+    const { store, clock, settled, graceMs } = this.#parts
     if (await this.#agrees(request, shown, load)) return true
     await clock.wait(graceMs, this.#closing.signal)
+    if (!(await settled())) return undefined
     const [again] = await store.read([request])
     if (again?.state !== 'hit' || again.seen !== hit.seen) return true
     return this.#agrees(request, shown, load)

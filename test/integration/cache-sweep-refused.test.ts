@@ -1,12 +1,15 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { assessment, User, userCache } from '../../src/assessment/index.ts'
+import { assessment, User } from '../../src/assessment/index.ts'
+import { cachePolicy } from '../../src/cache/policy.ts'
 import { type RedisCacheOptions, redisCache } from '../../src/cache/redis/redis-cache.ts'
 import { createDataAccess, type DataAccess } from '../../src/data-access.ts'
 import { silentLogger } from '../../src/kernel/logger.ts'
 import { dialects, openTestDatabase, type TestDatabase } from '../support/databases.ts'
 import { openTestRedis, type TestRedis } from '../support/redis.ts'
 
+const probing = { ...assessment, caches: [cachePolicy(User, { probe: 1 })] }
 const patience = { timeout: 20_000, interval: 20 }
 const refusal = 'MISCONF Redis is configured to save RDB snapshots, but is currently unable to persist to disk.'
 
@@ -27,9 +30,9 @@ describe.each(dialects)('a Redis that answers reads and refuses writes, on %s', 
     }
     return client
   }
-  const open = async (tier?: RedisCacheOptions['tier']) => {
-    const cache = redisCache({ client: clientThatMayRefuse(), prefix: redis.prefix, timeoutMs: 5000, sweepMs: 200, tier })
-    const data = await createDataAccess({ modules: [assessment], database: { url: database.url }, cache, logger: silentLogger })
+  const open = async (tier?: RedisCacheOptions['tier'], sweepMs = 200) => {
+    const cache = redisCache({ client: clientThatMayRefuse(), prefix: redis.prefix, timeoutMs: 5000, sweepMs, tier })
+    const data = await createDataAccess({ modules: [probing], database: { url: database.url }, cache, logger: silentLogger })
     opened.push(data)
     return data
   }
@@ -50,10 +53,10 @@ describe.each(dialects)('a Redis that answers reads and refuses writes, on %s', 
       const [here, other] = [await open(), await open(tier)]
       await here.migrate()
       const { id } = await here.unitOfWork(async ({ em }) => em.create(User, { email: 'alex@innovateai.dev', name: 'old' }))
-      const nameOf = async (data: DataAccess) => (await data.cached(userCache).get(id))?.name
+      const nameOf = async (data: DataAccess) => (await data.cached(User).get(id))?.name
       const hitsOf = async () => {
         await nameOf(other)
-        return other.cached(userCache).stats().hits
+        return other.cached(User).stats().hits
       }
       const isHit = async () => {
         const hits = await hitsOf()
@@ -74,4 +77,22 @@ describe.each(dialects)('a Redis that answers reads and refuses writes, on %s', 
       expect(await nameOf(other)).toBe('new')
     },
   )
+
+  test('makes no probe take what it has not expired yet for an entry that outlived a change', async () => {
+    const sweepMs = 2000
+    const [here, other] = [await open(undefined, sweepMs), await open(undefined, sweepMs)]
+    await here.migrate()
+    const { id } = await here.unitOfWork(async ({ em }) => em.create(User, { email: 'alex@innovateai.dev', name: 'old' }))
+    const users = other.cached(User)
+    await expect.poll(() => users.get(id).then(() => users.stats().probed), patience).toBeGreaterThan(0)
+
+    refuses = true
+    await here.unitOfWork(async ({ em }) => {
+      ;(await em.findOneOrFail(User, id)).name = 'new'
+    })
+    // Within the interval it may still be served, and differs from what the probe reads.
+    expect((await users.get(id))?.name).toBe('old')
+    await delay(2 * sweepMs + 500) // the verdict is due
+    expect(users.stats().inconsistent).toBe(0)
+  })
 })
