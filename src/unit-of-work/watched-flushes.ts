@@ -3,6 +3,7 @@ import { type EntityManager, helper, type MikroORM, OptimisticLockError } from '
 import { hasPendingRows, hasPutOff } from '../database/flushed-changes.ts'
 import { type ManagerMethod, overrideManagers } from '../database/override-managers.ts'
 import type { TransactionSubscriber } from '../database/transaction-subscriber.ts'
+import { lockVersions } from '../database/version-locks.ts'
 import { lostFlush } from './unit-failure.ts'
 
 /** A flush, and that in whose hook it was asked for. */
@@ -63,6 +64,7 @@ function runOrQueue(em: EntityManager, flush: () => Promise<void>): Promise<void
 
 async function runFirst(em: EntityManager, flush: () => Promise<void>): Promise<void> {
   noteEnds(em)
+  lockVersions(em)
   const first = flush()
   running.set(em, first)
   try {

@@ -156,4 +156,39 @@ describe.each(dialects)('a unit of work that changes a versioned entity on %s', 
     await Promise.all(Array.from({ length: 20 }, buy))
     expect(await stock()).toBe(80)
   })
+
+  const addAnother = () => runSql(data.fork(), 'insert into stocks (id, on_hand) values (2, 100)')
+
+  test('runs again when somebody else changed one of several rows right before they are written', async ({ skip }) => {
+    skip(dialect === 'sqlite', 'SQLite has one writer')
+    await addAnother()
+    const [read, locked] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+    const both = data.unitOfWork(async ({ em, attempt }) => {
+      const items = await em.find(Stock, {})
+      read.resolve()
+      if (attempt === 1) await locked.promise
+      for (const item of items) item.onHand -= 10
+    })
+    await read.promise
+    await data.unitOfWork(async ({ em }) => {
+      await runSql(em, somebodyElse)
+      locked.resolve()
+      const waiting = `select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`
+      await expect.poll(() => runSql(data.fork(), waiting), { timeout: 10_000 }).toHaveLength(1)
+    })
+    await both
+    expect(await data.fork().find(Stock, {}, { orderBy: { id: 'asc' } })).toMatchObject([{ onHand: 89 }, { onHand: 90 }])
+  })
+
+  test('lets others insert rows that refer to the several that it has written', async ({ skip }) => {
+    skip(dialect === 'sqlite', 'SQLite has one writer')
+    await addAnother()
+    await runSql(data.fork(), 'create table shelves (stock integer references stocks)')
+    await data.unitOfWork(async ({ em }) => {
+      for (const item of await em.find(Stock, {})) item.onHand -= 10
+      await em.flush()
+      await runSql(data.fork(), "set local lock_timeout = '2s'; insert into shelves values (1), (2)")
+    })
+    expect(await stock()).toBe(90)
+  })
 })
