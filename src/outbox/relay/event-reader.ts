@@ -182,9 +182,10 @@ export class EventReader {
     this.#syncAt = clock.now() + syncEveryMs
     const freed = this.#plan.syncBlocked(await settlements.blockedKeys())
     const redriven = this.outdated({ redrives: await progress.redrivesSince(marks.relay), marks: undefined }, marks.known)
-    await events.sampleSequence(this.#watermark)
+    const anew = await events.sampleSequence(this.#watermark)
+    if (anew) this.reset()
     this.#unsynced = false
-    return freed || redriven
+    return freed || redriven || anew
   }
 
   /** Finds what comes before heads which wait, redriven or forgotten: it would not be read before the head's time. */

@@ -153,13 +153,14 @@ export class EventStore {
   }
 
   /**
-   * Takes a sample for the watermark. SQLite has one writer at a time: what is visible there is complete, and so is the sample.
+   * Takes a sample for the watermark; resolves to whether that begins anew. SQLite has one writer at a time: what is visible there is
+   * complete, and so is the sample.
    */
-  async sampleSequence(watermark: Watermark): Promise<void> {
+  async sampleSequence(watermark: Watermark): Promise<boolean> {
     if (this.#dialect === 'sqlite') {
       const [row] = await this.#store.run<{ last: string }>('select cast(value as text) as last from outbox_sequence')
       watermark.trust(BigInt(row?.last ?? 0))
-      return
+      return false
     }
     const [row] = await this.#store.run<{ last: string; holders: string[] }>(
       `select (case when is_called then last_value else last_value - 1 end)::text as last, array(
@@ -167,7 +168,7 @@ export class EventStore {
           and granted and database = (select oid from pg_database where datname = current_database())
       ) as holders from domain_events_sequence`,
     )
-    if (row !== undefined) watermark.add({ last: BigInt(row.last), holders: row.holders })
+    return row !== undefined && watermark.add({ last: BigInt(row.last), holders: row.holders })
   }
 
   /** The statement of a fetch, and its parameters. */

@@ -28,15 +28,22 @@ export class Watermark {
    * Takes a sample. Exact, since writers hold a lock from before they draw a number until after their commit is
    * visible: whoever had drawn one when the first sample was taken, and has not ended, is a holder in the second. A
    * transaction that is idle, and keeps PostgreSQL from removing dead rows, holds none, so it does not hold the mark up.
+   *
+   * Tells whether it begins anew, since numbers that it knew will be drawn again: a copy of the database has taken over, or a backup,
+   * that lacks the last of what was written.
    */
-  add({ last, holders }: SequenceSample): void {
+  add({ last, holders }: SequenceSample): boolean {
     const candidate = this.#candidate
-    if (candidate !== undefined) {
+    const anew = candidate !== undefined && last < candidate.last
+    if (anew) {
+      this.#trusted = 0n
+    } else if (candidate !== undefined) {
       const { awaited } = candidate
       candidate.awaited = new Set(awaited === undefined ? holders : holders.filter((holder) => awaited.has(holder)))
-      if (candidate.awaited.size > 0) return
+      if (candidate.awaited.size > 0) return false
       this.#trusted = candidate.last
     }
     this.#candidate = { last, awaited: undefined }
+    return anew
   }
 }
