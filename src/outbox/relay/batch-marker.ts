@@ -77,6 +77,9 @@ export class BatchMarker {
       if (refused.length > 0) this.#refused(refused)
       settler.tell(kept)
       return countsOf(kept)
+    } catch (error) {
+      marks.doubt()
+      throw error
     } finally {
       this.#hands = []
       onEnd()

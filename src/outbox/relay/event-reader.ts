@@ -95,6 +95,8 @@ export class EventReader {
 
   /** Reads the next events, of which none may be published and not marked: the parked heads whose time has come, and a fetch. */
   async next(): Promise<Reading> {
+    const { marks, progress } = this.#parts
+    if (marks.doubtful) await progress.passOverMarks(marks.relay)
     await this.#prepare()
     if (this.#stale) {
       // What is dropped unread must be read again: forget how far the plan believes to be.

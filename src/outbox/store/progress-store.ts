@@ -57,6 +57,21 @@ export class ProgressStore {
   }
 
   /**
+   * Lets no mark pass that was given up: behind a network that was away PostgreSQL may get it when the relay publishes its events again, and
+   * would keep those from being repeated to their end. SQLite carries a statement out at once, or never.
+   */
+  async passOverMarks(relay: string): Promise<void> {
+    const marks = this.#marks
+    if (marks === undefined || this.#dialect === 'sqlite') return
+    const [row] = await this.#store.run<{ marks: string }>(
+      'update outbox_progress set marks = marks + 2 where relay = ? and generation >= ? returning marks::text as marks',
+      [relay, marks.generation],
+    )
+    if (row === undefined && marks.missed()) await this.passOverMarks(relay)
+    else marks.passedOver(Number(row?.marks ?? 0))
+  }
+
+  /**
    * Marks or deletes published events in one statement, and resolves to those that it could not: of these the lease was lost.
    *
    * On PostgreSQL it does not wait for the disk: a mark that a crash undoes is a repetition. One that comes behind such marks would

@@ -24,6 +24,7 @@ export class RelayMarks {
   #undoings = 0
   #generation = 0
   #notes = 0
+  #doubtful = false
 
   constructor(relay: string) {
     this.relay = relay
@@ -46,6 +47,21 @@ export class RelayMarks {
   /** The next note is to begin a new generation. */
   get generationOver(): boolean {
     return this.#notes >= notesPerGeneration
+  }
+
+  /** A mark was given up. As long as the row counts no further, it may still be carried out. */
+  get doubtful(): boolean {
+    return this.#doubtful
+  }
+
+  doubt(): void {
+    this.#doubtful = true
+  }
+
+  /** Learns how far the row counts, by which no mark counts that was sent before. */
+  passedOver(marks: number): void {
+    this.#known = marks
+    this.#doubtful = false
   }
 
   /** Learns of a note in the row, and under which generation it was written. */
