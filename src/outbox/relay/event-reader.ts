@@ -44,7 +44,7 @@ export interface Reading {
 export class EventReader {
   readonly #parts: EventReaderParts
   readonly #plan: FetchPlan
-  readonly #watermark = new Watermark()
+  #watermark = new Watermark()
   readonly #tellUnread: (event: OutboxEvent) => void
   #syncAt = 0
   #redrives = 0
@@ -95,8 +95,7 @@ export class EventReader {
 
   /** Reads the next events, of which none may be published and not marked: the parked heads whose time has come, and a fetch. */
   async next(): Promise<Reading> {
-    const { marks, progress } = this.#parts
-    if (marks.doubtful) await progress.passOverMarks(marks.relay)
+    if (this.#parts.marks.doubtful) await this.#parts.progress.passOverMarks(this.#parts.marks.relay)
     await this.#prepare()
     if (this.#stale) {
       // What is dropped unread must be read again: forget how far the plan believes to be.
@@ -165,6 +164,12 @@ export class EventReader {
     this.#stale = true
     // What is forgotten may come before a head that waits, which would hide it.
     this.#meetsEarlier = true
+  }
+
+  /** Forgets too how far the sequence is: behind an error another copy of the database may answer, which draws numbers again. */
+  forget(): void {
+    this.#watermark = new Watermark()
+    this.reset()
   }
 
   /** Brings up to date whose events may be read, before any of them is. */

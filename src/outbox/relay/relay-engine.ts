@@ -180,9 +180,9 @@ export class RelayEngine {
     return this.#marker.marked()
   }
 
-  /** Forgets what was read ahead: the next step reads anew. */
+  /** Forgets what was read ahead, and how far: the next step reads anew. */
   reset(): void {
-    this.#reader.reset()
+    this.#reader.forget()
   }
 
   #idle(): Step {
