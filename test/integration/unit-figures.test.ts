@@ -74,17 +74,20 @@ describe.each(dialects)('the figures and the retries of units on %s', (dialect) 
     await expect(unit({ maxms: 20 })).rejects.toEqual(refused('did you mean `maxMs`?'))
   })
 
-  test.runIf(dialect === 'postgresql')('counts tries that met a serialization failure', async () => {
-    await data.unitOfWork(async ({ em }) => void em.create(Stock, { id: 1, onHand: 100 }))
-    await data.unitOfWork(
-      async ({ em, attempt }) => {
-        await em.findOneOrFail(Stock, 1)
-        // On a connection of its own.
-        if (attempt === 1) await em.getConnection().execute('update stocks set on_hand = on_hand - 1')
-        await runSql(em, 'update stocks set on_hand = on_hand - 1')
-      },
-      { isolation: 'serializable' },
-    )
-    expect(await units()).toEqual({ committed: 2, rolledBack: 0, retried: { version: 0, conflict: 1 } })
-  })
+  // SQLite has one writer, and no try meets such a failure.
+  if (dialect === 'postgresql') {
+    test('counts tries that met a serialization failure', async () => {
+      await data.unitOfWork(async ({ em }) => void em.create(Stock, { id: 1, onHand: 100 }))
+      await data.unitOfWork(
+        async ({ em, attempt }) => {
+          await em.findOneOrFail(Stock, 1)
+          // On a connection of its own.
+          if (attempt === 1) await em.getConnection().execute('update stocks set on_hand = on_hand - 1')
+          await runSql(em, 'update stocks set on_hand = on_hand - 1')
+        },
+        { isolation: 'serializable' },
+      )
+      expect(await units()).toEqual({ committed: 2, rolledBack: 0, retried: { version: 0, conflict: 1 } })
+    })
+  }
 })
