@@ -1,5 +1,6 @@
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
+import { leaseWaitMs } from '../../src/cache/lease.ts'
 import { Author, authorPolicy, Book, booksOf, latestBook } from '../support/cache-entities.ts'
 import { type CacheGround, cacheCombinations, openCacheGround } from '../support/cache-ground.ts'
 import { parkNextLoad } from '../support/parked-load.ts'
@@ -164,11 +165,21 @@ describe.each(cacheCombinations)('races of cached reads on $dialect with the $st
 
   if (store === 'redis') {
     test('two processes with a hundred misses each load once', async () => {
-      const { id } = await here.author()
       const loads = () => here.cache.cached(Author).stats().loads + there.cache.cached(Author).stats().loads
-      const before = loads()
-      await Promise.all([here, there].flatMap((ground) => Array.from({ length: 100 }, () => ground.cache.cached(Author).get(id))))
-      expect(loads()).toBe(before + 1)
+      const reads = async () => {
+        const { id } = await here.author()
+        const [before, begun] = [loads(), performance.now()]
+        await Promise.all(
+          [here, there].flatMap((ground) => Array.from({ length: 100 }, () => ground.cache.cached(Author).get(id))),
+        )
+        return { loaded: loads() - before, ms: performance.now() - begun }
+      }
+      // A busy machine may take longer than they wait for each other.
+      const inTime = async (): Promise<number> => {
+        const { loaded, ms } = await reads()
+        return ms < leaseWaitMs ? loaded : inTime()
+      }
+      expect(await inTime()).toBe(1)
     })
 
     test('who waited too long for another process loads for himself, and keeps nothing', async () => {

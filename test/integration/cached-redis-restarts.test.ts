@@ -20,8 +20,10 @@ describe.each(dialects)('cached reads on %s when Redis crashes and comes back wi
   const openGround = async (options: CacheGroundOptions = {}) =>
     track(await openCacheGround(dialect, 'redis', { redisUrl: redis.url, timeoutMs: 1000, ...options }))
   const acknowledged = async (ground: CacheGround, id: string) => {
+    // The very first commits may come before the connection.
+    const { unacknowledged } = ground.cache.stats().invalidations
     await rename(ground, id, 'new')
-    expect(ground.cache.stats().invalidations.unacknowledged).toBe(0)
+    expect(ground.cache.stats().invalidations.unacknowledged).toBe(unacknowledged)
   }
   /** Ends it as a power cut does, some time after a snapshot. */
   const crash = async () => {

@@ -155,6 +155,7 @@ async function open(
   openOther: () => Promise<CacheGround>,
 ): Promise<CacheGround> {
   const queries: string[] = []
+  const looked = Promise.withResolvers<void>()
   const subscriber = new TransactionSubscriber([], (error) => {
     throw error
   })
@@ -178,6 +179,7 @@ async function open(
     colors: false,
     // Sweeps come when they come, with transactions and pragmas around them.
     logger: (message) => {
+      if (message.includes('from cache_invalidations')) looked.resolve()
       if (/\b(select|insert|update|delete)\b/.test(message) && !message.includes('cache_invalidations')) queries.push(message)
     },
   }
@@ -190,6 +192,8 @@ async function open(
   const scopeOf = (em: EntityManager) => subscriber.scopeOf(em)
   const cache = openCache({ orm, store, scopeOf, sweep, caches, logger, ...clockOf(options) })
   if (cache.participant !== undefined) subscriber.join(cache.participant)
+  // Or it may yet expire what the test commits next, a second time.
+  if (sweep !== undefined) await looked.promise
   const fork = () => orm.em.fork()
   return {
     orm,
