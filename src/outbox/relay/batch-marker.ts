@@ -78,7 +78,7 @@ export class BatchMarker {
       settler.tell(kept)
       return countsOf(kept)
     } catch (error) {
-      marks.doubt()
+      marks.doubt(known)
       throw error
     } finally {
       this.#hands = []

@@ -95,7 +95,7 @@ export class EventReader {
 
   /** Reads the next events, of which none may be published and not marked: the parked heads whose time has come, and a fetch. */
   async next(): Promise<Reading> {
-    if (this.#parts.marks.doubtful) await this.#parts.progress.passOverMarks(this.#parts.marks.relay)
+    await this.#parts.progress.passOverMarks(this.#parts.marks.relay)
     await this.#prepare()
     if (this.#stale) {
       // What is dropped unread must be read again: forget how far the plan believes to be.

@@ -58,14 +58,15 @@ export class ProgressStore {
 
   /**
    * Lets no mark pass that was given up: behind a network that was away PostgreSQL may get it when the relay publishes its events again, and
-   * would keep those from being repeated to their end. SQLite carries a statement out at once, or never.
+   * would keep those from being repeated to their end. This statement may come late too, and raises nothing then. SQLite carries one out at
+   * once, or never.
    */
   async passOverMarks(relay: string): Promise<void> {
     const marks = this.#marks
-    if (marks === undefined || this.#dialect === 'sqlite') return
+    if (marks?.beyond === undefined || this.#dialect === 'sqlite') return
     const [row] = await this.#store.run<{ marks: string }>(
-      'update outbox_progress set marks = marks + 2 where relay = ? and generation >= ? returning marks::text as marks',
-      [relay, marks.generation],
+      'update outbox_progress set marks = greatest(marks, ?) where relay = ? and generation >= ? returning marks::text as marks',
+      [marks.beyond, relay, marks.generation],
     )
     if (row === undefined && marks.missed()) await this.passOverMarks(relay)
     else marks.passedOver(Number(row?.marks ?? 0))
@@ -127,9 +128,11 @@ export class ProgressStore {
     }
     if (row?.marks != null && this.#marks !== undefined) {
       const before = Number(row.marks)
-      const counts = before === known || before === known + 1
-      this.#marks.learn(counts ? known + 1 : before, known)
-      if (!counts) return 'undone'
+      if (before !== known && before !== known + 1) {
+        this.#marks.refused(before, known)
+        return 'undone'
+      }
+      this.#marks.learn(known + 1, known)
     }
     return row?.ids == null ? 'all' : new Set(row.ids)
   }

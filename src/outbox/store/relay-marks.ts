@@ -24,7 +24,7 @@ export class RelayMarks {
   #undoings = 0
   #generation = 0
   #notes = 0
-  #doubtful = false
+  #beyond: number | undefined
 
   constructor(relay: string) {
     this.relay = relay
@@ -49,19 +49,24 @@ export class RelayMarks {
     return this.#notes >= notesPerGeneration
   }
 
-  /** A mark was given up. As long as the row counts no further, it may still be carried out. */
-  get doubtful(): boolean {
-    return this.#doubtful
+  /** How far the row must count for no mark to pass that was given up; `undefined` when none was. */
+  get beyond(): number | undefined {
+    return this.#beyond
   }
 
-  doubt(): void {
-    this.#doubtful = true
+  /**
+   * A mark was given up, and may still be carried out.
+   *
+   * @param known how many were known when it was sent: it passes by so many, or one more.
+   */
+  doubt(known: number): void {
+    this.#beyond = Math.max(known + 2, this.#beyond ?? 0)
   }
 
-  /** Learns how far the row counts, by which no mark counts that was sent before. */
+  /** Learns how far the row counts, by which no mark passes that was given up. */
   passedOver(marks: number): void {
     this.#known = marks
-    this.#doubtful = false
+    this.#beyond = undefined
   }
 
   /** Learns of a note in the row, and under which generation it was written. */
@@ -92,5 +97,10 @@ export class RelayMarks {
     if (undone) this.#undoings++
     this.#known = undone ? marks : Math.max(this.#known, marks)
     return undone
+  }
+
+  /** Learns by how many marks the row let one not pass that knew of so many: too few are undone, and what is too many came through late. */
+  refused(marks: number, known: number): void {
+    if (!this.learn(marks, known)) this.#undoings++
   }
 }

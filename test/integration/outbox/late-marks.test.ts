@@ -1,4 +1,4 @@
-import { expect, onTestFinished, test } from 'vitest'
+import { expect, onTestFinished, test, vi } from 'vitest'
 import { OutboxStore } from '../../../src/outbox/store/outbox-store.ts'
 import { outboxGround } from '../../support/outbox-ground.ts'
 
@@ -7,7 +7,12 @@ const ground = outboxGround('postgresql')
 /** From the first mark on relays reach no database, until told so; what they sent first lies in the network. */
 function loseFirstMark() {
   const { run, transaction } = OutboxStore.prototype
-  const state = { away: false, carryOut: undefined as (() => Promise<unknown>) | undefined }
+  const state = {
+    away: false,
+    carryOut: undefined as (() => Promise<unknown>) | undefined,
+    /** Is asked before each statement that is sent. */
+    before: undefined as ((sql: string, send: () => Promise<unknown>) => Promise<void>) | undefined,
+  }
   const check = () => {
     if (state.away) throw new Error('read ECONNRESET')
   }
@@ -17,6 +22,7 @@ function loseFirstMark() {
       state.carryOut = () => run.call(this, sql, params)
     }
     check()
+    await state.before?.(sql, () => run.call(this, sql, params))
     return run.call(this, sql, params) as Promise<Row[]>
   }
   OutboxStore.prototype.transaction = async function <Result>(
@@ -59,5 +65,50 @@ test('a mark that was given up, and comes through when its events are repeated, 
   await expect.poll(() => seen.length, { timeout: 20_000 }).toBe(7)
   await expect.poll(async () => (await bench.outbox.stats()).backlog, { timeout: 20_000 }).toBe(0)
   expect(seen).toEqual([1, 2, 3, 1, 2, 2, 3])
+  await relay.stop()
+})
+
+test('what was to pass over such a mark, and comes through later still, lets no batch be marked without the one before it', {
+  timeout: 60_000,
+}, async () => {
+  const { bench } = ground
+  const database = loseFirstMark()
+  const nextIsPublished = Promise.withResolvers<void>()
+  let passes = 0
+  let carryOut: (() => Promise<unknown>) | undefined
+  database.before = async (sql, send) => {
+    if (sql.startsWith('update outbox_progress set marks =')) {
+      passes += 1
+      if (passes > 1) return
+      carryOut = send
+      throw new Error('read ECONNRESET')
+    }
+    if (carryOut === undefined || !sql.includes('with marked as')) return
+    await nextIsPublished.promise
+    await carryOut()
+    carryOut = undefined
+  }
+  const seen: unknown[] = []
+  const relay = bench.outbox.relay({
+    publisher: async ({ payload }) => {
+      seen.push(payload)
+      if (passes < 2 || payload !== 4) return
+      nextIsPublished.resolve()
+      await vi.waitUntil(() => carryOut === undefined, { timeout: 2000, interval: 5 })
+    },
+    batchSize: 3,
+    lease: 3000,
+    publishTimeout: 1000,
+    pollInterval: { min: 5, max: 50 },
+  })
+  await bench.record('a', [1, 2, 3, 4, 5, 6])
+  await relay.start()
+  await expect
+    .poll(() => database.carryOut !== undefined && relay.status().inHand === 0, { timeout: 20_000, interval: 10 })
+    .toBe(true)
+  database.away = false
+  await expect.poll(async () => (await bench.outbox.stats()).backlog, { timeout: 20_000 }).toBe(0)
+  expect(passes).toBe(2)
+  expect(seen.slice(-6)).toEqual([1, 2, 3, 4, 5, 6])
   await relay.stop()
 })
