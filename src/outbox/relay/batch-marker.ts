@@ -63,17 +63,23 @@ export class BatchMarker {
     const { settler, marks, leases, reader, database, clock, tries, onEnd } = this.#parts
     // Not what a note finds out meanwhile: behind marks that were undone this one must not be written with a later try.
     const { known } = marks
+    let failed = false
     try {
       const { kept, refused, undone } = await writeThrough({
         write: (again) => settler.write(settled, again, known),
         worthwhile: () => settled.some(({ hand }) => leases.safe(hand.row.bucket)),
         clock,
         deadline,
-        onFailure: (error) => database.began('mark', error),
+        onFailure: (error) => {
+          failed = true
+          database.began('mark', error)
+        },
         tries,
       })
       database.ended('mark')
-      if (undone) reader.reset()
+      // Not before: until then what was read ahead is published.
+      if (failed) reader.forget()
+      else if (undone) reader.reset()
       if (refused.length > 0) this.#refused(refused)
       settler.tell(kept)
       return countsOf(kept)

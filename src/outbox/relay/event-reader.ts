@@ -107,7 +107,7 @@ export class EventReader {
     const { hands, more, note } = await this.#fetch([], this.#plan.parked.size === 0).catch((error: unknown): Reading => {
       // Where to read past a long backlog takes too long, its key still goes on; the error is met again without a head that is due.
       if (heads.length === 0) throw error
-      this.reset()
+      this.forget()
       return { hands: [], more: true }
     })
     const all = this.#stillOurs([...heads, ...hands])
@@ -126,7 +126,7 @@ export class EventReader {
   readAhead(inHand: readonly EventInHand[]): void {
     if (this.#plan.parked.size > 0) return
     // An error here is met again by the reading that follows.
-    this.#ahead = this.#fetch(inHand, false).catch((): undefined => void this.reset())
+    this.#ahead = this.#fetch(inHand, false).catch((): undefined => void this.forget())
   }
 
   /** Keeps keys from the next reading behind the first of these events in each: they come as heads that are due, beside others. */
