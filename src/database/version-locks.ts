@@ -1,4 +1,4 @@
-import type { ChangeSet, EntityManager, EntityMetadata, Transaction } from '@mikro-orm/core'
+import { type ChangeSet, type EntityManager, type EntityMetadata, type Transaction, Utils } from '@mikro-orm/core'
 import { dialectOf } from './sql.ts'
 
 /** The part of MikroORM's unit of work that compares the versions of rows which it then writes by one statement. */
@@ -56,7 +56,7 @@ async function lockRows(
     .createQueryBuilder(target, transaction, 'write', false)
     .withSchema(schema ?? meta.schema)
     .select(meta.primaryKeys)
-    .where({ $or: changeSets.map((change) => change.getPrimaryKey(true) as object) })
+    .where({ [Utils.getPrimaryKeyHash(meta.primaryKeys)]: { $in: changeSets.map((change) => change.getPrimaryKey()) } })
     .orderBy(Object.fromEntries(meta.primaryKeys.map((key) => [key, 'asc'])))
   const { sql, params } = query.toQuery()
   await driver.execute(`${sql} for no key update`, params, 'all', transaction)
