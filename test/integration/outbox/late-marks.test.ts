@@ -51,8 +51,8 @@ test('a mark that was given up, and comes through when its events are repeated, 
       if (seen.length === 4) await database.carryOut?.()
       if (seen.length === 5) throw new Error('no answer')
     },
-    lease: 1000,
-    publishTimeout: 300,
+    lease: 3000,
+    publishTimeout: 1000,
     pollInterval: { min: 5, max: 50 },
     retry: { baseMs: 10 },
   })
