@@ -1,16 +1,9 @@
-import { expect, onTestFinished, test } from 'vitest'
-import { openTestDatabase } from '../../support/databases.ts'
-import { openOutbox } from '../../support/outbox-bench.ts'
-import { listStatements } from '../../support/sent-statements.ts'
+import { expect, test } from 'vitest'
+import { openSampledOutbox } from '../../support/sampled-outbox.ts'
 
 // Only PostgreSQL: a copy that takes over may lack the last seconds, and the relays of before go on with it.
 test('events whose numbers are drawn a second time are published in their order', { timeout: 60_000 }, async () => {
-  const statements = listStatements()
-  onTestFinished(() => statements.end())
-  const database = await openTestDatabase('postgresql')
-  onTestFinished(() => database.close())
-  const bench = await openOutbox(database.url)
-  onTestFinished(() => bench.close())
+  const { bench, samples, sent } = await openSampledOutbox()
   const seen: unknown[] = []
   const relay = bench.outbox.relay({
     publisher: (event) => void seen.push(event.payload),
@@ -20,10 +13,8 @@ test('events whose numbers are drawn a second time are published in their order'
   await relay.start()
   const sampled = async (times: number) => {
     // One that is on its way may have looked before.
-    const before = statements.sent.length
-    const samples = () =>
-      statements.sent.slice(before).filter(({ text, rows }) => text.includes('as holders from') && rows === 1).length
-    await expect.poll(samples, { timeout: 20_000, interval: 5 }).toBeGreaterThanOrEqual(times)
+    const before = sent()
+    await expect.poll(() => samples(before), { timeout: 20_000, interval: 5 }).toBeGreaterThanOrEqual(times)
   }
   const payloads = Array.from({ length: 100 }, (_, n) => n)
   // It depends on when the relay last began at the first pending event.

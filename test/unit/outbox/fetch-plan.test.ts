@@ -2,26 +2,12 @@ import { describe, expect, test } from 'vitest'
 import { FetchPlan } from '../../../src/outbox/relay/fetch-plan.ts'
 import type { StoredEvent } from '../../../src/outbox/store/stored-event.ts'
 import { Watermark } from '../../../src/outbox/store/watermark.ts'
+import { storedEvent } from '../../support/stored-event.ts'
 
 const far = 1_000_000n
 
 function row(sequence: number, orderingKey: string | null, bucket = 1, waitMs = 0): StoredEvent {
-  return {
-    id: `id-${sequence}`,
-    type: 'T',
-    aggregateType: 'A',
-    aggregateId: '1',
-    payloadJson: '1',
-    headersJson: '{}',
-    orderingKey,
-    bucket,
-    sequence: BigInt(sequence),
-    schemaVersion: 1,
-    attempts: 0,
-    createdAt: new Date(0),
-    waitMs,
-    suspect: false,
-  }
+  return storedEvent({ sequence: BigInt(sequence), orderingKey, bucket, waitMs })
 }
 
 function openPlan(): FetchPlan {

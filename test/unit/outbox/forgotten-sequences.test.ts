@@ -7,23 +7,9 @@ import type { FetchRequest } from '../../../src/outbox/store/event-store.ts'
 import { RelayMarks } from '../../../src/outbox/store/relay-marks.ts'
 import type { StoredEvent } from '../../../src/outbox/store/stored-event.ts'
 import type { Watermark } from '../../../src/outbox/store/watermark.ts'
+import { storedEvent } from '../../support/stored-event.ts'
 
-const event = (sequence: bigint): StoredEvent => ({
-  id: `id-${sequence}`,
-  type: 'T',
-  aggregateType: 'A',
-  aggregateId: '1',
-  payloadJson: '1',
-  headersJson: '{}',
-  orderingKey: 'a',
-  bucket: 0,
-  sequence,
-  schemaVersion: 1,
-  attempts: 0,
-  createdAt: new Date(0),
-  waitMs: 0,
-  suspect: false,
-})
+const event = (sequence: bigint) => storedEvent({ sequence })
 
 /** A reader of a database whose sequence stands at 10, at a time that stands still: it looks at the sequence once. */
 function openReader() {
