@@ -56,8 +56,10 @@ export async function readOutboxStats(store: OutboxStore): Promise<OutboxStats> 
   const now = sqlNow(store.dialect)
   const waiting = `from domain_events${sqlBy(store.dialect, delayedIndex)}
         where status = 'pending' and available_at is not null and available_at > ${now}`
-  const failed = `select ordering_key ${waiting} and attempts > 0 and ordering_key is not null`
-  const held = 'select ordering_key from outbox_dead_letters where blocks_key and ordering_key is not null'
+  // By its bytes PostgreSQL sorts a text in a third of the time.
+  const key = `ordering_key${store.dialect === 'postgresql' ? ' collate "C"' : ''}`
+  const failed = `select ${key} ${waiting} and attempts > 0 and ordering_key is not null`
+  const held = `select ${key} from outbox_dead_letters where blocks_key and ordering_key is not null`
   const [figures] = await store.run<Record<'backlog' | 'oldest' | 'delayed' | 'blocked' | 'letters', number | string | null>>(
     `select
       (select count(*) from (select 1 as one from domain_events where status = 'pending' limit ${countLimit}) as p) as backlog,

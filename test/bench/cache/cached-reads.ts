@@ -20,6 +20,15 @@ const activity = cachedQuery({
     assessments: await em.count(Assessment, { user: p.userId }),
   }),
 })
+/** Of 560 bytes, as a user is. */
+const profile = cachedQuery({
+  name: 'profile',
+  dependsOn: (p: { userId: string }) => [dep(AIRScore, { user: p.userId })],
+  run: async (em, p) => {
+    const { id, email, name, occupationCode, educationLevel, yearsExperience } = await em.findOneOrFail(User, { id: p.userId })
+    return { id, email, name, occupationCode, educationLevel, yearsExperience }
+  },
+})
 const choices: Readonly<Record<string, CacheChoice>> = {
   redis: redisCache({ url: redisUrl, prefix, timeoutMs: 5000 }),
   tier: redisCache({ url: redisUrl, prefix, timeoutMs: 5000, tier: { ttl: 60_000 } }),
@@ -29,7 +38,7 @@ const frozen = contestant.includes('frozen')
 /** The module as it is, or with users whose results are frozen and shared. */
 const module = frozen ? { ...assessment, caches: [cachePolicy(User, { ttl: 300_000, uniques: ['email'], frozen })] } : assessment
 const data = await createDataAccess({
-  modules: [module, { name: 'bench', caches: [activity] }],
+  modules: [module, { name: 'bench', caches: [activity, profile] }],
   database: { url: databaseUrl, pool: { max: Math.min(concurrency, 20) } },
   cache: choices[contestant.split(' ')[0] as string] ?? (choices.memory as CacheChoice),
 })
@@ -48,11 +57,13 @@ for (let made = 0; made < users; made += 500) {
 const redis = new Redis(redisUrl, { enableAutoPipelining: concurrency > 1 })
 const pool = new pg.Pool({ connectionString: databaseUrl, max: Math.min(concurrency, 20) })
 const lru = new LRUCache<string, object>({ max: 10_000 })
+const texts = new LRUCache<string, string>({ max: 10_000 })
 const key = (id: string) => `${prefix}raw:${id}`
 if (!missing) {
   const rows = (await data.orm.em.fork().getDriver().find(User, {})) as unknown as { id: string }[]
   for (const row of rows) {
     lru.set(key(row.id), row)
+    texts.set(key(row.id), JSON.stringify(row))
     await redis.set(key(row.id), JSON.stringify(row))
   }
 }
@@ -82,6 +93,8 @@ const get = async () => JSON.parse((await redis.get(key(next()))) as string)
 const cached = () => data.cached(User).get(next())
 const columns =
   'id, email, name, occupation_code as "occupationCode", education_level as "educationLevel", years_experience as "yearsExperience", created_at as "createdAt", updated_at as "updatedAt"'
+const prepared = async (id: string) =>
+  (await pool.query({ name: 'user', text: `select ${columns} from users where id = $1`, values: [id] })).rows[0]
 const contestants: Readonly<Record<string, () => Promise<unknown>>> = {
   'raw get': get,
   'raw mget': async () => JSON.parse(await coalesced(key(next()))),
@@ -102,14 +115,25 @@ const contestants: Readonly<Record<string, () => Promise<unknown>>> = {
     await redis.set(key(id), JSON.stringify(row), 'PX', 60_000)
     return row
   },
-  'pg prepared': async () =>
-    (await pool.query({ name: 'user', text: `select ${columns} from users where id = $1`, values: [next()] })).rows[0],
+  'prepared miss': async () => {
+    const id = next()
+    if ((await redis.get(key(id))) !== null) throw new Error('a miss was a hit')
+    const row = await prepared(id)
+    await redis.set(key(id), JSON.stringify(row), 'PX', 60_000)
+    return row
+  },
+  'pg prepared': () => prepared(next()),
+  'pg many': async () =>
+    (await pool.query({ name: 'users', text: `select ${columns} from users where id = any($1)`, values: [some()] })).rows,
+  'mikro-orm many': () => data.fork().find(User, { id: some() }),
   'mikro-orm findOne': () => data.fork().findOne(User, { id: next() }),
   'mikro-orm result cache': () => data.fork().findOne(User, { id: next() }, { cache: 60_000 }),
   'lru shared': async () => lru.get(key(next())),
   'lru clone': async () => structuredClone(lru.get(key(next()))),
+  'lru parse': async () => JSON.parse(texts.get(key(next())) as string),
   'redis get': cached,
   'redis managed': () => data.cached(User, { em: data.fork() }).get(next()),
+  'redis profile': () => data.cached(profile).get({ userId: next() }),
   'redis query': () => data.cached(activity).get({ userId: next() }),
   'redis many': () => data.cached(User).getMany(some()),
   'redis miss': cached,

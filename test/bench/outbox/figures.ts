@@ -9,17 +9,24 @@ import { fillOutbox } from '../contestant.ts'
 // One figure of the outbox. Arguments: which one, database. The source is used, since the store is no public part.
 const [what = '', databaseUrl = ''] = process.argv.slice(2)
 const backlog = 100_000
+/** Keys of events, by their number `n`, as SQL. */
+const [blockedKey, ownKey] = [`'Thing:blocked'`, `'Thing:' || n`]
 const repetitions = 31
 
-await fillOutbox(databaseUrl, what.startsWith('wal') ? 20_000 : what === 'blocked' ? 10 : backlog)
+const filled = {
+  fetch: backlog,
+  stats: backlog,
+  blocked: 10,
+  'stats-held': backlog - 40_000,
+  'wal-keep': 20_000,
+  'wal-delete': 20_000,
+}
+await fillOutbox(databaseUrl, filled[what as keyof typeof filled] ?? 0)
 const data = await createDataAccess({ database: { url: databaseUrl } })
 const measures: Readonly<Record<string, () => Promise<Record<string, number>>>> = {
   fetch: async () => ({ ms: await medianMs(fetchBy(new FetchPlan(500))) }),
   blocked: async () => {
-    await query(`insert into domain_events (id, event_type, aggregate_type, aggregate_id, payload, headers, ordering_key, bucket, created_at,
-        updated_at, sequence)
-      select gen_random_uuid(), 'Benched', 'Thing', 'b', '{}', '{}', 'Thing:blocked', 1, now(), now(), nextval('domain_events_sequence')
-      from generate_series(1, 40000)`)
+    await insert(40_000, { key: blockedKey })
     await fillOutbox(databaseUrl, backlog)
     const store = new EventStore(new OutboxStore(data.orm))
     const plan = new FetchPlan(500)
@@ -33,7 +40,22 @@ const measures: Readonly<Record<string, () => Promise<Record<string, number>>>> 
     )
     return { ms: await medianMs(fetchBy(plan)) }
   },
-  stats: async () => ({ ms: await medianMs(async () => void (await data.outbox.stats())) }),
+  stats: medianOfStats,
+  'stats-held': async () => {
+    await insert(40_000, { key: blockedKey })
+    await query(`insert into outbox_dead_letters
+      select gen_random_uuid(), 'Benched', 'Thing', 'b', '{}', '{}', 0, ${blockedKey}, 1, 1, now(), 1, 'permanent', 'no', '[]', true, now()`)
+    return medianOfStats()
+  },
+  'stats-behind': async () => {
+    await insert(1000, { key: ownKey, failed: true })
+    await insert(backlog - 1000, { key: `'Thing:' || n % 1000 + 1` })
+    return medianOfStats()
+  },
+  'stats-failed': async () => {
+    await insert(backlog, { key: ownKey, failed: true })
+    return medianOfStats()
+  },
   'wal-keep': () => wal('keep'),
   'wal-delete': () => wal('delete'),
 }
@@ -49,6 +71,20 @@ function fetchBy(plan: FetchPlan): () => Promise<void> {
     const { ready } = plan.take(await store.fetch(request), request, momentOf(monotonicClock), 1n << 60n)
     if (ready.length < 400) throw new Error(`a fetch brought ${ready.length} events`)
   }
+}
+
+/** Stores pending events with these keys; failed ones wait an hour for their next try. */
+async function insert(count: number, { key, failed = false }: { key: string; failed?: boolean }): Promise<void> {
+  const bucket = key === blockedKey ? '1' : `abs(hashtext(${key}) % 64)`
+  await query(`insert into domain_events (id, event_type, aggregate_type, aggregate_id, payload, headers, ordering_key, bucket, created_at,
+      updated_at, sequence, attempts, available_at)
+    select gen_random_uuid(), 'Benched', 'Thing', 'b', '{}', '{}', ${key}, ${bucket}, now(), now(), nextval('domain_events_sequence'),
+      ${failed ? `1, now() + interval '1 hour'` : '0, null'} from generate_series(1, ${count}) as n`)
+}
+
+async function medianOfStats(): Promise<Record<string, number>> {
+  await query('vacuum analyze domain_events')
+  return { ms: await medianMs(async () => void (await data.outbox.stats())) }
 }
 
 async function wal(retention: 'keep' | 'delete'): Promise<Record<string, number>> {

@@ -22,7 +22,7 @@ await compete(async ({ databaseUrl, redisUrl, stream, events, batch }) => {
       return wave.map(() => published)
     },
   }
-  const publisher = process.env.PUBLISHER === 'redis-streams' ? redisStreams({ client: redis, stream }) : pipeline
+  const publisher = process.env.PUBLISHER === 'script' ? redisStreams({ client: redis, stream }) : pipeline
   const relay = data.outbox.relay({ publisher, batchSize: batch, retention })
   return {
     drain: async () => void (await relay.drain()),
