@@ -35,7 +35,7 @@ describe.each(dialects)('readiness on %s', (dialect) => {
   test('is asked for under load without a rejection', async () => {
     const { url } = opened(await openTestDatabase(dialect))
     await (await openAt(url)).migrate()
-    const data = await openAt(url, { max: 2, acquireTimeoutMs: 60 })
+    const data = await openAt(url, { max: 2, acquireTimeoutMs: 200 })
     const until = Date.now() + 2000
     const works = Array.from({ length: 6 }, async () => {
       while (Date.now() < until) {
