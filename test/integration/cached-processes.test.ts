@@ -5,9 +5,7 @@ import { silentLogger } from '../../src/kernel/logger.ts'
 import { type CacheProcess, startCacheProcess } from '../support/cache-process.ts'
 import { dialects, openTestDatabase, type TestDatabase } from '../support/databases.ts'
 import { openTestRedis, type TestRedis } from '../support/redis.ts'
-
-// Set REPEATS=100 to hunt for what happens rarely.
-const repeats = Number(process.env.REPEATS ?? 0)
+import { repeats } from '../support/repeats.ts'
 
 describe.each(dialects)('processes on %s that share a cache', (dialect) => {
   let database: TestDatabase

@@ -4,11 +4,9 @@ import { leaseWaitMs } from '../../src/cache/lease.ts'
 import { Author, authorPolicy, Book, booksOf, latestBook } from '../support/cache-entities.ts'
 import { type CacheGround, cacheCombinations, openCacheGround } from '../support/cache-ground.ts'
 import { parkNextLoad } from '../support/parked-load.ts'
+import { repeats } from '../support/repeats.ts'
 
 const patience = { timeout: 20_000, interval: 5 }
-
-// Set REPEATS=100 to hunt for what happens rarely.
-const repeats = Number(process.env.REPEATS ?? 0)
 
 describe.each(cacheCombinations)('races of cached reads on $dialect with the $store store', { repeats }, ({ dialect, store }) => {
   let here: CacheGround

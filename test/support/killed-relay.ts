@@ -1,9 +1,10 @@
-import { appendFileSync, mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect } from 'vitest'
 import type { TestDialect } from './databases.ts'
 import { outboxGround } from './outbox-ground.ts'
+import { filePublisher } from './published-file.ts'
 import { type ChildOptions, findInversion, readDeliveries, startRelayProcess } from './relay-process.ts'
 
 /** Gives each test 24 events of six keys, and relays in processes of their own to be killed. */
@@ -51,14 +52,7 @@ export function killedRelayGround(dialect: TestDialect) {
     },
     deliverTheRest: async () => {
       const relay = outbox.bench.outbox.relay({
-        publisher: {
-          name: 'file',
-          publish: async (wave) => {
-            for (const { id, orderingKey: key, payload } of wave)
-              appendFileSync(file, `${JSON.stringify({ id, key, payload })}\n`)
-            return wave.map(() => ({ status: 'published' }) as const)
-          },
-        },
+        publisher: filePublisher(file),
         batchSize: 8,
         pollInterval: { min: 5, max: 50 },
       })

@@ -1,7 +1,8 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { appendFileSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { onTestFinished } from 'vitest'
+import type { Publisher } from '../../src/outbox/publishing/publisher.ts'
 import { openTestDatabase, type TestDialect } from './databases.ts'
 import { openOutbox } from './outbox-bench.ts'
 
@@ -14,4 +15,20 @@ export async function openOutboxWithFile(dialect: TestDialect) {
   const folder = mkdtempSync(join(tmpdir(), 'data-access-relay-'))
   onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
   return { database, bench, file: join(folder, 'published.jsonl') }
+}
+
+/**
+ * Publishes as a relay in a process of its own does: by appending lines to a file.
+ *
+ * @param before is waited for before each wave.
+ */
+export function filePublisher(file: string, before: () => Promise<void> = async () => {}): Publisher {
+  return {
+    name: 'file',
+    publish: async (wave) => {
+      await before()
+      for (const { id, orderingKey: key, payload } of wave) appendFileSync(file, `${JSON.stringify({ id, key, payload })}\n`)
+      return wave.map(() => ({ status: 'published' }))
+    },
+  }
 }

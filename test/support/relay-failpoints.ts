@@ -1,7 +1,8 @@
 import type { Failpoint } from './failpoint.ts'
 import type { ChildOptions } from './relay-process.ts'
 
-const markKept = `set status = 'published'`
+/** The statement that marks what was published, where it is kept. */
+export const markKept = `set status = 'published'`
 const markDeleted = `delete from domain_events( indexed by \\S+)? where status = 'pending'`
 const fetch = 'domain_events_fetch|order by e\\.sequence limit'
 const commit = '(^|;)commit$'

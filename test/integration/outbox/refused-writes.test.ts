@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import pg from 'pg'
 import { afterEach, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import { type PublishFunction, permanent } from '../../../src/outbox/publishing/publisher.ts'
+import type { RelayOptions } from '../../../src/outbox/relay/relay-options.ts'
 import { ProgressStore } from '../../../src/outbox/store/progress-store.ts'
 import { SettlementStore } from '../../../src/outbox/store/settlement-store.ts'
 import { dialects, openTestDatabase, type TestDatabase } from '../../support/databases.ts'
@@ -28,9 +29,10 @@ async function passOn(): Promise<void> {
   await bench.sql('update outbox_leases set owner = ?, epoch = epoch + 1', [randomUUID()])
 }
 
-function openRelay(publisher: PublishFunction, options: { readonly batchSize?: number } = {}) {
+function openRelay(publisher: PublishFunction, options: Pick<RelayOptions, 'batchSize' | 'retry'> = {}) {
   const relay = bench.outbox.relay({ publisher, retry: { attempts: 1 }, pollInterval: { min: 5, max: 20 }, ...options })
   relay.on('published', ({ events }) => void told.push(...events.map(({ payload }) => `published ${payload}`)))
+  relay.on('retried', () => void told.push('retried'))
   relay.on('deadLettered', () => void told.push('dead'))
   relay.on('leaseLost', () => void told.push('lost'))
   return relay
@@ -55,27 +57,33 @@ function loseMove(instead: (move: () => Promise<unknown>) => Promise<void>): voi
 describe.each(dialects)('what the fence refuses a relay on %s', (dialect) => {
   beforeEach(() => open(dialect))
 
-  test('is told as lost and as nothing else, is counted nowhere, and is not published again', async () => {
-    let calls = 0
-    const relay = openRelay(async ({ payload }) => {
-      if (calls++ === 0) await passOn()
-      if (payload === 1) throw new Error('bad')
-    })
-    await bench.record('a', [1])
-    await bench.record('b', [2])
-    await relay.start()
-    await expect.poll(() => told.length).toBeGreaterThan(0)
-    await delay(500)
-    expect(told).toEqual(['lost'])
-    expect(calls).toBe(2)
-    expect(relay.status()).toMatchObject({ published: 0, retried: 0, deadLettered: 0 })
-    expect(await bench.outbox.deadLetters.list()).toEqual([])
-    expect((await bench.rows()).map(({ status, attempts }) => ({ status, attempts }))).toEqual([
-      { status: 'pending', attempts: 0 },
-      { status: 'pending', attempts: 0 },
-    ])
-    await relay.stop({ deadline: 100 })
-  })
+  test.each([
+    ['a letter', 1],
+    ['another try', 3],
+  ])(
+    'where it is to become %s is told as lost and as nothing else, is counted nowhere, and is not published again',
+    async (_, attempts) => {
+      let calls = 0
+      const relay = openRelay(
+        async ({ payload }) => {
+          if (calls++ === 0) await passOn()
+          if (payload === 1) throw new Error('bad')
+        },
+        { retry: { attempts } },
+      )
+      await bench.record('a', [1])
+      await bench.record('b', [2])
+      await relay.start()
+      await expect.poll(() => told.length).toBeGreaterThan(0)
+      await delay(500)
+      expect(told).toEqual(['lost'])
+      expect(calls).toBe(2)
+      expect(relay.status()).toMatchObject({ published: 0, retried: 0, deadLettered: 0 })
+      expect(await bench.outbox.deadLetters.list()).toEqual([])
+      expect((await bench.rows()).map(({ status, attempts }) => `${status} ${attempts}`)).toEqual(['pending 0', 'pending 0'])
+      await relay.stop({ deadline: 100 })
+    },
+  )
 
   test('holds back what follows it, also what was read before', async () => {
     for (const n of [1, 2, 3]) await bench.record('a', [n])
