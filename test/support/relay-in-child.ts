@@ -8,7 +8,8 @@ import { silentLogger } from '../../src/kernel/logger.ts'
 import type { DataModule } from '../../src/module.ts'
 import { defineEvent } from '../../src/outbox/event/define-event.ts'
 import { Outbox } from '../../src/outbox/outbox.ts'
-import type { OutboxEvent, Outcome } from '../../src/outbox/publishing/publisher.ts'
+import type { OutboxEvent, Outcome, Publisher } from '../../src/outbox/publishing/publisher.ts'
+import { redisStreams } from '../../src/publishers/redis-streams/redis-streams.ts'
 import { armFailpoint } from './failpoint.ts'
 import { notes } from './notes-module.ts'
 import type { ChildOptions } from './relay-process.ts'
@@ -47,8 +48,10 @@ const file = async (event: OutboxEvent): Promise<Outcome> => {
   return outcome
 }
 
+const waves: Publisher = { name: 'file', publish: async (wave) => Promise.all(wave.map(publish)) }
 const relay = outbox.relay({
-  publisher: options.freezeAt !== undefined ? file : { name: 'file', publish: async (wave) => Promise.all(wave.map(publish)) },
+  publisher:
+    options.redisStream !== undefined ? redisStreams(options.redisStream) : options.freezeAt !== undefined ? file : waves,
   batchSize: options.batchSize,
   publishTimeout: options.leaseMs / 2,
   lease: options.leaseMs,

@@ -37,6 +37,8 @@ export interface ChildOptions {
   /** By how much its clock is off. */
   readonly clockOffsetMs?: number
   readonly retention?: RelayOptions['retention']
+  /** It publishes to this stream, and not to the file. */
+  readonly redisStream?: { readonly url: string; readonly stream: string }
 }
 
 /** One line of the file. */

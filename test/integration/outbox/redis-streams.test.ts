@@ -81,6 +81,24 @@ test('an event that comes again is published and stands in the stream once, also
   expect(await payloads()).toEqual([0, 1, 2])
 })
 
+test('a wave of hundreds is one command, and all else happens inside its script', async () => {
+  const publisher = open()
+  const sent: string[] = []
+  const monitor = await redis.monitor()
+  monitor.on('monitor', (_, [command, ...args]: string[], source: string) => {
+    if (source !== 'lua' && args.some((arg) => arg.startsWith(ground.prefix))) sent.push(String(command).toLowerCase())
+  })
+  await publisher.publish(events(1), context)
+  await publisher.publish(events(500), context)
+  expect(await redis.xlen(stream)).toBe(501)
+  // The monitor is told in the order of the commands.
+  await expect.poll(() => sent.at(-1)).toBe('xlen')
+  monitor.disconnect()
+  // The first one may have to bring the script.
+  expect(sent.slice(-2)).toEqual(['evalsha', 'xlen'])
+  expect(sent.slice(0, -2).join(' ')).toMatch(/^(evalsha eval|evalsha|eval)$/)
+})
+
 test('of thousands at once those that come again are found wherever they stand', async () => {
   const list = events(2500)
   const again = [0, 999, 1000, 1001, 2499].map((place) => list[place]) as typeof list
