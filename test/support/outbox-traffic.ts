@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { expect } from 'vitest'
 import type { Relay } from '../../src/outbox/relay/relay.ts'
+import { ConfirmedMarks } from './confirmed-marks.ts'
 import type { OutboxUnderTest } from './outbox-bench.ts'
 import { type Delivery, findInversion } from './relay-process.ts'
 
@@ -10,8 +11,12 @@ export interface Traffic {
   readonly delivered: Delivery[]
   /** Resolves when so many more events were delivered. */
   grown(by: number): Promise<void>
-  /** Ends the writers, waits until everything committed is delivered, and checks it. */
-  finish(): Promise<void>
+  /**
+   * Ends the writers, waits until everything committed is delivered, and checks it.
+   *
+   * @param marks `may be undone` by a crash of PostgreSQL: what was marked may come again.
+   */
+  finish(marks?: 'stand' | 'may be undone'): Promise<void>
 }
 
 /** @param direct reaches the database also while `bench` does not. */
@@ -22,8 +27,10 @@ export async function startTraffic(
 ): Promise<Traffic> {
   const delivered: Delivery[] = []
   const lease = options.lease ?? 30_000
+  const marks = new ConfirmedMarks()
   const relay = bench.outbox.relay({
     publisher: async ({ id, orderingKey, payload }) => {
+      marks.publishing(id)
       await delay(1)
       delivered.push({ id, key: orderingKey as string, payload })
     },
@@ -32,6 +39,7 @@ export async function startTraffic(
     publishTimeout: Math.min(10_000, lease / 2),
     pollInterval: { min: 5, max: 50 },
   })
+  marks.listenTo(relay)
   await relay.start()
   let [writing, written] = [true, 0]
   /** Writers that run ahead of the relay on a slow machine would leave it more than it can deliver in time. */
@@ -69,7 +77,7 @@ export async function startTraffic(
       const from = delivered.length
       await expect.poll(() => delivered.length, { timeout: 60_000, interval: 10 }).toBeGreaterThan(from + by)
     },
-    finish: async () => {
+    finish: async (lasting = 'stand') => {
       writing = false
       await Promise.all(writers)
       const left = () => direct.sql("select id from domain_events where status = 'pending'").then((rows) => rows.length, String)
@@ -77,6 +85,7 @@ export async function startTraffic(
       const rows = await direct.rows()
       expect(new Set(delivered.map(({ id }) => id))).toEqual(new Set(rows.map(({ id }) => id)))
       expect(findInversion(delivered)).toBeUndefined()
+      if (lasting === 'stand') expect(marks.repeated).toEqual([])
       expect(rows.every(({ attempts }) => attempts === 0)).toBe(true)
       expect(rows.length).toBeGreaterThan(20)
       await relay.stop()

@@ -162,6 +162,6 @@ describe('a relay and writers whose PostgreSQL goes away', () => {
       await delay((round % 10) * 200)
       await server.start()
     }
-    await traffic.finish()
+    await traffic.finish(end === 'crash' ? 'may be undone' : 'stand')
   })
 })
