@@ -49,9 +49,9 @@ const file = async (event: OutboxEvent): Promise<Outcome> => {
 }
 
 const waves: Publisher = { name: 'file', publish: async (wave) => Promise.all(wave.map(publish)) }
+const toFile = options.freezeAt === undefined ? waves : file
 const relay = outbox.relay({
-  publisher:
-    options.redisStream !== undefined ? redisStreams(options.redisStream) : options.freezeAt !== undefined ? file : waves,
+  publisher: options.redisStream === undefined ? toFile : redisStreams(options.redisStream),
   batchSize: options.batchSize,
   publishTimeout: options.leaseMs / 2,
   lease: options.leaseMs,

@@ -92,7 +92,7 @@ test('a wave of hundreds is one command, and all else happens inside its script'
   await publisher.publish(events(500), context)
   expect(await redis.xlen(stream)).toBe(501)
   // The monitor is told in the order of the commands.
-  await expect.poll(() => sent.at(-1)).toBe('xlen')
+  await expect.poll(() => sent.at(-1), { timeout: 10_000 }).toBe('xlen')
   monitor.disconnect()
   // The first one may have to bring the script.
   expect(sent.slice(-2)).toEqual(['evalsha', 'xlen'])
