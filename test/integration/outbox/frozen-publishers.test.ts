@@ -27,7 +27,6 @@ test.each(dialects)(
       for (const key of keys) await bench.record(key, [0, 1, 2])
     })
     await until(() => readDeliveries(file).length >= 40)
-    const inDoubt = readDeliveries(file).map(({ id }) => id)
     await begin()
     await until(async () => (await bench.rows()).every(({ status }) => status === 'published'))
     frozen.signal('SIGCONT')
@@ -37,7 +36,8 @@ test.each(dialects)(
     expect(findInversion(published)).toBeUndefined()
     const ids = published.map(({ id }) => id)
     expect(new Set(ids).size).toBe(3 * keys.length)
-    // Twice came what had no mark when it stood still, and nothing else.
+    // The other one began with the first event again. Twice came what had no mark when the one before stood still, and nothing else.
+    const inDoubt = ids.slice(0, ids.indexOf(ids[0] as string, 1))
     expect(ids.filter((id, place) => ids.indexOf(id) < place).toSorted()).toEqual(inDoubt.toSorted())
   },
 )
