@@ -31,22 +31,25 @@ export const slowInserts = [
   'create trigger take_time after insert on domain_events for each statement execute function take_time()',
 ]
 
-/** Of a counter the payload is its count before; of a key without a row it is `null`. */
+/** The payload is the count before; of what only records, or has no row, it is `null`. */
 export const Counted = defineEvent({ type: 'Counted', aggregate: 'Counter', payload: z.number().nullable() })
+
+/** The payload in a savepoint that is rolled back. */
+export const lost = -1
 
 export const counters: DataModule = { name: 'counters', entities: [Counter], events: [Counted] }
 
 /** The names of counters and of keys without a row, of which some share a lock. */
 export interface CrossedKeys {
-  /** Versioned rows; each shares its slot with one of the others. */
+  /** Versioned rows; each of the first two shares its slot with a key without a row. */
   readonly rows: readonly string[]
-  /** Two pairs: in the order of their names the slots of the first and the last are the same, and those between. */
   readonly rowless: readonly string[]
 }
 
 /**
- * Finds keys of two slots, in buckets far apart, whose order by name is not that of their slots: whoever locked by name, or as they
- * came, would sooner or later wait for one who waits for him.
+ * Finds five keys, of which four have two slots between them. Their order by name is not that of their slots (the first and the third
+ * have the same one, as the second and the last): whoever locked by name, or as they came, would sooner or later wait for one who
+ * waits for him.
  */
 export function crossedKeys(): CrossedKeys {
   const bySlot = new Map<number, string[]>()
@@ -57,7 +60,9 @@ export function crossedKeys(): CrossedKeys {
   }
   const near = bySlot.get(1) as string[]
   const far = bySlot.get(1000) as string[]
-  const [a, d] = [near[0] as string, near.at(-1) as string]
-  const [b, c] = far.filter((id) => id > a && id < d) as [string, string]
-  return { rows: [near[1] as string, far.at(-1) as string, 'c1'], rowless: [a, b, c, d] }
+  const first = near[0] as string
+  const second = far.find((id) => id > first) as string
+  const third = near.find((id) => id > second) as string
+  const last = far.findLast((id) => id > third) as string
+  return { rows: [third, last, 'c1'], rowless: [first, second] }
 }
