@@ -3,9 +3,9 @@ import { offerHelp } from './command-line.ts'
 
 offerHelp(`npm run soak [-- <options of vitest>]
 
-Runs races and faults in full: each race REPEATS times (default 100), faults at full size. Takes an hour or more; one file:
+Runs races and faults in full: each race REPEATS times (default 100), faults and backlogs at full size. Takes hours; one file:
 \`npm run soak -- test/integration/commit-order.test.ts\`.`)
-// SOAK=1 raises the sizes of the fault tests; REPEATS says how often each race is run.
+// SOAK=1 raises the sizes of the tests of faults and backlogs; REPEATS says how often each race is run (test/support/repeats.ts).
 const { status } = spawnSync(
   'node',
   ['.config/tests.ts', '--project', 'integration', '--project', 'contracts', ...process.argv.slice(2)],

@@ -2,8 +2,10 @@ import { setImmediate } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
 import { createDataAccess } from '../../src/data-access.ts'
 import { dialects, openTestDatabase } from '../support/databases.ts'
+import { countDeadlocks } from '../support/deadlocks.ts'
 import { Note, notes } from '../support/notes-module.ts'
 import { repository, runWell } from '../support/programs.ts'
+import { repeats } from '../support/repeats.ts'
 
 interface Row {
   readonly ordering_key: string
@@ -12,7 +14,7 @@ interface Row {
 }
 
 describe.each(dialects)('writers in several processes on %s', (dialect) => {
-  it('give the events of one key their numbers in the order of their commits', async () => {
+  it('give the events of one key their numbers in the order of their commits', { repeats }, async () => {
     const database = await openTestDatabase(dialect)
     const data = await createDataAccess({ modules: [notes], database: { url: database.url } })
     await data.migrate()
@@ -69,6 +71,7 @@ describe.each(dialects)('writers in several processes on %s', (dialect) => {
       expect(counts).toEqual(counts.map((_, position) => position + 1))
     }
     expect(payloads.filter(({ count }) => count !== undefined)).toHaveLength(processes * 4 * 20)
+    expect(await countDeadlocks(data)).toBe(0)
     await data.close()
     await database.close()
   })

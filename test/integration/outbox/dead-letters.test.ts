@@ -5,6 +5,7 @@ import { makeDue } from '../../../src/testing/make-due.ts'
 import { MemoryPublisher } from '../../../src/testing/memory-publisher.ts'
 import { dialects, openTestDatabase, type TestDatabase } from '../../support/databases.ts'
 import { type OutboxUnderTest, openOutbox } from '../../support/outbox-bench.ts'
+import { repeats } from '../../support/repeats.ts'
 
 describe.each(dialects)('dead letters and figures on %s', (dialect) => {
   let database: TestDatabase
@@ -151,7 +152,7 @@ describe.each(dialects)('dead letters and figures on %s', (dialect) => {
     },
   )
 
-  test('letters that are redriven while their key is busy keep their place among what is pending', async () => {
+  test('letters that are redriven while their key is busy keep their place among what is pending', { repeats }, async () => {
     const count = 40
     const numbers = Array.from({ length: count }, (_, n) => n)
     const refused = new Set(numbers.filter((n) => n % 4 === 0))
