@@ -35,7 +35,8 @@ const publish = async (event: OutboxEvent): Promise<Outcome> => {
     return { status: fail.as, error: new Error('refused'), afterMs: fail.againMs }
   }
   if (event.payload === options.killBefore) process.kill(process.pid, 'SIGKILL')
-  appendFileSync(options.file, `${JSON.stringify({ id: event.id, key: event.orderingKey, payload: event.payload })}\n`)
+  const line = { id: event.id, key: event.orderingKey, payload: event.payload, pid: process.pid }
+  appendFileSync(options.file, `${JSON.stringify(line)}\n`)
   if (event.payload === options.killAfter) process.kill(process.pid, 'SIGKILL')
   if (options.slowMs > 0) await delay(options.slowMs)
   return { status: 'published' }

@@ -46,6 +46,8 @@ export interface Delivery {
   readonly id: string
   readonly key: string
   readonly payload: unknown
+  /** Of the process that published it, where that is one of its own. */
+  readonly pid?: number
 }
 
 /** A relay in a process of its own. */
