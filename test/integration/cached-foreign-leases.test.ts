@@ -1,6 +1,8 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import { describe, expect, inject, test } from 'vitest'
 import type { CacheStore } from '../../src/cache/cache-store.ts'
+import { leaseWaitMs } from '../../src/cache/lease.ts'
 import { Author, Book, booksOf } from '../support/cache-entities.ts'
 import { type CacheGround, cacheCombinations, openCacheGround } from '../support/cache-ground.ts'
 import { dialects } from '../support/databases.ts'
@@ -51,6 +53,33 @@ describe.each(cacheCombinations)('what another process is loading, on $dialect w
     expect(ground.takeQueries()).toHaveLength(2) // the list's, and that of its rows
     load.resume()
     await slow
+  })
+
+  test('is not loaded here at the same time, also when the load fails, while it is shorter than the wait for it', async () => {
+    const ground = track(await openCacheGround(dialect, store))
+    const processes = [ground, await ground.openOther()]
+    let [running, most] = [0, 0]
+    for (const { orm } of processes) {
+      orm.em.getDriver().find = async () => {
+        most = Math.max(most, ++running)
+        await delay(20)
+        running -= 1
+        throw new Error('the database failed')
+      }
+    }
+    const failures = async () => {
+      const [id, begun] = [crypto.randomUUID(), performance.now()]
+      most = 0
+      // Who comes back at once meets the lease that is being given back.
+      const readTwice = async ({ cache }: CacheGround) => {
+        for (let turn = 1; turn <= 2; turn++) await expect(cache.cached(Author).get(id)).rejects.toThrow('the database failed')
+      }
+      await Promise.all(processes.flatMap((each) => Array.from({ length: 20 }, () => readTwice(each))))
+      return performance.now() - begun
+    }
+    // A busy machine may take longer than they wait for each other.
+    while ((await failures()) >= leaseWaitMs);
+    expect(most).toBe(1)
   })
 })
 

@@ -185,8 +185,16 @@ describe.each(cacheCombinations)('races of cached reads on $dialect with the $st
       const load = parkNextLoad(there.orm)
       const slow = there.cache.cached(Author).get(id)
       await load.parked
+      const client = new Redis(inject('redisUrl'))
+      const kept = () => client.get(`${here.prefix}Author:${id}`)
+      const lease = await kept()
+      expect(lease).toMatch(/^L/)
       const all = await Promise.all(Array.from({ length: 10 }, () => here.cache.cached(Author).get(id)))
       expect(all.map((author) => author?.name)).toEqual(Array(10).fill('old'))
+      // What he would keep has been sent before: the answer to a command comes after those of all before it.
+      await here.cache.ping()
+      expect(await kept()).toBe(lease)
+      client.disconnect()
       load.resume()
       await slow
       await rename(id, 'new')
