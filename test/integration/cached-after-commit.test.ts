@@ -8,7 +8,7 @@ import { Author, authorPolicy, Book, countBooks } from '../support/cache-entitie
 import { cacheCombinations } from '../support/cache-ground.ts'
 import { type CachedAccess, openCachedAccess } from '../support/cached-access.ts'
 
-describe.each(cacheCombinations)('work that outlives its unit, on $dialect with the $store store', ({ dialect, store }) => {
+describe.each(cacheCombinations)('work after the commit of its unit, on $dialect with the $store store', ({ dialect, store }) => {
   let access: CachedAccess
   let data: DataAccess
   let id = ''
@@ -32,6 +32,27 @@ describe.each(cacheCombinations)('work that outlives its unit, on $dialect with 
     over.resolve()
     return late as Promise<Result>
   }
+
+  test.each([false, true])('a commit hook reads what its unit has changed (nested: %s)', async (nested) => {
+    const email = `${id}@example.com`
+    await data.cached(Author).get(id)
+    await data.cached(authorPolicy).byEmail(email)
+    await data.cached(countBooks).get({})
+    const { hits } = data.cached(Author).stats()
+    expect((await data.cached(Author).get(id))?.name).toBe('Alex')
+    expect(data.cached(Author).stats().hits).toBe(hits + 1)
+    const told: unknown[] = []
+    const change = async ({ em, afterCommit }: UnitOfWorkContext) => {
+      ;(await em.findOneOrFail(Author, id)).name = 'new'
+      em.create(Book, { author: id, title: 'A', edition: 1 })
+      afterCommit(async () => {
+        told.push((await data.cached(Author).get(id))?.name, (await data.cached(authorPolicy).byEmail(email))?.name)
+        told.push((await data.cached(countBooks).get({})).books)
+      })
+    }
+    await data.unitOfWork((unit) => (nested ? data.unitOfWork(change) : change(unit)))
+    expect(told).toEqual(['new', 'new', 1])
+  })
 
   const reads: readonly (readonly [what: string, read: () => Promise<unknown>, gives: unknown])[] = [
     ['by id', () => data.cached(Author).get(id), { name: 'Alex' }],
