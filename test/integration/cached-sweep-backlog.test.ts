@@ -1,9 +1,18 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { assessment, User } from '../../src/assessment/index.ts'
 import { InvalidationLog } from '../../src/cache/invalidation-log.ts'
 import { InvalidationSweep } from '../../src/cache/invalidation-sweep.ts'
+import { redisCache } from '../../src/cache/redis/redis-cache.ts'
+import { createDataAccess } from '../../src/data-access.ts'
+import { runSql } from '../../src/database/sql.ts'
 import { silentLogger } from '../../src/kernel/logger.ts'
 import { type CacheGround, openCacheGround } from '../support/cache-ground.ts'
 import { dialects } from '../support/databases.ts'
+import { closesOpened } from '../support/opened.ts'
+import { openTestRedis } from '../support/redis.ts'
+
+const track = closesOpened()
 
 describe.each(dialects)('what piled up while the store was away, on %s', (dialect) => {
   let ground: CacheGround
@@ -72,4 +81,20 @@ describe.each(dialects)('what piled up while the store was away, on %s', (dialec
     await vi.waitFor(() => expect(sweep.caughtUp).toBe(true), { timeout: 10_000 })
     await sweep.stop()
   })
+})
+
+test('what another process has just committed is left to it for half of sweepMs', async () => {
+  const { url, prefix } = track(await openTestRedis())
+  const cache = redisCache({ url, prefix, timeoutMs: 5000, sweepMs: 60_000 })
+  const data = track(await createDataAccess({ modules: [assessment], cache, logger: silentLogger }))
+  await data.migrate()
+  const { id } = await data.unitOfWork(async ({ em }) => em.create(User, { email: 'alex@innovateai.dev', name: 'old' }))
+  const nameOf = async () => (await data.cached(User).get(id))?.name
+  await expect.poll(() => nameOf().then(() => data.cached(User).stats().hits), { timeout: 20_000 }).toBeGreaterThan(0)
+  const { misses } = data.cached(User).stats()
+  await runSql(data.fork(), "update users set name = 'new' where id = ?", [id])
+  await new InvalidationLog(data.orm, prefix).writeAlone([`User:${id}`])
+  await delay(1100) // longer than it may last by default
+  expect(await nameOf()).toBe('old')
+  expect(data.cached(User).stats().misses).toBe(misses)
 })
