@@ -4,15 +4,12 @@ import { Author, latestBook } from '../support/cache-entities.ts'
 import { type CacheGround, type CacheGroundOptions, openCacheGround } from '../support/cache-ground.ts'
 import { dialects } from '../support/databases.ts'
 import { MemoryLogger } from '../support/memory-logger.ts'
+import { commitBoundMs, readBoundMs, timed } from '../support/outage-bounds.ts'
 import { parkNextLoad } from '../support/parked-load.ts'
-import { cachedName, isServed, rename } from '../support/served-authors.ts'
+import { cachedName, givenUntilServed, isServed, rename } from '../support/served-authors.ts'
 import { openProxyTo, type TcpProxy } from '../support/tcp-proxy.ts'
 
 const patience = { timeout: 20_000, interval: 5 }
-
-// 50 ms for each command and 100 ms for an invalidation, with tenfold slack for slow machines. What is given up tells its own bound.
-const readBoundMs = 10 * 3 * 50
-const commitBoundMs = 10 * 100
 
 describe.each(dialects)('cached reads on %s while Redis is in trouble', (dialect) => {
   const opened: { close(): Promise<unknown> }[] = []
@@ -51,22 +48,6 @@ describe.each(dialects)('cached reads on %s while Redis is in trouble', (dialect
   /** Why the log says that invalidations were not acknowledged. */
   const causesIn = ({ warnings }: MemoryLogger) =>
     warnings.filter(({ message }) => message.includes('did not acknowledge')).map(({ context }) => context?.cause)
-  const timed = async <T>(work: Promise<T>) => {
-    const startedAt = performance.now()
-    return { result: await work, ms: performance.now() - startedAt }
-  }
-  /** Reads until Redis has heard of every change, and a read is a hit; gives what all these reads gave. */
-  const givenUntilServed = async <T>(ground: CacheGround, read: () => Promise<T>) => {
-    const given = new Set<T>()
-    const authors = ground.cache.cached(Author)
-    const look = async () => {
-      const { hits } = authors.stats()
-      given.add(await read())
-      return { waiting: ground.cache.stats().invalidations.waiting, hits: authors.stats().hits - hits }
-    }
-    await expect.poll(look, patience).toEqual({ waiting: 0, hits: 1 })
-    return [...given]
-  }
 
   interface Trouble {
     readonly name: string

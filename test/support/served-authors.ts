@@ -36,3 +36,16 @@ export async function isServed(ground: CacheGround, id: string): Promise<void> {
   }
   await expect.poll(look, { timeout: 20_000, interval: 20 }).toBe(1)
 }
+
+/** Reads until the store has heard of every change of this process, and a read is a hit; gives what all these reads gave, each once. */
+export async function givenUntilServed<T>(ground: CacheGround, read: () => Promise<T>): Promise<T[]> {
+  const given = new Set<T>()
+  const authors = ground.cache.cached(Author)
+  const look = async () => {
+    const { hits } = authors.stats()
+    given.add(await read())
+    return { waiting: ground.cache.stats().invalidations.waiting, hits: authors.stats().hits - hits }
+  }
+  await expect.poll(look, { timeout: 20_000, interval: 5 }).toEqual({ waiting: 0, hits: 1 })
+  return [...given]
+}
