@@ -3,8 +3,8 @@ import { AIRScore, assessment, User, userCache } from '../../src/assessment/inde
 import { redisCache } from '../../src/cache/redis/redis-cache.ts'
 import { createDataAccess } from '../../src/data-access.ts'
 import { silentLogger } from '../../src/kernel/logger.ts'
-import type { FuzzObservation, FuzzOptions, FuzzReport } from './cache-fuzz.ts'
-import { emailOf, fuzzModule, nameOf, scoresOf, turnOf, versionsIn } from './cache-fuzz-module.ts'
+import type { FuzzObservation, FuzzOptions, FuzzReport, FuzzWork } from './cache-fuzz.ts'
+import { emailOf, fuzzModule, nameOf, scoresId, scoresOf, turnOf, versionsIn } from './cache-fuzz-module.ts'
 
 // A process that reads and writes at random until it is killed, and tells what it saw and when. All processes of a machine share this
 // clock, which never goes back.
@@ -29,9 +29,27 @@ driver.find = (async (...args: Parameters<typeof find>) => {
 
 let seen: FuzzObservation[] = []
 const tell = (observation: FuzzObservation) => seen.push(observation)
+
+const longestMs: Record<FuzzWork, number> = { read: 0, commit: 0 }
+const underWay = new Set<{ readonly work: FuzzWork; readonly since: number }>()
+const measure = (each: { readonly work: FuzzWork; readonly since: number }) => {
+  longestMs[each.work] = Math.max(longestMs[each.work], performance.now() - each.since)
+}
+async function timed<T>(work: FuzzWork, run: () => Promise<T>): Promise<T> {
+  const each = { work, since: performance.now() }
+  underWay.add(each)
+  try {
+    return await run()
+  } finally {
+    underWay.delete(each)
+    measure(each)
+  }
+}
+
 const report = () => {
+  for (const each of underWay) measure(each)
   const told: FuzzReport = {
-    observations: seen,
+    ...{ observations: seen, longestMs },
     atHand: data.cached(userCache).stats().atHand,
     queryHits: data.cached(scoresOf).stats().hits,
   }
@@ -41,7 +59,6 @@ const report = () => {
 setInterval(report, 20)
 
 const any = <T>(list: readonly T[]): T => list[Math.floor(Math.random() * list.length)] as T
-const scoresId = (userId: string) => `the scores of ${userId}`
 /** The turn of each user's address that was seen last. */
 const turns = users.map(() => 0)
 
@@ -114,7 +131,7 @@ const writes: readonly ((em: EntityManager) => Promise<readonly Change[]>)[] = [
 async function write(): Promise<void> {
   const unacknowledged = async () => (await data.stats()).cache?.invalidations.unacknowledged
   const before = await unacknowledged()
-  const changes = await data.unitOfWork(({ em }) => any(writes)(em))
+  const changes = await timed('commit', () => data.unitOfWork(({ em }) => any(writes)(em)))
   const at = now()
   // What Redis did not acknowledge in time is promised to others later, by the sweep.
   const untold = (await unacknowledged()) !== before
@@ -169,5 +186,5 @@ async function forEver(step: () => Promise<void>, longestPauseMs: number): Promi
 
 process.on('disconnect', () => process.exit())
 void forEver(write, 20)
-for (let reader = 0; reader < 4; reader++) void forEver(read, 3)
+for (let reader = 0; reader < 4; reader++) void forEver(() => timed('read', read), 3)
 report()

@@ -13,7 +13,7 @@ export interface FuzzOptions {
   /** The ids of the users. */
   readonly users: readonly string[]
   /** The longest life of a copy in each process, in milliseconds; without it there are none. */
-  readonly copiesMs?: number
+  readonly copiesMs?: number | undefined
 }
 
 /** What a process of the fuzz saw of something that has versions: a commit, at its end, or a read, at its beginning. */
@@ -30,9 +30,14 @@ export interface FuzzObservation {
   readonly unacknowledged?: boolean
 }
 
+/** What a process of the fuzz does that must not take long. */
+export type FuzzWork = 'read' | 'commit'
+
 /** What a process of the fuzz tells from time to time. */
 export interface FuzzReport {
   readonly observations: readonly FuzzObservation[]
+  /** The most milliseconds that one of them has taken since it began, also one that is not over. */
+  readonly longestMs: Readonly<Record<FuzzWork, number>>
   /** How often it read from copies, and had results of the query from the cache, since it began. */
   readonly atHand: number
   readonly queryHits: number

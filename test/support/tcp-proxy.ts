@@ -58,7 +58,14 @@ export async function openProxy(targetPort: number): Promise<TcpProxy> {
     }
     if (stalled) hold(pair)
   })
-  const listen = () => new Promise<void>((resolve, reject) => server.once('error', reject).listen(port, '127.0.0.1', resolve))
+  const listen = () =>
+    new Promise<void>((resolve, reject) => {
+      server.once('error', reject)
+      server.listen(port, '127.0.0.1', () => {
+        server.off('error', reject)
+        resolve()
+      })
+    })
   const cut = () => {
     for (const pair of pairs) for (const socket of pair) socket.destroy()
   }
