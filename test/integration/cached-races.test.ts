@@ -1,6 +1,5 @@
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
-import { leaseWaitMs } from '../../src/cache/lease.ts'
 import { Author, authorPolicy, Book, booksOf, latestBook } from '../support/cache-entities.ts'
 import { type CacheGround, cacheCombinations, openCacheGround } from '../support/cache-ground.ts'
 import { parkNextLoad } from '../support/parked-load.ts'
@@ -162,45 +161,6 @@ describe.each(cacheCombinations)('races of cached reads on $dialect with the $st
   })
 
   if (store === 'redis') {
-    test('two processes with a hundred misses each load once', async () => {
-      const loads = () => here.cache.cached(Author).stats().loads + there.cache.cached(Author).stats().loads
-      const reads = async () => {
-        const { id } = await here.author()
-        const [before, begun] = [loads(), performance.now()]
-        await Promise.all(
-          [here, there].flatMap((ground) => Array.from({ length: 100 }, () => ground.cache.cached(Author).get(id))),
-        )
-        return { loaded: loads() - before, ms: performance.now() - begun }
-      }
-      // A busy machine may take longer than they wait for each other.
-      const inTime = async (): Promise<number> => {
-        const { loaded, ms } = await reads()
-        return ms < leaseWaitMs ? loaded : inTime()
-      }
-      expect(await inTime()).toBe(1)
-    })
-
-    test('who waited too long for another process loads for himself, and keeps nothing', async () => {
-      const { id } = await here.author({ name: 'old' })
-      const load = parkNextLoad(there.orm)
-      const slow = there.cache.cached(Author).get(id)
-      await load.parked
-      const client = new Redis(inject('redisUrl'))
-      const kept = () => client.get(`${here.prefix}Author:${id}`)
-      const lease = await kept()
-      expect(lease).toMatch(/^L/)
-      const all = await Promise.all(Array.from({ length: 10 }, () => here.cache.cached(Author).get(id)))
-      expect(all.map((author) => author?.name)).toEqual(Array(10).fill('old'))
-      // What he would keep has been sent before: the answer to a command comes after those of all before it.
-      await here.cache.ping()
-      expect(await kept()).toBe(lease)
-      client.disconnect()
-      load.resume()
-      await slow
-      await rename(id, 'new')
-      expect((await there.cache.cached(Author).get(id))?.name).toBe('new')
-    })
-
     test('a lease that ends during its load: who comes next fills, and what was loaded under it is refused', async () => {
       const { id } = await here.author({ name: 'old' })
       const load = parkNextLoad(there.orm)
