@@ -8,6 +8,7 @@ import { createDataAccess } from '../../src/index.ts'
 import { silentLogger } from '../../src/kernel/logger.ts'
 import { cacheOf } from '../support/cached-access.ts'
 import { dialects, openTestDatabase } from '../support/databases.ts'
+import { closesOpened } from '../support/opened.ts'
 
 interface Version {
   readonly lazy?: boolean
@@ -142,6 +143,77 @@ describe.each([
     for (let turn = 1; turn <= 2; turn++) {
       expect(await one()).toEqual(['of one', [6]])
       expect(await two()).toEqual(['of the other', [12]])
+    }
+  })
+})
+
+/** What a deployment caches of notes, of which a newer one may know a column more. */
+function taggedNotes({ tagged }: { readonly tagged: boolean }) {
+  const NoteSchema = defineEntity({
+    name: 'Note',
+    properties: { id: p.integer().primary(), text: p.text().unique(), ...(tagged ? { tag: p.text().nullable() } : {}) },
+  } as never)
+  class Note extends (NoteSchema as unknown as { class: new () => { id: number; text: string } }).class {}
+  NoteSchema.setClass(Note as never)
+  const policy = cachePolicy(Note, { uniques: ['text'] })
+  const idsOf = cachedQuery({
+    name: 'idsOf',
+    dependsOn: ({ text }: { text: string }) => [dep(Note, { text })],
+    run: async (em, { text }) => (await em.find(Note, { text })).map(({ id }) => id),
+  })
+  return { Note, policy, idsOf, module: { name: 'notes', entities: [Note], caches: [policy, idsOf] } }
+}
+
+describe.each(dialects)('deployments of which one knows a column more, on %s', (dialect) => {
+  const track = closesOpened()
+
+  test('expire with what they write what the other one has cached', async () => {
+    const database = track(await openTestDatabase(dialect))
+    const prefix = `test-${randomUUID().slice(0, 8)}:`
+    const deploy = async (tagged: boolean) => {
+      const { Note, policy, idsOf, module } = taggedNotes({ tagged })
+      const cache = cacheOf('redis', prefix)
+      const data = track(await createDataAccess({ modules: [module], database: { url: database.url }, cache }))
+      await data.migrate()
+      await data.orm.schema.update()
+      const see = async (text: string) => ({
+        row: (await data.cached(Note).get(1))?.text,
+        lookup: (await data.cached(policy).byText(text))?.id,
+        query: await data.cached(idsOf).get({ text }),
+      })
+      const misses = () => data.cached(policy).stats().misses + data.cached(idsOf).stats().misses
+      return {
+        see,
+        create: () => data.unitOfWork(async ({ em }) => void em.create(Note, { id: 1, text: '0' } as never)),
+        /** Reads until all are hits. */
+        keeps: (text: string) => {
+          const missed = async () => {
+            const before = misses()
+            await see(text)
+            return misses() - before
+          }
+          return expect.poll(missed, { timeout: 20_000 }).toBe(0)
+        },
+        writes: {
+          byFlush: (text: string) =>
+            data.unitOfWork(async ({ em }) => void Object.assign(await em.findOneOrFail(Note, 1), { text })),
+          inBulk: (text: string) => data.fork().nativeUpdate(Note, { id: 1 }, { text }),
+        },
+      }
+    }
+    const [old, next] = [await deploy(false), await deploy(true)]
+    await old.create()
+    let [before, writes] = ['0', 0]
+    for (const [reader, writer] of [[next, old] as const, [old, next] as const]) {
+      for (const write of [writer.writes.byFlush, writer.writes.inBulk]) {
+        await reader.keeps(before)
+        const after = String(++writes)
+        await reader.keeps(after) // that there is none as well
+        await write(after)
+        expect(await reader.see(before)).toEqual({ row: after, lookup: undefined, query: [] })
+        expect(await reader.see(after)).toEqual({ row: after, lookup: 1, query: [1] })
+        before = after
+      }
     }
   })
 })
