@@ -1,12 +1,10 @@
-import { MikroORM, type Options } from '@mikro-orm/core'
-import { PostgreSqlDriver } from '@mikro-orm/postgresql'
-import { SqliteDriver } from '@mikro-orm/sqlite'
+import type { MikroORM, Options } from '@mikro-orm/core'
 import { createDataAccess, type DataAccess } from '../../src/data-access.ts'
-import { dataAccess } from '../../src/extension.ts'
 import { Author, authorPolicy, Book, bookPolicy, booksOf } from './cache-entities.ts'
 import type { StoreName } from './cache-ground.ts'
 import { cacheOf } from './cached-access.ts'
 import { openTestDatabase, type TestDialect } from './databases.ts'
+import { openOwnOrm } from './own-orm.ts'
 
 /** An application's own ORM on a database of its own, with authors and books, and the means to make data accesses of it. */
 export interface AdoptedOrm {
@@ -19,13 +17,8 @@ export interface AdoptedOrm {
 /** @param options of the ORM, beside what it needs. */
 export async function openAdoptedOrm(dialect: TestDialect, options: Partial<Options> = {}): Promise<AdoptedOrm> {
   const database = await openTestDatabase(dialect)
-  const where = dialect === 'sqlite' ? { dbName: database.url.replace(/^sqlite:/, '') } : { clientUrl: database.url }
-  const orm = await MikroORM.init({
-    ...{ ...options, ...where },
-    driver: dialect === 'sqlite' ? SqliteDriver : PostgreSqlDriver,
-    entities: [Author, Book],
-    extensions: [dataAccess({ modules: [{ name: 'authors', caches: [authorPolicy, bookPolicy, booksOf] }] })],
-  } as never)
+  const modules = [{ name: 'authors', caches: [authorPolicy, bookPolicy, booksOf] }]
+  const orm = await openOwnOrm(database.url, modules, { ...options, entities: [Author, Book] })
   let last: DataAccess | undefined
   return {
     orm,

@@ -6,11 +6,15 @@ import { createDataAccess } from '../../src/data-access.ts'
 import { DataAccessExtension } from '../../src/extension.ts'
 import { silentLogger } from '../../src/kernel/logger.ts'
 import type { CacheOrder, CacheProcessOptions } from './cache-process.ts'
+import { openOwnOrm } from './own-orm.ts'
 
 // A process with a cache that tests can kill: it does what it is told, and answers when it has done it.
-const { url, redisUrl, prefix } = JSON.parse(process.argv[2] as string) as CacheProcessOptions
+const { url, redisUrl, prefix, adopted = false } = JSON.parse(process.argv[2] as string) as CacheProcessOptions
 const cache = redisCache({ url: redisUrl, prefix, timeoutMs: 5000 })
-const data = await createDataAccess({ modules: [assessment], database: { url }, cache, logger: silentLogger })
+const modules = [assessment]
+const data = adopted
+  ? await createDataAccess({ orm: await openOwnOrm(url, modules), cache })
+  : await createDataAccess({ modules, database: { url }, cache, logger: silentLogger })
 
 async function writeInBulk({ way, id, name = '' }: CacheOrder): Promise<void> {
   const em = data.fork()

@@ -5,6 +5,8 @@ export interface CacheProcessOptions {
   readonly url: string
   readonly redisUrl: string
   readonly prefix: string
+  /** Makes the data access around an ORM of its own. */
+  readonly adopted?: boolean
 }
 
 /** What such a process does. */
