@@ -25,8 +25,35 @@ async function writeInBulk({ way, id, name = '' }: CacheOrder): Promise<void> {
   else await (em as SqlEntityManager).createQueryBuilder(User).update({ name }).where({ id }).execute()
 }
 
+/** Ends the transaction that was left open. */
+let end: (how: CacheOrder['verb']) => void = () => undefined
+
+/** Answers from inside with what its own transaction sees, and once more when that has ended. */
+async function renameAndStay({ id, name = '' }: CacheOrder): Promise<void> {
+  const ending = Promise.withResolvers<CacheOrder['verb']>()
+  end = ending.resolve
+  const unit = data.unitOfWork(async ({ em, cached }) => {
+    const user = await em.findOneOrFail(User, id)
+    user.name = name
+    await em.flush()
+    const [byId, byEmail] = [await cached(User).get(id), await cached(userCache).byEmail(user.email)]
+    process.send?.({ names: [byId?.name, byEmail?.name] })
+    if ((await ending.promise) === 'roll back') throw new Error('to be rolled back')
+  })
+  await unit.catch(() => undefined)
+  process.send?.({ done: await ending.promise })
+}
+
 process.on('message', async (order: CacheOrder) => {
   const { verb, id, name } = order
+  if (verb === 'commit' || verb === 'roll back') {
+    end(verb)
+    return
+  }
+  if (verb === 'rename in a transaction that stays open') {
+    await renameAndStay(order)
+    return
+  }
   if (verb.endsWith('and die at the commit')) {
     // Before the cache hears of the commit.
     DataAccessExtension.of(data.orm).subscriber.join({
