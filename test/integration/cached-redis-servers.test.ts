@@ -1,6 +1,8 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
+import { cachePolicy } from '../../src/cache/policy.ts'
 import { Author } from '../support/cache-entities.ts'
-import { openCacheGround } from '../support/cache-ground.ts'
+import { type CacheGroundOptions, openCacheGround } from '../support/cache-ground.ts'
 import { dialects } from '../support/databases.ts'
 import { closesOpened } from '../support/opened.ts'
 import { cachedName, isServed, quietClient, rename } from '../support/served-authors.ts'
@@ -14,7 +16,8 @@ describe.each(dialects)('cached reads on %s when a Redis server', (dialect) => {
   const track = closesOpened()
   const openRedis = async (settings = {}) =>
     track(await openRedisServer({ appendonly: 'no', 'repl-diskless-sync-delay': 0, ...settings }))
-  const openGround = async (redisUrl: string) => track(await openCacheGround(dialect, 'redis', { redisUrl, timeoutMs: 1000 }))
+  const openGround = async (redisUrl: string, options: CacheGroundOptions = {}) =>
+    track(await openCacheGround(dialect, 'redis', { redisUrl, timeoutMs: 1000, ...options }))
   const adminOf = (url: string) => track(quietClient(url))
 
   test('crashes and comes back empty, there are misses only', async () => {
@@ -96,5 +99,40 @@ describe.each(dialects)('cached reads on %s when a Redis server', (dialect) => {
     expect(await promoted.pttl(entry)).toBeLessThanOrEqual(60_000)
     await isServed(ground, author.id)
     expect(await cachedName(ground, author.id)).toBe('new')
+  })
+
+  test('fails over and loses an invalidation, and does not tell which run of a server answers, the ttl is the bound', async () => {
+    const [first, second] = [await openRedis(), await openRedis()]
+    const [firstPort, secondPort] = [first, second].map(({ url }) => Number(new URL(url).port)) as [number, number]
+    const proxy = track(await openProxy(firstPort))
+    const [demoted, promoted] = [adminOf(first.url), adminOf(second.url)]
+    for (const admin of [demoted, promoted]) {
+      await admin.call('ACL', 'SETUSER', 'cache', 'on', '>secret', '+@all', '-info', '~*', '&*')
+    }
+    const ttl = 300
+    const caches = [cachePolicy(Author, { ttl, jitter: 0 })]
+    const ground = await openGround(`redis://cache:secret@127.0.0.1:${proxy.port}`, { caches })
+    const author = await ground.author({ name: 'old' })
+    await promoted.replicaof('127.0.0.1', firstPort)
+    const isCopied = async () => {
+      await cachedName(ground, author.id)
+      return promoted.exists(`${ground.prefix}Author:${author.id}`)
+    }
+    await expect.poll(isCopied, patience).toBe(1)
+
+    await promoted.replicaof('NO', 'ONE') // before the old primary tells it of the commit
+    await rename(ground, author.id, 'new')
+    const committedAt = performance.now() // or before
+    await first.crash()
+    proxy.leadTo(secondPort)
+    for (;;) {
+      const begunMs = performance.now() - committedAt
+      const { hits } = ground.cache.cached(Author).stats()
+      const name = await cachedName(ground, author.id)
+      if (name === 'new' && ground.cache.cached(Author).stats().hits > hits) break
+      // Ten times the ttl: a slow machine sees the end of it late.
+      if (name !== 'new' && begunMs > 10 * ttl) expect.fail(`a read begun ${begunMs} ms after the commit gave ${name}`)
+      await delay(10)
+    }
   })
 })
