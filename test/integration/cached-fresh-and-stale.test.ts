@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, test } from 'vitest'
+import { type CachedQuery, cachedQuery } from '../../src/cache/cached-query.ts'
 import { cachePolicy } from '../../src/cache/policy.ts'
 import { runSql } from '../../src/database/sql.ts'
 import { Author, bookPolicy, latestBook } from '../support/cache-entities.ts'
@@ -11,9 +12,9 @@ describe.each(cacheCombinations)('cached reads on $dialect with the $store store
   let ground: CacheGround
   afterEach(() => ground.close())
 
-  const open = async (lifetime = {}) => {
+  const open = async (lifetime = {}, queries: readonly CachedQuery<never>[] = []) => {
     const author = cachePolicy(Author, { jitter: 0, uniques: ['email'], ...lifetime })
-    ground = await openCacheGround(dialect, store, { caches: [author, bookPolicy, latestBook], sweepMs: 1000 })
+    ground = await openCacheGround(dialect, store, { caches: [author, bookPolicy, latestBook, ...queries], sweepMs: 1000 })
     return ground.cache.cached(author)
   }
   const rename = async (id: string, name: string) => {
@@ -124,6 +125,21 @@ describe.each(cacheCombinations)('cached reads on $dialect with the $store store
     load.resume()
     await expect.poll(() => authors.stats().refusedFills, patience).toBe(refusedFills + 1)
     expect((await authors.get(id))?.name).toBe('new')
+  })
+
+  test('that there is nothing is known for the negativeTtl, and not for the ttl', async () => {
+    const query = cachedQuery({ ...{ name: 'newest', dependsOn: latestBook.dependsOn, run: latestBook.run }, negativeTtl: 100 })
+    const authors = await open({ negativeTtl: 100 }, [query])
+    const [early, book] = [await ground.author(), await ground.book(await ground.author(), 1)]
+    const [id, email] = [crypto.randomUUID(), `${crypto.randomUUID()}@example.dev`]
+    const look = async () => {
+      const [row, byEmail] = [await authors.get(id), await authors.byEmail(email)]
+      return [row?.id, byEmail?.id, (await ground.cache.cached(query).get({ authorId: id }))?.id]
+    }
+    expect(await look()).toEqual([undefined, undefined, undefined])
+    await runSql(ground.fork(), 'update authors set id = ?, email = ? where id = ?', [id, email, early.id])
+    await runSql(ground.fork(), 'update books set author_id = ? where id = ?', [id, book.id])
+    await expect.poll(look, patience).toEqual([id, id, book.id])
   })
 
   test('a failing revalidation is told, and the entry is served until its end', async () => {
