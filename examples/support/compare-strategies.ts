@@ -29,7 +29,7 @@ const slowReaderEvery = 3
 const patterns: readonly Pattern[] = [
   { name: 'one hot key', writes: 5, pick: () => 0 },
   // Zipf's law: user n is asked for about 1 / n times as often as the first.
-  { name: 'Zipf', writes: 5, pick: (random, users) => Math.floor(users ** random) - 1 },
+  { name: 'Zipf', writes: 5, pick: (random, users) => Math.floor((users + 1) ** random) - 1 },
   { name: 'uniform', writes: 5, pick: (random, users) => Math.floor(random * users) },
   { name: 'write-heavy', writes: 50, pick: (random, users) => Math.floor(random * users) },
 ]

@@ -1,4 +1,4 @@
-import { globSync } from 'node:fs'
+import { globSync, readFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import pg from 'pg'
 import { afterEach, describe, expect, inject, test } from 'vitest'
@@ -29,6 +29,20 @@ async function ask({ url }: TestDatabase, sql: string): Promise<unknown[]> {
 test('there are the five chapters and the tour', () => {
   expect(examples.filter((name) => /^0[1-5]-/.test(name))).toHaveLength(5)
   expect(examples).toContain('tour')
+})
+
+test('the guide to caching strategies has the counts that chapter 4 prints', () => {
+  const strategies = /^(no cache|cache-aside by hand|write-through by hand|read-through \(ours\))$/
+  const countsIn = (path: string, bar: string) => {
+    const lines = readFileSync(join(repository, path), 'utf8').replaceAll('**', '').split('\n')
+    const rows = lines.map((line) => line.split(bar).map((cell) => cell.trim()))
+    return rows
+      .filter(([, , strategy = '']) => strategies.test(strategy))
+      .map(([, , strategy, h, , ...counts]) => [strategy, h, ...counts])
+  }
+  const printed = countsIn('test/scenarios/__expected__/04-read-through-caching.servers.txt', '│')
+  expect(printed).toHaveLength(16)
+  expect(countsIn('docs/guides/caching-strategies.md', '|')).toEqual(printed)
 })
 
 describe.each(examples)('examples/%s.ts', (name) => {
