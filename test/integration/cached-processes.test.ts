@@ -63,7 +63,9 @@ describe.each(dialects)('processes on %s that share a cache', (dialect) => {
     expect(await read(reader)).toBe('old')
     expect((await kept()).join()).not.toMatch(/new|never/)
     expect(await writer.tell({ verb: 'commit', id })).toEqual({ done: 'commit' })
-    for (const each of both) expect(await read(each)).toBe('new')
+    expect(await read(writer)).toBe('new')
+    // On a slow machine Redis acknowledges it too late, and it is swept.
+    await expect.poll(() => read(reader), { timeout: 20_000 }).toBe('new')
     client.disconnect()
   })
 })
