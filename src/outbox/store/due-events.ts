@@ -19,9 +19,13 @@ export function sqlIsDue(dialect: Dialect): string {
       or (select 1 from ${timed} and w.ordering_key = e.ordering_key and w.sequence < e.sequence limit 1) is null)`
 }
 
+/** So many events of each bucket are asked first whether they are due. Where none of them is, all keys are. */
+const askedFirst = 20
+
 /**
- * Until when, in ms, the oldest due event was not due yet, all by the database's clock. Of events that never waited for a time it is the
- * first of some bucket, which domain_events_pending_index finds; of the others all that are the first of their key are looked at.
+ * Until when, in ms, the oldest due event was not due yet, all by the database's clock. Of events that never waited for a time it is one of
+ * the first of some bucket, which domain_events_pending_index finds, or else the first of some key; of the others all that are the first
+ * of their key are looked at.
  */
 export function sqlOldestDue(dialect: Dialect): string {
   const timed = `from domain_events e${sqlBy(dialect, delayedIndex)} where e.status = 'pending' and e.available_at is not null`
@@ -32,10 +36,18 @@ export function sqlOldestDue(dialect: Dialect): string {
       ? `select distinct on (e.ordering_key) ${columns} ${timed} and e.ordering_key is not null order by e.ordering_key, e.sequence`
       : `select ${columns}, min(e.sequence) ${timed} and e.ordering_key is not null group by e.ordering_key`
   const later = `${dialect === 'postgresql' ? 'greatest' : 'max'}(e.updated_at, e.available_at)`
+  const pending = `from domain_events p${sqlBy(dialect, pendingIndex)} where p.status = 'pending'`
+  const asked = `(select p.* ${pending} and p.bucket = l.bucket order by p.sequence limit ${askedFirst})`
+  const first = `(select ${sqlUntil(dialect, 'e.updated_at')} from ${asked} as e
+          where e.available_at is null and ${sqlIsDue(dialect)} order by e.sequence limit 1)`
+  // Behind an event that waits there may be a hundred thousand of its key, of which the first tells for all.
+  const keys = `select p.ordering_key, p.status, p.available_at, min(p.sequence) as sequence, min(p.updated_at) as updated_at
+          ${pending} and p.available_at is null group by p.ordering_key, p.status, p.available_at`
   return `(select min(until) from (
-        select (select ${sqlUntil(dialect, 'e.updated_at')} from domain_events e${sqlBy(dialect, pendingIndex)}
-          where e.bucket = l.bucket and e.available_at is null and ${sqlIsDue(dialect)} order by e.sequence limit 1) as until
-        from outbox_leases l
+        select ${first} as until from outbox_leases l
+        union all select case when exists (select 1 from outbox_leases l
+          where ${first} is null and (select count(*) from ${asked} as a) = ${askedFirst})
+          then (select min(${sqlUntil(dialect, 'e.updated_at')}) from (${keys}) as e where ${sqlIsDue(dialect)}) end
         union all select min(${sqlUntil(dialect, later)}) from (${firsts}) as e where e.available_at <= ${sqlNow(dialect)} and ${sqlIsFree}
         union all select min(${sqlUntil(dialect, later)}) ${timed} and e.ordering_key is null and e.available_at <= ${sqlNow(dialect)}
       ) as o)`

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { beforeEach, describe, expect, test, vi } from 'vitest'
+import { placeKey } from '../../../src/outbox/event/ordering-key.ts'
 import { permanent } from '../../../src/outbox/publishing/publisher.ts'
 import { dialects } from '../../support/databases.ts'
 import { outboxGround } from '../../support/outbox-ground.ts'
@@ -84,6 +85,21 @@ describe.each(dialects)('the age of what is due on %s', (dialect) => {
     const last = 'where sequence = (select max(sequence) from domain_events)'
     await ground.bench.sql(`update domain_events set available_at = ${ago(60_000)} ${last}`)
     expect(await age()).toBe(0)
+  })
+
+  test('counts from a due event far behind what a head holds in the same bucket', async () => {
+    const { bench } = ground
+    const held = Array.from({ length: 50 }, (_, n) => n)
+    await bench.record('a', held)
+    await bench.sql(`update domain_events set updated_at = ${ago(2 * hourMs)}`)
+    const head = 'where sequence = (select min(sequence) from domain_events)'
+    await bench.sql(`update domain_events set available_at = ${ago(-hourMs)} ${head}`)
+    expect(await age()).toBe(0)
+    const bucketOf = (key: string) => placeKey(`Note:${key}`).bucket
+    const beside = Array.from({ length: 1000 }, (_, n) => `beside ${n}`).find((key) => bucketOf(key) === bucketOf('a')) as string
+    for (const key of [beside, 'a']) await bench.record(key, [1])
+    await bench.sql(`update domain_events set updated_at = ${ago(hourMs)} where aggregate_id = ?`, [beside])
+    await near(hourMs)
   })
 
   test('is no greater for what comes behind a head that is tried again', async () => {
