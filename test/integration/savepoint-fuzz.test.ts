@@ -5,6 +5,8 @@ import { openLibrary } from '../support/library-entities.ts'
 import { type FuzzStep, fuzzPrograms, resetLibrary, runProgram, storedRows } from '../support/savepoint-fuzz.ts'
 
 const soak = process.env.SOAK === '1'
+/** Always the same programs, but in a soak: there are ways of MikroORM to lose an edit that nobody has met yet. */
+const sameOnes = soak ? {} : { seed: 20_261_130 }
 const runs = { sqlite: soak ? 5_000 : 150, postgresql: soak ? 2_000 : 15 } as const
 const opened: (() => Promise<unknown>)[] = []
 afterEach(async () => {
@@ -40,7 +42,7 @@ describe.each(dialects)('programs of nested units on %s', (dialect) => {
       expect(await storedRows(whole)).toEqual(await storedRows(without))
       compared += 1
     }
-    await fc.assert(fc.asyncProperty(fuzzPrograms(), alike), { numRuns: runs[dialect], interruptAfterTimeLimit })
+    await fc.assert(fc.asyncProperty(fuzzPrograms(), alike), { numRuns: runs[dialect], interruptAfterTimeLimit, ...sameOnes })
     console.log(`fuzz of nested units on ${dialect}: ${compared} of ${begun} programs compared, of at most ${runs[dialect]}`)
     expect(compared).toBeGreaterThan(begun / 2)
   })

@@ -159,7 +159,8 @@ export const edits: Readonly<Record<string, Edit>> = {
   },
   tagBySetting: async (em, c) => {
     const [book, tag] = [await bookOf(em, c), await tagOf(em, c)]
-    await loaded(em, tag.books)
+    // MikroORM forgets to add to the other side, once it has been taken from there without being loaded.
+    for (const other of await loaded(em, tag.books)) await loaded(em, other.tags)
     tag.books.set([book])
   },
   editOfReference: async (em, c) => {
