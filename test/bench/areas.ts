@@ -1,4 +1,4 @@
-import { cacheTables } from './cache/tables.ts'
+import { hitTables, manyAndMissTables } from './cache/tables.ts'
 import { type BenchContext, type Column, type Contestant, type Table, type Target, throughput } from './table.ts'
 
 const relayEvents = 50_000
@@ -189,5 +189,6 @@ export const areas: Readonly<Record<string, readonly Table[]>> = {
   unit: [unitTable(1), unitTable(16)],
   outbox: outboxTables,
   latency: [latencyTable],
-  cache: cacheTables,
+  cache: hitTables,
+  'cache-many': manyAndMissTables,
 }

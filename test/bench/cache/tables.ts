@@ -83,5 +83,8 @@ const misses: Table = {
   ],
 }
 
-/** The tables of the area `cache`. */
-export const cacheTables: readonly Table[] = [onRedis(1), onRedis(64), inProcess, many, misses]
+/** Hits, each of one row. */
+export const hitTables: readonly Table[] = [onRedis(1), onRedis(64), inProcess]
+
+/** A hundred rows at once, and misses. */
+export const manyAndMissTables: readonly Table[] = [many, misses]
