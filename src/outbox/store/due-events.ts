@@ -23,9 +23,8 @@ export function sqlIsDue(dialect: Dialect): string {
 const askedFirst = 20
 
 /**
- * Until when, in ms, the oldest due event was not due yet, all by the database's clock. Of events that never waited for a time it is one of
- * the first of some bucket, which domain_events_pending_index finds, or else the first of some key; of the others all that are the first
- * of their key are looked at.
+ * Until when, in ms, the oldest due event was not due yet, all by the database's clock. Of events that never waited for a time it is the
+ * first of some bucket, which domain_events_pending_index finds; of the others all that are the first of their key are looked at.
  */
 export function sqlOldestDue(dialect: Dialect): string {
   const timed = `from domain_events e${sqlBy(dialect, delayedIndex)} where e.status = 'pending' and e.available_at is not null`
@@ -41,13 +40,15 @@ export function sqlOldestDue(dialect: Dialect): string {
   const first = `(select ${sqlUntil(dialect, 'e.updated_at')} from ${asked} as e
           where e.available_at is null and ${sqlIsDue(dialect)} order by e.sequence limit 1)`
   // Behind an event that waits there may be a hundred thousand of its key, of which the first tells for all.
-  const keys = `select p.ordering_key, p.status, p.available_at, min(p.sequence) as sequence, min(p.updated_at) as updated_at
-          ${pending} and p.available_at is null group by p.ordering_key, p.status, p.available_at`
+  const keys = `select p.bucket, p.ordering_key, p.status, p.available_at, min(p.sequence) as sequence
+          ${pending} and p.available_at is null group by p.bucket, p.ordering_key, p.status, p.available_at`
+  const firstOfKeys = `(select ${sqlUntil(dialect, 'p.updated_at')} ${pending} and p.bucket = f.bucket and p.sequence = f.sequence)`
   return `(select min(until) from (
         select ${first} as until from outbox_leases l
         union all select case when exists (select 1 from outbox_leases l
           where ${first} is null and (select count(*) from ${asked} as a) = ${askedFirst})
-          then (select min(${sqlUntil(dialect, 'e.updated_at')}) from (${keys}) as e where ${sqlIsDue(dialect)}) end
+          then (select min(${firstOfKeys}) from (select e.bucket, min(e.sequence) as sequence from (${keys}) as e
+            where ${sqlIsDue(dialect)} group by e.bucket) as f) end
         union all select min(${sqlUntil(dialect, later)}) from (${firsts}) as e where e.available_at <= ${sqlNow(dialect)} and ${sqlIsFree}
         union all select min(${sqlUntil(dialect, later)}) ${timed} and e.ordering_key is null and e.available_at <= ${sqlNow(dialect)}
       ) as o)`
