@@ -8,6 +8,7 @@ const wakeTrialMs = 2500
 const neededIndexes: Readonly<Record<string, string>> = {
   domain_events_pending_index: "domain_events (bucket, sequence) where status = 'pending'",
   domain_events_delayed_index: "domain_events (ordering_key, sequence) where status = 'pending' and available_at is not null",
+  domain_events_available_index: "domain_events (available_at, attempts) where status = 'pending' and available_at is not null",
   domain_events_status_created_at_index: 'domain_events (status, created_at)',
   outbox_dead_letters_blocking_index: 'outbox_dead_letters (bucket) where blocks_key',
 }

@@ -18,10 +18,15 @@ export const DomainEventSchema = defineEntity({
     { name: 'domain_events_status_created_at_index', properties: ['status', 'createdAt'] },
     // Serves the relay's fetch: the pending events of its buckets in sequence order.
     { name: 'domain_events_pending_index', properties: ['bucket', 'sequence'], where: "status = 'pending'" },
-    // Serves the questions after keys whose head waits for its time: few rows, and none of a write that waits for nothing.
+    // Serve the questions after events that have a time, by key and by time: few rows, and none of a write that waits for nothing.
     {
       name: 'domain_events_delayed_index',
       properties: ['orderingKey', 'sequence'],
+      where: "status = 'pending' and available_at is not null",
+    },
+    {
+      name: 'domain_events_available_index',
+      properties: ['availableAt', 'attempts'],
       where: "status = 'pending' and available_at is not null",
     },
   ],

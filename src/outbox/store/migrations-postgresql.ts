@@ -30,6 +30,9 @@ class CreateDomainEvents extends Migration {
     this.addSql(
       `create index "domain_events_delayed_index" on "domain_events" ("ordering_key", "sequence") where status = 'pending' and available_at is not null`,
     )
+    this.addSql(
+      `create index "domain_events_available_index" on "domain_events" ("available_at", "attempts") where status = 'pending' and available_at is not null`,
+    )
     // Cache 1: a larger cache hands blocks of numbers to connections, and a later commit could get a smaller number.
     this.addSql('create sequence "domain_events_sequence" as bigint cache 1 owned by "domain_events"."sequence"')
   }

@@ -29,6 +29,9 @@ class CreateDomainEvents extends Migration {
     this.addSql(
       "create index `domain_events_delayed_index` on `domain_events` (`ordering_key`, `sequence`) where status = 'pending' and available_at is not null",
     )
+    this.addSql(
+      "create index `domain_events_available_index` on `domain_events` (`available_at`, `attempts`) where status = 'pending' and available_at is not null",
+    )
     // One row that counts: rowids are reused after a delete, and an identity column must be the primary key.
     this.addSql('create table `outbox_sequence` (`id` integer not null primary key check (`id` = 1), `value` bigint not null)')
     this.addSql('insert into `outbox_sequence` (`id`, `value`) values (1, 0)')

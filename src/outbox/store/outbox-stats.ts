@@ -1,11 +1,13 @@
-import { sqlOldestDue } from './due-events.ts'
+import { sqlFirstDue, sqlOldestTimed, sqlOldestUntimed } from './due-events.ts'
 import type { OutboxStore } from './outbox-store.ts'
 import type { RelayRates } from './relay-rates.ts'
 import { type RelayPause, readSign } from './sign-of-life.ts'
-import { delayedIndex, sqlBy, sqlNow } from './store-sql.ts'
+import { availableIndex, delayedIndex, sqlBy, sqlNow } from './store-sql.ts'
 
 /** Counting ends here, so that the figures of a huge backlog cost no more than those of a large one. */
 const countLimit = 100_000
+/** Where counting keys ends: these take longer to count. */
+const keyLimit = 10_000
 
 /** The figures of an outbox at one moment. */
 export interface OutboxStats {
@@ -19,7 +21,7 @@ export interface OutboxStats {
   readonly oldestDueAgeMs: number
   /** Of the backlog, the events that wait for the `availableAt` they were recorded with, counted up to 100,000. */
   readonly delayed: number
-  /** Keys with an event that failed and waits for its next try, or that a dead letter holds. */
+  /** Keys with an event that failed and waits for its next try, or that a dead letter holds, counted up to 10,000. */
   readonly blockedKeys: number
   /** Dead letters of whatever age, those that hold no key too. */
   readonly deadLetters: number
@@ -49,36 +51,47 @@ export interface RelayStats {
 }
 
 /**
- * Reads the figures. Relies on the indexes of the pending events and of the delayed ones. Whether what is delayed
+ * Reads the figures. Relies on the indexes of the pending events and of those that have a time. Whether what is delayed
  * is the head of its key no index tells: to ask for that would read the whole backlog.
  */
 export async function readOutboxStats(store: OutboxStore): Promise<OutboxStats> {
-  const now = sqlNow(store.dialect)
-  const waiting = `from domain_events${sqlBy(store.dialect, delayedIndex)}
-        where status = 'pending' and available_at is not null and available_at > ${now}`
-  // By its bytes PostgreSQL sorts a text in a third of the time.
-  const key = `ordering_key${store.dialect === 'postgresql' ? ' collate "C"' : ''}`
-  const failed = `select ${key} ${waiting} and attempts > 0 and ordering_key is not null`
-  const held = `select ${key} from outbox_dead_letters where blocks_key and ordering_key is not null`
-  const [figures] = await store.run<Record<'backlog' | 'oldest' | 'delayed' | 'blocked' | 'letters', number | string | null>>(
-    `select
-      (select count(*) from (select 1 as one from domain_events where status = 'pending' limit ${countLimit}) as p) as backlog,
-      ${sqlOldestDue(store.dialect)} as oldest,
-      (select count(*) from (select 1 as one ${waiting} and attempts = 0 limit ${countLimit}) as d) as delayed,
-      (select count(*) from (${failed} union ${held}) as b) as blocked,
-      (select count(*) from outbox_dead_letters) as letters`,
+  const { dialect } = store
+  // One more than is told: then all events are known that there are.
+  const counted = (sql: string) => `(select count(*) from (select 1 as one from ${sql} limit ${countLimit + 1}) as c)`
+  const timed = (index: string) => `domain_events${sqlBy(dialect, index)} where status = 'pending' and available_at is not null`
+  const waiting = (index: string) => `${timed(index)} and available_at > ${sqlNow(dialect)}`
+  const failed = `select distinct ordering_key from ${waiting(delayedIndex)} and attempts > 0 and ordering_key is not null`
+  const held = 'select ordering_key from outbox_dead_letters where blocks_key and ordering_key is not null'
+  const [figures] = await store.run<Record<Figure, number | string | null> & { untimed: string | null }>(
+    `select f.*, ${counted("domain_events where status = 'pending'")} as backlog, ${counted(timed(availableIndex))} as "haveTime",
+      ${counted(`${waiting(availableIndex)} and attempts = 0`)} as delayed, (select count(*) from outbox_dead_letters) as letters,
+      (select count(*) from (select ordering_key from (${failed} limit ${keyLimit}) as k union ${held}) as b) as blocked
+    from (${sqlFirstDue(dialect)}) as f`,
   )
+  const found = (name: Figure) => Number(figures?.[name] ?? 0)
+  const buckets = figures?.untimed
+  const someHaveNoTime = found('backlog') > found('haveTime') || found('backlog') > countLimit
+  const oldest = [found('oldest')]
+  if (buckets && someHaveNoTime) oldest.push(await oldestDue(store, sqlOldestUntimed(dialect, buckets)))
+  if (found('timed') > 0) oldest.push(await oldestDue(store, sqlOldestTimed(dialect)))
   const relays = await readRelays(store)
   const sum = (name: keyof RelayRates) => relays.reduce((total, { rates }) => total + rates[name], 0)
   return {
-    backlog: Number(figures?.backlog ?? 0),
-    oldestDueAgeMs: Math.max(0, -Number(figures?.oldest ?? 0)),
-    delayed: Number(figures?.delayed ?? 0),
-    blockedKeys: Number(figures?.blocked ?? 0),
-    deadLetters: Number(figures?.letters ?? 0),
+    backlog: Math.min(found('backlog'), countLimit),
+    oldestDueAgeMs: Math.max(0, -Math.min(...oldest)),
+    delayed: Math.min(found('delayed'), countLimit),
+    blockedKeys: Math.min(found('blocked'), keyLimit),
+    deadLetters: found('letters'),
     rates: { published: sum('published'), retried: sum('retried'), deadLettered: sum('deadLettered') },
     relays,
   }
+}
+
+type Figure = 'backlog' | 'haveTime' | 'delayed' | 'blocked' | 'letters' | 'oldest' | 'timed'
+
+async function oldestDue(store: OutboxStore, sql: string): Promise<number> {
+  const [row] = await store.run<{ oldest: number | null }>(sql)
+  return row?.oldest ?? 0
 }
 
 /** Reads the relays that live, the oldest first, with what they told last. */

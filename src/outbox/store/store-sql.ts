@@ -82,4 +82,5 @@ export function sqlByAny(sql: string): string {
 /** The indexes of pending events, and of the primary key: the latter is SQLite's own name. */
 export const pendingIndex = 'domain_events_pending_index'
 export const delayedIndex = 'domain_events_delayed_index'
+export const availableIndex = 'domain_events_available_index'
 export const keyIndex = 'sqlite_autoindex_domain_events_1'

@@ -80,7 +80,12 @@ describe.each(dialects)('the doctor on %s', (dialect) => {
   })
 
   test('without any index of the outbox, a relay works on, and the doctor finds them', async () => {
-    const indexes = ['domain_events_pending_index', 'domain_events_delayed_index', 'domain_events_status_created_at_index']
+    const indexes = [
+      'domain_events_pending_index',
+      'domain_events_delayed_index',
+      'domain_events_available_index',
+      'domain_events_status_created_at_index',
+    ]
     for (const index of indexes) await bench.sql(`drop index ${index}`)
     await bench.record('a', [1, 2, 3])
     const seen: unknown[] = []

@@ -103,8 +103,34 @@ describe.each(dialects)('the age of what is due on %s', (dialect) => {
     await near(hourMs)
     // As behind a letter that was redriven: it is due since then, and the one behind it no longer.
     const redriven = 'where sequence = (select min(sequence) from domain_events where aggregate_id = ?)'
-    await bench.sql(`update domain_events set updated_at = ${ago(60_000)} ${redriven}`, [beside])
+    await bench.sql(`update domain_events set updated_at = ${ago(60_000)}, available_at = ${ago(60_000)} ${redriven}`, [beside])
     await near(60_000)
+    // And before one of its key that has a time it is due all the same.
+    const later = 'where sequence = (select max(sequence) from domain_events where aggregate_id = ?)'
+    await bench.sql(`update domain_events set available_at = null ${redriven}`, [beside])
+    await bench.sql(`update domain_events set available_at = ${ago(-hourMs)} ${later}`, [beside])
+    await near(60_000)
+  })
+
+  test('counts from a due event whose time came after that of many which a head holds', async () => {
+    const { bench } = ground
+    const heldBy = async (key: string, ms: number) => {
+      await bench.record(
+        key,
+        Array.from({ length: 30 }, (_, n) => n),
+      )
+      await bench.sql(`update domain_events set available_at = ${ago(2 * hourMs)} where aggregate_id = ?`, [key])
+      const head = 'where sequence = (select min(sequence) from domain_events where aggregate_id = ?)'
+      await bench.sql(`update domain_events set available_at = ${ago(ms)} ${head}`, [key])
+    }
+    await heldBy('a', -hourMs)
+    await bench.sql(`update domain_events set updated_at = ${ago(2 * hourMs)}`)
+    expect(await age()).toBe(0)
+    await record(120_000)
+    await near(120_000)
+    await heldBy('b', hourMs)
+    await bench.sql(`update domain_events set updated_at = ${ago(2 * hourMs)}`)
+    await near(hourMs)
   })
 
   test('is no greater for what comes behind a head that is tried again', async () => {
