@@ -3,8 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { dialects } from '../../support/databases.ts'
 import { outboxGround } from '../../support/outbox-ground.ts'
 
-/** Set REPEATS to try so many times more backlogs. */
-const runs = 150 * Number(process.env.REPEATS ?? 1)
+const runs = process.env.SOAK === '1' ? 5000 : 150
 const minuteMs = 60_000
 
 /** Pending events of one key that are recorded one after another; times in minutes from now. */
@@ -52,7 +51,9 @@ describe.each(dialects)('the figures of an outbox on %s', (dialect) => {
   }
   const newId = dialect === 'postgresql' ? 'gen_random_uuid()' : 'lower(hex(randomblob(16)))'
 
-  test('are what counting event by event gives, however deep the events are that tell', async () => {
+  test('are what counting event by event gives, however deep the events are that tell', {
+    timeout: 60_000 + runs * 200,
+  }, async () => {
     const { bench } = ground
     const store = async (stretches: readonly Stretch[], buckets: number) => {
       let sequence = 0
