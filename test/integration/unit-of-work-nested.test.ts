@@ -1,38 +1,20 @@
 import { type EventSubscriber, RequestContext } from '@mikro-orm/core'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { createDataAccess, type DataAccess } from '../../src/data-access.ts'
-import { DomainEvent } from '../../src/outbox/event/domain-event.ts'
-import { dialects, openTestDatabase, type TestDatabase } from '../support/databases.ts'
-import { MemoryLogger } from '../support/memory-logger.ts'
-import { Note, NoteTagged, NoteWritten, notes } from '../support/notes-module.ts'
+import { describe, expect, it } from 'vitest'
+import { dialects } from '../support/databases.ts'
+import { Note, NoteTagged, NoteWritten } from '../support/notes-module.ts'
+import { unitGround } from '../support/unit-ground.ts'
 
 describe.each(dialects)('a unit of work on %s beside others', (dialect) => {
-  let database: TestDatabase
-  let data: DataAccess
-  let logger: MemoryLogger
-
-  beforeEach(async () => {
-    database = await openTestDatabase(dialect)
-    logger = new MemoryLogger()
-    data = await createDataAccess({ modules: [notes], database: { url: database.url }, logger })
-    await data.migrate()
-  })
-  afterEach(async () => {
-    await data.close()
-    await database.close()
-  })
-
-  const titles = async () => (await data.fork().findAll(Note, { orderBy: { title: 'asc' } })).map((note) => note.title)
-  const events = async () => data.fork().findAll(DomainEvent, { orderBy: { sequence: 'asc' } })
-  const payloads = async () => (await events()).map((event) => event.payload)
+  const ground = unitGround(dialect)
+  const { titles, events, payloads } = ground
 
   it('rolls a nested unit back with its own events and hooks, and no others', async () => {
     const hooks: string[] = []
-    await data.unitOfWork(async ({ em, record, afterCommit }) => {
+    await ground.data.unitOfWork(async ({ em, record, afterCommit }) => {
       em.create(Note, { id: 'a', title: 'outer' })
       record(NoteTagged, 'a', 'before')
       afterCommit(() => void hooks.push('outer'))
-      await data
+      await ground.data
         .unitOfWork(async (inner) => {
           inner.em.create(Note, { id: 'b', title: 'inner' })
           inner.record(NoteTagged, 'b', 'rolled back')
@@ -41,7 +23,7 @@ describe.each(dialects)('a unit of work on %s beside others', (dialect) => {
           throw new Error('only the savepoint')
         })
         .catch(() => {})
-      await data.unitOfWork(async (inner) => {
+      await ground.data.unitOfWork(async (inner) => {
         inner.em.create(Note, { id: 'c', title: 'kept' })
         inner.record(NoteTagged, 'c', 'kept')
         inner.afterCommit(() => void hooks.push('kept'))
@@ -55,14 +37,14 @@ describe.each(dialects)('a unit of work on %s beside others', (dialect) => {
   })
 
   it('gives the outer unit its entities back after a nested unit has rolled back', async () => {
-    await data.unitOfWork(async ({ em }) => {
+    await ground.data.unitOfWork(async ({ em }) => {
       for (const id of ['a', 'b', 'c', 'd']) em.create(Note, { id, title: `title ${id}` })
     })
-    await data.unitOfWork(async ({ em }) => {
+    await ground.data.unitOfWork(async ({ em }) => {
       const [a, b, c, d] = await Promise.all(['a', 'b', 'c', 'd'].map((id) => em.findOneOrFail(Note, id)))
       if (!(a && b && c && d)) throw new Error('unreachable')
       a.count = 1
-      const nested = data.unitOfWork(async (inner) => {
+      const nested = ground.data.unitOfWork(async (inner) => {
         a.count = 2
         b.count = 2
         inner.em.remove(c)
@@ -77,14 +59,14 @@ describe.each(dialects)('a unit of work on %s beside others', (dialect) => {
       c.count = 3
       expect(em.getUnitOfWork().getById(Note, 'c')).toBe(c)
     })
-    const counts = (await data.fork().findAll(Note, { orderBy: { id: 'asc' } })).map((note) => note.count)
+    const counts = (await ground.data.fork().findAll(Note, { orderBy: { id: 'asc' } })).map((note) => note.count)
     expect(counts).toEqual([1, 2, 3, 0])
   })
 
   it('lets the outer unit commit after a refusal in a nested unit that it caught', async () => {
-    await data.unitOfWork(async ({ record }) => {
+    await ground.data.unitOfWork(async ({ record }) => {
       record(NoteTagged, 'a', 'outer')
-      const nested = data.unitOfWork(async (inner) => void inner.record(NoteWritten, 'b', { title: '' }))
+      const nested = ground.data.unitOfWork(async (inner) => void inner.record(NoteWritten, 'b', { title: '' }))
       await expect(nested).rejects.toMatchObject({ code: 'EVENT_PAYLOAD_REFUSED' })
     })
     expect(await payloads()).toEqual(['outer'])
@@ -92,9 +74,9 @@ describe.each(dialects)('a unit of work on %s beside others', (dialect) => {
 
   it('runs nested units that were started at once one after the other', async () => {
     const order: string[] = []
-    await data.unitOfWork(async ({ record }) => {
+    await ground.data.unitOfWork(async ({ record }) => {
       const nested = (name: string, fail: boolean) =>
-        data.unitOfWork(async (inner) => {
+        ground.data.unitOfWork(async (inner) => {
           order.push(`${name} begins`)
           inner.em.create(Note, { id: name, title: name })
           inner.record(NoteTagged, name, name)
@@ -112,8 +94,8 @@ describe.each(dialects)('a unit of work on %s beside others', (dialect) => {
   })
 
   it('keeps what an outer unit records while a savepoint of it is open and rolls back', async () => {
-    await data.unitOfWork(async ({ record }) => {
-      await data
+    await ground.data.unitOfWork(async ({ record }) => {
+      await ground.data
         .unitOfWork(async (inner) => {
           await inner.em.flush()
           record(NoteTagged, 'a', 'outer')
@@ -125,21 +107,23 @@ describe.each(dialects)('a unit of work on %s beside others', (dialect) => {
   })
 
   it('joins the em of a request and saves the edits already made in it', async () => {
-    await data.unitOfWork(async ({ em }) => void em.create(Note, { id: 'a', title: 'old' }))
-    await RequestContext.create(data.orm.em, async () => {
-      const note = await data.orm.em.findOneOrFail(Note, 'a')
+    await ground.data.unitOfWork(async ({ em }) => void em.create(Note, { id: 'a', title: 'old' }))
+    await RequestContext.create(ground.data.orm.em, async () => {
+      const note = await ground.data.orm.em.findOneOrFail(Note, 'a')
       note.title = 'edited'
-      await data.unitOfWork(async ({ record }) => void record(NoteWritten, note, { title: note.title }), { em: data.orm.em })
-      expect(data.orm.em.getUnitOfWork().getIdentityMap().values()).toContain(note)
+      await ground.data.unitOfWork(async ({ record }) => void record(NoteWritten, note, { title: note.title }), {
+        em: ground.data.orm.em,
+      })
+      expect(ground.data.orm.em.getUnitOfWork().getIdentityMap().values()).toContain(note)
     })
     expect(await titles()).toEqual(['edited'])
     expect(await payloads()).toEqual([{ title: 'edited' }])
   })
 
   it('is a savepoint inside a transaction of the application', async () => {
-    const outcome = data.fork().transactional(async (em) => {
+    const outcome = ground.data.fork().transactional(async (em) => {
       em.create(Note, { id: 'a', title: 'theirs' })
-      await data.unitOfWork(async (unit) => {
+      await ground.data.unitOfWork(async (unit) => {
         unit.em.create(Note, { id: 'b', title: 'ours' })
         unit.record(NoteTagged, 'b', 'ours')
       })
@@ -148,15 +132,15 @@ describe.each(dialects)('a unit of work on %s beside others', (dialect) => {
     await expect(outcome).rejects.toThrow('theirs fails')
     expect(await titles()).toEqual([])
     expect(await events()).toEqual([])
-    await data.fork().transactional(async () => {
-      await data.unitOfWork(async ({ record }) => void record(NoteTagged, 'b', 'ours'))
+    await ground.data.fork().transactional(async () => {
+      await ground.data.unitOfWork(async ({ record }) => void record(NoteTagged, 'b', 'ours'))
     })
     expect(await payloads()).toEqual(['ours'])
   })
 
   it('lets no throwing hook undo the commit, keep other hooks from running, or reject', async () => {
     const seen: string[] = []
-    await data.unitOfWork(async ({ em, afterCommit }) => {
+    await ground.data.unitOfWork(async ({ em, afterCommit }) => {
       em.create(Note, { id: 'a', title: 'first' })
       afterCommit(() => {
         throw new Error('a hook')
@@ -164,19 +148,19 @@ describe.each(dialects)('a unit of work on %s beside others', (dialect) => {
       afterCommit(async () => void seen.push(...(await titles())))
     })
     expect(seen).toEqual(['first'])
-    expect(logger.errors).toHaveLength(1)
+    expect(ground.logger.errors).toHaveLength(1)
   })
 
   it('lets a hook start a unit of work of its own', async () => {
-    await data.unitOfWork(async ({ record, afterCommit }) => {
+    await ground.data.unitOfWork(async ({ record, afterCommit }) => {
       record(NoteTagged, 'a', 'first')
-      afterCommit(() => data.unitOfWork(async (unit) => void unit.record(NoteTagged, 'a', 'second')))
+      afterCommit(() => ground.data.unitOfWork(async (unit) => void unit.record(NoteTagged, 'a', 'second')))
     })
     expect(await payloads()).toEqual(['first', 'second'])
   })
 
   it('refuses record and afterCommit once the unit has ended', async () => {
-    const late = await data.unitOfWork(async ({ record, afterCommit }) => ({ record, afterCommit }))
+    const late = await ground.data.unitOfWork(async ({ record, afterCommit }) => ({ record, afterCommit }))
     expect(() => late.record(NoteTagged, 'a', 1)).toThrow(expect.objectContaining({ code: 'RECORD_OUTSIDE_UNIT' }))
     expect(() => late.afterCommit(() => {})).toThrow(expect.objectContaining({ code: 'RECORD_OUTSIDE_UNIT' }))
   })
@@ -187,9 +171,9 @@ describe.each(dialects)('a unit of work on %s beside others', (dialect) => {
         throw new Error('a subscriber of theirs')
       },
     }
-    data.orm.em.getEventManager().registerSubscriber(angry)
+    ground.data.orm.em.getEventManager().registerSubscriber(angry)
     const seen: string[] = []
-    const result = await data.unitOfWork(async ({ em, record, afterCommit }) => {
+    const result = await ground.data.unitOfWork(async ({ em, record, afterCommit }) => {
       record(NoteTagged, em.create(Note, { id: 'a', title: 'first' }), 1)
       afterCommit(() => void seen.push('hook'))
       return 'done'
@@ -197,28 +181,30 @@ describe.each(dialects)('a unit of work on %s beside others', (dialect) => {
     expect(result).toBe('done')
     expect(seen).toEqual(['hook'])
     expect(await titles()).toEqual(['first'])
-    expect(logger.errors).toHaveLength(1)
+    expect(ground.logger.errors).toHaveLength(1)
   })
 
   it('rolls everything back when a subscriber of the application throws before the commit', async () => {
-    data.orm.em.getEventManager().registerSubscriber({
+    ground.data.orm.em.getEventManager().registerSubscriber({
       beforeTransactionCommit: async () => {
         throw new Error('theirs')
       },
     })
-    const unit = data.unitOfWork(async ({ em, record }) => void record(NoteTagged, em.create(Note, { id: 'a', title: 'x' }), 1))
+    const unit = ground.data.unitOfWork(
+      async ({ em, record }) => void record(NoteTagged, em.create(Note, { id: 'a', title: 'x' }), 1),
+    )
     await expect(unit).rejects.toThrow('theirs')
     expect(await titles()).toEqual([])
     expect(await events()).toEqual([])
   })
 
   it('refuses isolation for a savepoint', async () => {
-    const unit = data.unitOfWork(() => data.unitOfWork(async () => {}, { isolation: 'serializable' }))
+    const unit = ground.data.unitOfWork(() => ground.data.unitOfWork(async () => {}, { isolation: 'serializable' }))
     await expect(unit).rejects.toMatchObject({ code: 'OPTION_INVALID' })
   })
 
   it('refuses the em of an outer unit while a savepoint of it is open', async () => {
-    const unit = data.unitOfWork(({ em }) => data.unitOfWork(() => data.unitOfWork(async () => {}, { em })))
+    const unit = ground.data.unitOfWork(({ em }) => ground.data.unitOfWork(() => ground.data.unitOfWork(async () => {}, { em })))
     await expect(unit).rejects.toMatchObject({ code: 'TRANSACTION_FORK' })
   })
 })

@@ -1,39 +1,26 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { createDataAccess, type DataAccess } from '../../src/data-access.ts'
+import { describe, expect, it } from 'vitest'
+import { createDataAccess } from '../../src/data-access.ts'
 import { runSql } from '../../src/database/sql.ts'
 import { hasErrorCode } from '../../src/errors.ts'
 import { DomainEvent } from '../../src/outbox/event/domain-event.ts'
-import { dialects, openTestDatabase, type TestDatabase } from '../support/databases.ts'
-import { MemoryLogger } from '../support/memory-logger.ts'
+import { dialects, openTestDatabase } from '../support/databases.ts'
 import { Note, NoteTagged, notes } from '../support/notes-module.ts'
+import { unitGround } from '../support/unit-ground.ts'
 
 /** What a program does that forgets an `await`, or ends a transaction behind the back of its unit. */
 describe.each(dialects)('a unit of work on %s keeps rows and events together', (dialect) => {
-  let database: TestDatabase
-  let data: DataAccess
-  let logger: MemoryLogger
-
-  beforeEach(async () => {
-    database = await openTestDatabase(dialect)
-    logger = new MemoryLogger()
-    data = await createDataAccess({ modules: [notes], database: { url: database.url }, logger })
-    await data.migrate()
-  })
-  afterEach(async () => {
-    await data.close()
-    await database.close()
-  })
+  const ground = unitGround(dialect)
 
   const stored = async () => ({
-    rows: (await data.fork().findAll(Note, { orderBy: { id: 'asc' } })).map(({ id }) => id),
-    events: (await data.fork().findAll(DomainEvent, { orderBy: { sequence: 'asc' } })).map(({ payload }) => payload),
+    rows: (await ground.data.fork().findAll(Note, { orderBy: { id: 'asc' } })).map(({ id }) => id),
+    events: (await ground.data.fork().findAll(DomainEvent, { orderBy: { sequence: 'asc' } })).map(({ payload }) => payload),
   })
   /** A nested unit that has begun, stays open until it is let go, then writes a row and an event. */
   const openNested = async (id: string) => {
     const begun = Promise.withResolvers<void>()
     const gate = Promise.withResolvers<void>()
-    const unit = data.unitOfWork(async ({ em, record }) => {
+    const unit = ground.data.unitOfWork(async ({ em, record }) => {
       begun.resolve()
       record(NoteTagged, id, id)
       await gate.promise
@@ -46,7 +33,7 @@ describe.each(dialects)('a unit of work on %s keeps rows and events together', (
   }
 
   it('when it throws while a nested unit is still running', async () => {
-    const failing = data.unitOfWork(async () => {
+    const failing = ground.data.unitOfWork(async () => {
       const { letGo } = await openNested('a')
       setImmediate(letGo)
       throw new Error('the outer one')
@@ -56,10 +43,10 @@ describe.each(dialects)('a unit of work on %s keeps rows and events together', (
   })
 
   it('when a savepoint throws while one inside it is still running', async () => {
-    await data.unitOfWork(async ({ em, record }) => {
+    await ground.data.unitOfWork(async ({ em, record }) => {
       record(NoteTagged, 'a', 'outer')
       em.create(Note, { id: 'a', title: 'outer' })
-      const failing = data.unitOfWork(async (unit) => {
+      const failing = ground.data.unitOfWork(async (unit) => {
         unit.record(NoteTagged, 'b', 'savepoint')
         const { letGo } = await openNested('c')
         setImmediate(letGo)
@@ -71,7 +58,7 @@ describe.each(dialects)('a unit of work on %s keeps rows and events together', (
   })
 
   it('when it returns while a nested unit is still running, which it waits for', async () => {
-    await data.unitOfWork(async () => {
+    await ground.data.unitOfWork(async () => {
       const { letGo } = await openNested('a')
       setImmediate(letGo)
     })
@@ -80,7 +67,7 @@ describe.each(dialects)('a unit of work on %s keeps rows and events together', (
 
   it("when an application's transaction is to commit while a unit inside is running", async () => {
     let nested: Awaited<ReturnType<typeof openNested>> | undefined
-    const transaction = data.fork().transactional(async (em) => {
+    const transaction = ground.data.fork().transactional(async (em) => {
       em.create(Note, { id: 'a', title: 'a' })
       nested = await openNested('b')
     })
@@ -92,11 +79,13 @@ describe.each(dialects)('a unit of work on %s keeps rows and events together', (
 
   it('when a unit is started while the commit is on its way', async () => {
     let late: Promise<unknown> | undefined
-    await data.unitOfWork(async ({ em, record }) => {
+    await ground.data.unitOfWork(async ({ em, record }) => {
       record(NoteTagged, em.create(Note, { id: 'a', title: 'a' }), 'a')
       em.getEventManager().registerSubscriber({
         beforeTransactionCommit: async () => {
-          late = data.unitOfWork(async (unit) => void unit.record(NoteTagged, unit.em.create(Note, { id: 'b', title: 'b' }), 'b'))
+          late = ground.data.unitOfWork(
+            async (unit) => void unit.record(NoteTagged, unit.em.create(Note, { id: 'b', title: 'b' }), 'b'),
+          )
           late.catch(() => {})
           await delay(10)
         },
@@ -107,7 +96,7 @@ describe.each(dialects)('a unit of work on %s keeps rows and events together', (
   })
 
   it('when its em is flushed while a nested unit is open, even if the refusal is caught', async () => {
-    const unit = data.unitOfWork(async ({ em, record }) => {
+    const unit = ground.data.unitOfWork(async ({ em, record }) => {
       const nested = await openNested('b')
       record(NoteTagged, em.create(Note, { id: 'a', title: 'a' }), 'a')
       await expect(em.flush()).rejects.toMatchObject({ code: 'TRANSACTION_FORK' })
@@ -119,12 +108,12 @@ describe.each(dialects)('a unit of work on %s keeps rows and events together', (
   })
 
   it('when its work commits or rolls back by itself', async () => {
-    const committed = data.unitOfWork(async ({ em, record }) => {
+    const committed = ground.data.unitOfWork(async ({ em, record }) => {
       record(NoteTagged, em.create(Note, { id: 'a', title: 'a' }), 'a')
       await em.commit()
     })
     await expect(committed).rejects.toSatisfy((error) => hasErrorCode(error, 'TRANSACTION_ENDED'))
-    const rolledBack = data.unitOfWork(async ({ em, record }) => {
+    const rolledBack = ground.data.unitOfWork(async ({ em, record }) => {
       record(NoteTagged, 'a', 'a')
       await em.rollback()
       em.create(Note, { id: 'a', title: 'a' })
@@ -134,18 +123,21 @@ describe.each(dialects)('a unit of work on %s keeps rows and events together', (
   })
 
   it('when it is given the em that the unit around it has joined', async () => {
-    const em = data.fork()
-    const unit = data.unitOfWork(() => data.unitOfWork(async ({ record }) => void record(NoteTagged, 'a', 'a'), { em }), { em })
+    const em = ground.data.fork()
+    const unit = ground.data.unitOfWork(
+      () => ground.data.unitOfWork(async ({ record }) => void record(NoteTagged, 'a', 'a'), { em }),
+      { em },
+    )
     await expect(unit).rejects.toMatchObject({ code: 'TRANSACTION_FORK' })
     expect(await stored()).toEqual({ rows: [], events: [] })
   })
 
   it('when two units join one em at once, which take turns', async () => {
-    const em = data.fork()
+    const em = ground.data.fork()
     em.create(Note, { id: 'a', title: 'a' })
     const order: string[] = []
     const join = (name: string) =>
-      data.unitOfWork(
+      ground.data.unitOfWork(
         async ({ record }) => {
           order.push(`${name} begins`)
           await delay(5)
@@ -161,11 +153,14 @@ describe.each(dialects)('a unit of work on %s keeps rows and events together', (
 
   it('when a transaction begun by hand commits or rolls back around it', async () => {
     for (const end of ['rollback', 'commit'] as const) {
-      const em = data.fork()
+      const em = ground.data.fork()
       await em.begin()
-      await data.unitOfWork(async (unit) => void unit.record(NoteTagged, unit.em.create(Note, { id: end, title: end }), end), {
-        em,
-      })
+      await ground.data.unitOfWork(
+        async (unit) => void unit.record(NoteTagged, unit.em.create(Note, { id: end, title: end }), end),
+        {
+          em,
+        },
+      )
       await em[end]()
     }
     expect(await stored()).toEqual({ rows: ['commit'], events: ['commit'] })
@@ -174,45 +169,47 @@ describe.each(dialects)('a unit of work on %s keeps rows and events together', (
   it('when what a nested unit left behind starts a unit after the commit, which is a new one', async () => {
     const gate = Promise.withResolvers<void>()
     let left: Promise<unknown> | undefined
-    await data.unitOfWork(async () => {
-      await data.unitOfWork(async () => {
-        left = gate.promise.then(() => data.unitOfWork(async ({ record }) => void record(NoteTagged, 'a', 'late')))
+    await ground.data.unitOfWork(async () => {
+      await ground.data.unitOfWork(async () => {
+        left = gate.promise.then(() => ground.data.unitOfWork(async ({ record }) => void record(NoteTagged, 'a', 'late')))
       })
     })
     gate.resolve()
     await left
-    await data.fork().transactional((outer) =>
+    await ground.data.fork().transactional((outer) =>
       outer.transactional(() =>
-        data.unitOfWork(async ({ afterCommit }) => {
-          afterCommit(() => data.unitOfWork(async ({ record }) => void record(NoteTagged, 'a', 'hook')))
+        ground.data.unitOfWork(async ({ afterCommit }) => {
+          afterCommit(() => ground.data.unitOfWork(async ({ record }) => void record(NoteTagged, 'a', 'hook')))
         }),
       ),
     )
     expect(await stored()).toEqual({ rows: [], events: ['late', 'hook'] })
-    expect(logger.errors).toEqual([])
+    expect(ground.logger.errors).toEqual([])
   })
 
   it('when the transaction around it takes no savepoints, which it refuses', async () => {
     const options = { ignoreNestedTransactions: true }
-    const unit = data.fork().transactional(() => data.unitOfWork(async ({ record }) => void record(NoteTagged, 'a', 1)), options)
+    const unit = ground.data
+      .fork()
+      .transactional(() => ground.data.unitOfWork(async ({ record }) => void record(NoteTagged, 'a', 1)), options)
     await expect(unit).rejects.toMatchObject({ code: 'OPTION_INVALID' })
     expect(await stored()).toEqual({ rows: [], events: [] })
   })
 
   it('when it starts a nested unit while the data access waits for it to close', async () => {
     const gate = Promise.withResolvers<void>()
-    const unit = data.unitOfWork(async () => {
+    const unit = ground.data.unitOfWork(async () => {
       await gate.promise
-      return data.unitOfWork(async () => 'nested')
+      return ground.data.unitOfWork(async () => 'nested')
     })
-    const closing = data.close()
+    const closing = ground.data.close()
     gate.resolve()
     expect(await unit).toBe('nested')
     await closing
   })
 
   it.each([undefined, null, Number.NaN])('when the id of an aggregate is %s, which it refuses', async (id) => {
-    const unit = data.unitOfWork(async ({ record }) => void record(NoteTagged, id as never, 1))
+    const unit = ground.data.unitOfWork(async ({ record }) => void record(NoteTagged, id as never, 1))
     await expect(unit).rejects.toMatchObject({ code: 'EVENT_AGGREGATE_INVALID' })
   })
 })

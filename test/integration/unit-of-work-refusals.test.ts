@@ -1,33 +1,17 @@
 import { type EntityManager, UniqueConstraintViolationException } from '@mikro-orm/core'
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { createDataAccess, type DataAccess } from '../../src/data-access.ts'
+import { describe, expect, it, vi } from 'vitest'
+import { createDataAccess } from '../../src/data-access.ts'
 import { hasErrorCode } from '../../src/errors.ts'
-import { DomainEvent } from '../../src/outbox/event/domain-event.ts'
-import { dialects, openTestDatabase, type TestDatabase } from '../support/databases.ts'
-import { MemoryLogger } from '../support/memory-logger.ts'
+import { dialects } from '../support/databases.ts'
 import { Note, NoteTagged, notes } from '../support/notes-module.ts'
+import { unitGround } from '../support/unit-ground.ts'
 
 describe.each(dialects)('what a unit of work on %s refuses, and its conflicts', (dialect) => {
-  let database: TestDatabase
-  let data: DataAccess
-  let logger: MemoryLogger
+  const ground = unitGround(dialect)
+  const { titles, events, payloads } = ground
 
-  beforeEach(async () => {
-    database = await openTestDatabase(dialect)
-    logger = new MemoryLogger()
-    data = await createDataAccess({ modules: [notes], database: { url: database.url }, logger })
-    await data.migrate()
-  })
-  afterEach(async () => {
-    await data.close()
-    await database.close()
-  })
-
-  const titles = async () => (await data.fork().findAll(Note, { orderBy: { title: 'asc' } })).map((note) => note.title)
-  const events = async () => data.fork().findAll(DomainEvent, { orderBy: { sequence: 'asc' } })
-  const payloads = async () => (await events()).map((event) => event.payload)
   /** What MikroORM throws when the database resolved a conflict against this ORM: the same on both dialects. */
-  const conflictOf = (code: string) => data.orm.driver.convertException(Object.assign(new Error('conflict'), { code }))
+  const conflictOf = (code: string) => ground.data.orm.driver.convertException(Object.assign(new Error('conflict'), { code }))
 
   it.each([
     ['a function', () => {}],
@@ -37,7 +21,7 @@ describe.each(dialects)('what a unit of work on %s refuses, and its conflicts', 
     ['an invalid Date', new Date('never')],
     ['undefined in an array', [undefined]],
   ])('refuses a payload that JSON cannot carry: %s', async (_name, value) => {
-    const unit = data.unitOfWork(async ({ record }) => void record(NoteTagged, 'a', { deep: [value] }))
+    const unit = ground.data.unitOfWork(async ({ record }) => void record(NoteTagged, 'a', { deep: [value] }))
     await expect(unit).rejects.toMatchObject({
       code: 'EVENT_PAYLOAD_NOT_JSON',
       message: expect.stringContaining('payload.deep[0]'),
@@ -47,7 +31,7 @@ describe.each(dialects)('what a unit of work on %s refuses, and its conflicts', 
 
   it('runs the work again with a fresh fork after a conflict, and keeps nothing of the attempt that failed', async () => {
     const seen: unknown[] = []
-    await data.unitOfWork(async ({ em, record, afterCommit, attempt }) => {
+    await ground.data.unitOfWork(async ({ em, record, afterCommit, attempt }) => {
       seen.push(em)
       em.create(Note, { id: 'a', title: `attempt ${attempt}` })
       record(NoteTagged, 'a', attempt)
@@ -62,8 +46,8 @@ describe.each(dialects)('what a unit of work on %s refuses, and its conflicts', 
   })
 
   it('a duplicate whose error was caught saves nothing, and says why', async () => {
-    await data.unitOfWork(async ({ em }) => void em.create(Note, { id: 'first', title: 'taken' }))
-    const unit = data.unitOfWork(async ({ em, record }) => {
+    await ground.data.unitOfWork(async ({ em }) => void em.create(Note, { id: 'first', title: 'taken' }))
+    const unit = ground.data.unitOfWork(async ({ em, record }) => {
       record(NoteTagged, 'second', 1)
       em.create(Note, { id: 'second', title: 'taken' })
       await em.flush().catch(() => {})
@@ -80,23 +64,23 @@ describe.each(dialects)('what a unit of work on %s refuses, and its conflicts', 
 
   it('without retries the conflict itself is thrown, with one attempt that they are exhausted', async () => {
     const conflict = conflictOf('40001')
-    await expect(data.unitOfWork(() => Promise.reject(conflict), { retry: false })).rejects.toBe(conflict)
-    const once = data.unitOfWork(() => Promise.reject(conflict), { retry: { attempts: 1 } })
+    await expect(ground.data.unitOfWork(() => Promise.reject(conflict), { retry: false })).rejects.toBe(conflict)
+    const once = ground.data.unitOfWork(() => Promise.reject(conflict), { retry: { attempts: 1 } })
     await expect(once).rejects.toMatchObject({ code: 'UNIT_RETRIES_EXHAUSTED', cause: conflict })
   })
 
   it('gives up after the allowed attempts with the conflict as the cause', async () => {
     const conflict = conflictOf('40P01')
-    const unit = data.unitOfWork(() => Promise.reject(conflict), { retry: { attempts: 2 } })
+    const unit = ground.data.unitOfWork(() => Promise.reject(conflict), { retry: { attempts: 2 } })
     await expect(unit).rejects.toMatchObject({ code: 'UNIT_RETRIES_EXHAUSTED', cause: conflict })
-    await expect(data.unitOfWork(() => Promise.reject(conflict), { retry: false })).rejects.toBe(conflict)
-    await expect(data.unitOfWork(() => Promise.reject(conflict), { em: data.fork() })).rejects.toBe(conflict)
+    await expect(ground.data.unitOfWork(() => Promise.reject(conflict), { retry: false })).rejects.toBe(conflict)
+    await expect(ground.data.unitOfWork(() => Promise.reject(conflict), { em: ground.data.fork() })).rejects.toBe(conflict)
   })
 
   it('loses no update between units that count one row at once', async () => {
-    await data.unitOfWork(async ({ em }) => void em.create(Note, { id: 'a', title: 'counter' }))
+    await ground.data.unitOfWork(async ({ em }) => void em.create(Note, { id: 'a', title: 'counter' }))
     const add = () =>
-      data.unitOfWork(
+      ground.data.unitOfWork(
         async ({ em, record }) => {
           const note = await em.findOneOrFail(Note, 'a')
           note.count++
@@ -105,12 +89,12 @@ describe.each(dialects)('what a unit of work on %s refuses, and its conflicts', 
         { isolation: 'serializable', retry: { attempts: 50 } },
       )
     await Promise.all(Array.from({ length: 20 }, add))
-    expect((await data.fork().findOneOrFail(Note, 'a')).count).toBe(20)
+    expect((await ground.data.fork().findOneOrFail(Note, 'a')).count).toBe(20)
     expect(await payloads()).toEqual(Array.from({ length: 20 }, (_, index) => index + 1))
   })
 
   it('refuses an entity manager of another data access', async () => {
-    const em = data.fork()
+    const em = ground.data.fork()
     const foreign = await createDataAccess()
     await expect(foreign.unitOfWork(async () => {}, { em })).rejects.toMatchObject({ code: 'OPTION_INVALID' })
     await foreign.close()
@@ -122,7 +106,7 @@ describe.each(dialects)('what a unit of work on %s refuses, and its conflicts', 
     ['writes', (em) => em.insert(Note, { id: 'b', title: 'late', count: 0 })],
   ])('rolls a unit back that outlasts the wait of close() and then %s', async (_what, goOn) => {
     const [written, closed] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
-    const outlasting = data.unitOfWork(async ({ em, afterCommit }) => {
+    const outlasting = ground.data.unitOfWork(async ({ em, afterCommit }) => {
       em.create(Note, { id: 'a', title: 'early' })
       afterCommit(() => expect.unreachable())
       await em.flush()
@@ -133,16 +117,16 @@ describe.each(dialects)('what a unit of work on %s refuses, and its conflicts', 
     await written.promise
     // Both waits of close(), for the unit and for its connection, are over at once.
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
-    const closing = data.close()
+    const closing = ground.data.close()
     await vi.advanceTimersByTimeAsync(20_000)
     vi.useRealTimers()
     await closing
     closed.resolve()
     await expect(outlasting).rejects.toSatisfy((error) => hasErrorCode(error, 'CLOSED'))
-    const after = await createDataAccess({ modules: [notes], database: { url: database.url } })
+    const after = await createDataAccess({ modules: [notes], database: { url: ground.url } })
     expect(await after.fork().findAll(Note)).toEqual([])
     await after.close()
-    expect(logger.errors).toEqual([])
+    expect(ground.logger.errors).toEqual([])
   })
 
   it('waits for running units when it closes, and refuses new ones and every query afterwards', async () => {
@@ -150,21 +134,23 @@ describe.each(dialects)('what a unit of work on %s refuses, and its conflicts', 
     const gate = new Promise<void>((resolve) => {
       release = resolve
     })
-    const running = data.unitOfWork(async ({ record }) => {
+    const running = ground.data.unitOfWork(async ({ record }) => {
       await gate
       record(NoteTagged, 'a', 1)
     })
-    const fork = data.fork()
-    const closing = data.close()
-    await expect(async () => data.unitOfWork(async () => {})).rejects.toMatchObject({ code: 'CLOSED' })
+    const fork = ground.data.fork()
+    const closing = ground.data.close()
+    await expect(async () => ground.data.unitOfWork(async () => {})).rejects.toMatchObject({ code: 'CLOSED' })
     release()
     await running
-    await Promise.all([closing, data.close()])
+    await Promise.all([closing, ground.data.close()])
     await expect(fork.findAll(Note)).rejects.toSatisfy((error) => hasErrorCode(error, 'CLOSED'))
-    await expect(data.orm.em.fork().transactional(async () => {})).rejects.toSatisfy((error) => hasErrorCode(error, 'CLOSED'))
-    expect((await data.health()).ok).toBe(false)
-    await expect(data.stats()).rejects.toMatchObject({ code: 'CLOSED' })
-    expect(() => data.fork()).toThrow(expect.objectContaining({ code: 'CLOSED' }))
+    await expect(ground.data.orm.em.fork().transactional(async () => {})).rejects.toSatisfy((error) =>
+      hasErrorCode(error, 'CLOSED'),
+    )
+    expect((await ground.data.health()).ok).toBe(false)
+    await expect(ground.data.stats()).rejects.toMatchObject({ code: 'CLOSED' })
+    expect(() => ground.data.fork()).toThrow(expect.objectContaining({ code: 'CLOSED' }))
   })
 })
 

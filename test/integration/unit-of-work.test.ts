@@ -1,33 +1,16 @@
 import fc from 'fast-check'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { createDataAccess, type DataAccess } from '../../src/data-access.ts'
+import { describe, expect, it } from 'vitest'
 import { DomainEvent } from '../../src/outbox/event/domain-event.ts'
-import { dialects, openTestDatabase, type TestDatabase } from '../support/databases.ts'
-import { MemoryLogger } from '../support/memory-logger.ts'
-import { Note, NoteTagged, NoteWritten, notes } from '../support/notes-module.ts'
+import { dialects } from '../support/databases.ts'
+import { Note, NoteTagged, NoteWritten } from '../support/notes-module.ts'
+import { unitGround } from '../support/unit-ground.ts'
 
 describe.each(dialects)('a unit of work on %s', (dialect) => {
-  let database: TestDatabase
-  let data: DataAccess
-  let logger: MemoryLogger
-
-  beforeEach(async () => {
-    database = await openTestDatabase(dialect)
-    logger = new MemoryLogger()
-    data = await createDataAccess({ modules: [notes], database: { url: database.url }, logger })
-    await data.migrate()
-  })
-  afterEach(async () => {
-    await data.close()
-    await database.close()
-  })
-
-  const titles = async () => (await data.fork().findAll(Note, { orderBy: { title: 'asc' } })).map((note) => note.title)
-  const events = async () => data.fork().findAll(DomainEvent, { orderBy: { sequence: 'asc' } })
-  const payloads = async () => (await events()).map((event) => event.payload)
+  const ground = unitGround(dialect)
+  const { titles, events, payloads } = ground
 
   it('commits rows and events together and returns what the work returns', async () => {
-    const result = await data.unitOfWork(async ({ em, record, attempt }) => {
+    const result = await ground.data.unitOfWork(async ({ em, record, attempt }) => {
       const note = em.create(Note, { id: 'a', title: 'first' })
       const event = record(NoteWritten, note, { title: note.title }, { headers: { tenant: 't1' } })
       expect(attempt).toBe(1)
@@ -55,7 +38,7 @@ describe.each(dialects)('a unit of work on %s', (dialect) => {
 
   it('keeps neither rows nor events when the work throws', async () => {
     const failure = new Error('no')
-    const unit = data.unitOfWork(async ({ em, record }) => {
+    const unit = ground.data.unitOfWork(async ({ em, record }) => {
       record(NoteWritten, em.create(Note, { id: 'a', title: 'first' }), { title: 'first' })
       await em.flush()
       throw failure
@@ -66,8 +49,8 @@ describe.each(dialects)('a unit of work on %s', (dialect) => {
   })
 
   it('keeps no event when the last flush fails', async () => {
-    await data.unitOfWork(async ({ em }) => void em.create(Note, { id: 'a', title: 'first' }))
-    const unit = data.unitOfWork(async ({ em, record }) => {
+    await ground.data.unitOfWork(async ({ em }) => void em.create(Note, { id: 'a', title: 'first' }))
+    const unit = ground.data.unitOfWork(async ({ em, record }) => {
       record(NoteWritten, em.create(Note, { id: 'b', title: 'first' }), { title: 'first' })
     })
     await expect(unit).rejects.toThrow(/unique/i)
@@ -75,19 +58,19 @@ describe.each(dialects)('a unit of work on %s', (dialect) => {
   })
 
   it('stores an event recorded without any entity change', async () => {
-    await data.unitOfWork(async ({ record }) => void record(NoteWritten, 'a', { title: 'alone' }))
+    await ground.data.unitOfWork(async ({ record }) => void record(NoteWritten, 'a', { title: 'alone' }))
     expect(await payloads()).toEqual([{ title: 'alone' }])
   })
 
   it('numbers events in the order in which they were recorded', async () => {
-    await data.unitOfWork(async ({ record }) => {
+    await ground.data.unitOfWork(async ({ record }) => {
       for (let index = 0; index < 50; index++) record(NoteTagged, `n${index % 3}`, index)
     })
     expect(await payloads()).toEqual(Array.from({ length: 50 }, (_, index) => index))
   })
 
   it('does not commit after a refused payload, even if the refusal is caught', async () => {
-    const unit = data.unitOfWork(async ({ em, record }) => {
+    const unit = ground.data.unitOfWork(async ({ em, record }) => {
       const note = em.create(Note, { id: 'a', title: 'first' })
       record(NoteWritten, note, { title: 'good' })
       try {
@@ -102,7 +85,7 @@ describe.each(dialects)('a unit of work on %s', (dialect) => {
   it('refuses a payload that contains itself', async () => {
     const cycle: { self?: unknown } = {}
     cycle.self = cycle
-    const unit = data.unitOfWork(async ({ record }) => void record(NoteTagged, 'a', cycle))
+    const unit = ground.data.unitOfWork(async ({ record }) => void record(NoteTagged, 'a', cycle))
     await expect(unit).rejects.toMatchObject({ code: 'EVENT_PAYLOAD_NOT_JSON', message: expect.stringContaining('payload.self') })
   })
 
@@ -110,8 +93,11 @@ describe.each(dialects)('a unit of work on %s', (dialect) => {
   it('stores any JSON payload exactly', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(fc.jsonValue(), { minLength: 1, maxLength: 5 }), async (values) => {
-        const ids = await data.unitOfWork(async ({ record }) => values.map((value) => record(NoteTagged, 'a', value).id))
-        const rows = await data.fork().getConnection().execute('select id, cast(payload as text) as payload from domain_events')
+        const ids = await ground.data.unitOfWork(async ({ record }) => values.map((value) => record(NoteTagged, 'a', value).id))
+        const rows = await ground.data
+          .fork()
+          .getConnection()
+          .execute('select id, cast(payload as text) as payload from domain_events')
         const stored = new Map(rows.map((row: { id: string; payload: string }) => [row.id, row.payload]))
         expect(ids.map((id) => stored.get(id))).toEqual(values.map((value) => JSON.stringify(value)))
       }),
@@ -121,9 +107,9 @@ describe.each(dialects)('a unit of work on %s', (dialect) => {
   })
 
   it('stores 20,000 events of one transaction', async () => {
-    await data.unitOfWork(async ({ record }) => {
+    await ground.data.unitOfWork(async ({ record }) => {
       for (let index = 0; index < 20_000; index++) record(NoteTagged, `n${index}`, index)
     })
-    expect(await data.fork().count(DomainEvent)).toBe(20_000)
+    expect(await ground.data.fork().count(DomainEvent)).toBe(20_000)
   })
 })

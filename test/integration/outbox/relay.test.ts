@@ -1,37 +1,17 @@
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import type { OutboxEvent } from '../../../src/outbox/publishing/publisher.ts'
-import { dialects, openTestDatabase, type TestDatabase } from '../../support/databases.ts'
-import { type OutboxUnderTest, openOutbox } from '../../support/outbox-bench.ts'
+import { dialects } from '../../support/databases.ts'
+import { relayGround, until } from '../../support/relay-ground.ts'
 
 const timing = { publishTimeout: 200, lease: 1000, pollInterval: { min: 5, max: 50 } }
 
-function until(condition: () => boolean | Promise<boolean>): Promise<void> {
-  return expect
-    .poll(condition, { interval: 5, timeout: 10_000 })
-    .toBe(true)
-    .then(() => {})
-}
-
 describe.each(dialects)('a relay on %s', (dialect) => {
-  let database: TestDatabase
-  let bench: OutboxUnderTest
-  let seen: OutboxEvent[]
-  const collect = (event: OutboxEvent) => void seen.push(event)
-  const payloads = () => seen.map((event) => event.payload)
-
-  beforeEach(async () => {
-    seen = []
-    database = await openTestDatabase(dialect)
-    bench = await openOutbox(database.url)
-  })
-  afterEach(async () => {
-    await bench.close()
-    await database.close()
-  })
+  const ground = relayGround(dialect)
+  const { seen, collect, payloads } = ground
 
   test('drain publishes what is pending, in order, marks it, and counts it', async () => {
-    const ids = await bench.record('a', [1, 2, 3], { headers: { tenant: 't' } })
-    expect(await bench.outbox.relay({ publisher: collect }).drain()).toEqual({ published: 3, retried: 0, deadLettered: 0 })
+    const ids = await ground.bench.record('a', [1, 2, 3], { headers: { tenant: 't' } })
+    expect(await ground.bench.outbox.relay({ publisher: collect }).drain()).toEqual({ published: 3, retried: 0, deadLettered: 0 })
     expect(seen.map((event) => event.id)).toEqual(ids)
     expect(seen[0]).toMatchObject({
       type: 'NoteTagged',
@@ -45,37 +25,39 @@ describe.each(dialects)('a relay on %s', (dialect) => {
       attempt: 1,
     })
     expect(seen[0]?.createdAt.getTime()).toBeGreaterThan(Date.now() - 60_000)
-    expect((await bench.rows()).map((row) => row.status)).toEqual(['published', 'published', 'published'])
-    const [row] = await bench.sql<{ n: number | string }>('select count(*) as n from domain_events where published_at is null')
+    expect((await ground.bench.rows()).map((row) => row.status)).toEqual(['published', 'published', 'published'])
+    const [row] = await ground.bench.sql<{ n: number | string }>(
+      'select count(*) as n from domain_events where published_at is null',
+    )
     expect(Number(row?.n)).toBe(0)
-    expect(await bench.outbox.relay({ publisher: collect }).drain()).toEqual({ published: 0, retried: 0, deadLettered: 0 })
+    expect(await ground.bench.outbox.relay({ publisher: collect }).drain()).toEqual({ published: 0, retried: 0, deadLettered: 0 })
     expect(seen).toHaveLength(3)
   })
 
   test('with retention delete, published rows are gone', async () => {
-    await bench.record('a', [1, 2])
-    await bench.outbox.relay({ publisher: collect, retention: 'delete' }).drain()
+    await ground.bench.record('a', [1, 2])
+    await ground.bench.outbox.relay({ publisher: collect, retention: 'delete' }).drain()
     expect(payloads()).toEqual([1, 2])
-    expect(await bench.rows()).toEqual([])
+    expect(await ground.bench.rows()).toEqual([])
   })
 
   test('a sequence number is given once, also when all rows before are gone', async () => {
     const sequences: bigint[] = []
     for (let round = 0; round < 3; round++) {
-      await bench.record('a', [1, 2])
-      await bench.outbox.relay({ publisher: ({ sequence }) => void sequences.push(sequence), retention: 'delete' }).drain()
+      await ground.bench.record('a', [1, 2])
+      await ground.bench.outbox.relay({ publisher: ({ sequence }) => void sequences.push(sequence), retention: 'delete' }).drain()
     }
-    expect(await bench.rows()).toEqual([])
+    expect(await ground.bench.rows()).toEqual([])
     expect(sequences).toEqual([1n, 2n, 3n, 4n, 5n, 6n])
   })
 
   test('many keys and batches keep the order of each key', async () => {
     for (let round = 0; round < 10; round++) {
-      await bench.data.unitOfWork(async () => {
-        for (let key = 0; key < 30; key++) await bench.record(`k${key}`, [round * 2, round * 2 + 1])
+      await ground.bench.data.unitOfWork(async () => {
+        for (let key = 0; key < 30; key++) await ground.bench.record(`k${key}`, [round * 2, round * 2 + 1])
       })
     }
-    await bench.outbox.relay({ publisher: collect, batchSize: 37 }).drain()
+    await ground.bench.outbox.relay({ publisher: collect, batchSize: 37 }).drain()
     expect(seen).toHaveLength(600)
     for (let key = 0; key < 30; key++) {
       const own = seen.filter((event) => event.aggregateId === `k${key}`).map((event) => event.payload)
@@ -84,23 +66,23 @@ describe.each(dialects)('a relay on %s', (dialect) => {
   })
 
   test('what was read ahead comes before a delayed event of its key, also when it is drained', async () => {
-    await bench.record('x', ['x1', 'x2'])
-    await bench.record('a', ['a1'])
-    await bench.record('a', ['a2'], { availableAt: new Date(Date.now() + 600_000) })
-    await bench.outbox.relay({ publisher: collect, batchSize: 2 }).drain()
+    await ground.bench.record('x', ['x1', 'x2'])
+    await ground.bench.record('a', ['a1'])
+    await ground.bench.record('a', ['a2'], { availableAt: new Date(Date.now() + 600_000) })
+    await ground.bench.outbox.relay({ publisher: collect, batchSize: 2 }).drain()
     expect(payloads()).toEqual(['x1', 'x2', 'a1'])
   })
 
   test('a batch is marked while the next is published, and a stop waits for both', async () => {
-    await bench.record('a', [1, 2, 3, 4, 5, 6])
+    await ground.bench.record('a', [1, 2, 3, 4, 5, 6])
     const gate = Promise.withResolvers<void>()
     const publisher = async (event: OutboxEvent) => {
       if (event.payload === 4) await gate.promise
       seen.push(event)
     }
-    const relay = bench.outbox.relay({ publisher, batchSize: 2 })
+    const relay = ground.bench.outbox.relay({ publisher, batchSize: 2 })
     await relay.start()
-    const statuses = async () => (await bench.rows()).map(({ status }) => status)
+    const statuses = async () => (await ground.bench.rows()).map(({ status }) => status)
     await until(async () => (await statuses()).filter((status) => status === 'published').length === 2)
     await until(() => relay.status().inHand === 2 && seen.length === 3)
     const stopped = relay.stop()
@@ -112,12 +94,12 @@ describe.each(dialects)('a relay on %s', (dialect) => {
   })
 
   test('a delayed event holds back its key until its time, and no other', async () => {
-    await bench.record('a', [1], { availableAt: new Date(Date.now() + 300) })
-    await bench.record('a', [2])
-    await bench.record('b', [3])
-    await bench.record('c', [4], { orderingKey: null, availableAt: new Date(Date.now() + 200) })
-    await bench.record('c', [5], { orderingKey: null })
-    const relay = bench.outbox.relay({ publisher: collect, ...timing })
+    await ground.bench.record('a', [1], { availableAt: new Date(Date.now() + 300) })
+    await ground.bench.record('a', [2])
+    await ground.bench.record('b', [3])
+    await ground.bench.record('c', [4], { orderingKey: null, availableAt: new Date(Date.now() + 200) })
+    await ground.bench.record('c', [5], { orderingKey: null })
+    const relay = ground.bench.outbox.relay({ publisher: collect, ...timing })
     await relay.start()
     await until(() => seen.length === 5)
     await relay.stop()
