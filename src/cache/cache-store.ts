@@ -31,10 +31,18 @@ export interface Hit {
 /** What a store has for an {@link EntryRequest}. */
 export type Found =
   | Hit
-  /** `seen` marks the unusable entry that is still there, if there is one. */
-  | { readonly state: 'absent'; readonly seen: string | undefined }
-  /** Somebody is loading. `stamps` are the live values, `undefined` for a missing one. */
-  | { readonly state: 'leased'; readonly token: string; readonly stamps: readonly (string | undefined)[] }
+  /** `seen` marks the unusable entry that is still there, if there is one. `afterFailure` tells of a load that has just failed. */
+  | { readonly state: 'absent'; readonly seen: string | undefined; readonly afterFailure?: boolean }
+  /**
+   * Somebody is loading. `stamps` are the live values, `undefined` for a missing one. `afterFailure` tells that the load before
+   * failed, and that the entry was not invalidated since.
+   */
+  | {
+      readonly state: 'leased'
+      readonly token: string
+      readonly stamps: readonly (string | undefined)[]
+      readonly afterFailure?: boolean
+    }
 
 /** The right to fill an entry, named by its token. */
 export interface Lease {
@@ -66,6 +74,11 @@ export interface Fill {
   readonly stamps: readonly string[]
   /** `undefined` gives the lease back and stores nothing. */
   readonly payload: Payload | undefined
+  /**
+   * True for a load that failed. It has no payload, and for `ttlMs` the entry is absent `afterFailure`, until it is leased or
+   * invalidated.
+   */
+  readonly failed?: boolean
   /** After how many milliseconds the entry ends, at least 1. */
   readonly ttlMs: number
 }
@@ -104,7 +117,7 @@ export interface CacheStore {
    */
   fill(fills: readonly Fill[]): Promise<readonly boolean[]>
 
-  /** Deletes entries, leases and stamps. Once it resolves, no read that begins later is a hit on what they held. */
+  /** Deletes entries, leases, stamps, and what tells of failures. Once it resolves, no read that begins later is a hit on what they held. */
   invalidate(keys: readonly string[]): Promise<void>
 
   /**

@@ -2,7 +2,7 @@ import type { Clock } from '../kernel/clock.ts'
 import type { Found, Payload } from './cache-store.ts'
 import type { FigureCounter } from './figures.ts'
 import { shownPayload } from './freshness.ts'
-import { firstPollMs, leaseWaitMs, type OverdueLeases } from './lease.ts'
+import { firstPollMs, leaseWaitMs, longestPollMs, longestWaitMs, type OverdueLeases } from './lease.ts'
 import type { Load, ReadRequest } from './load.ts'
 import type { Led, Loads, PayloadFlight } from './loads.ts'
 
@@ -17,25 +17,29 @@ export interface LaterReadsParts {
   readonly figures: FigureCounter
 }
 
-/** An entry for which somebody else holds the lease. */
+/** An entry for which somebody else holds the lease, or is to have it. */
 interface Awaited {
   readonly request: ReadRequest
   readonly resolve: (payload: Payload | Promise<Payload>) => void
   readonly reject: (reason: unknown) => void
-  /** The lease that was found first. */
+  /** The lease that was found last. */
   token: string | undefined
+  /** Since when that one is waited for. */
+  since: number
 }
 
 /**
  * The entries of one call that others are loading. They are looked for together until their holders have filled them or given
- * them up; what is still missing at the end is read by one load, however much it is, and not kept.
+ * them up; what is still missing at the end is read by one load, however much it is, and not kept. The end comes after one wait,
+ * however many leases invalidations have ended meanwhile; a load that has failed makes it begin anew.
  */
 export class LaterReads {
   readonly #parts: LaterReadsParts
   readonly #awaited = new Set<Awaited>()
   #looking = false
-  /** One for the whole call, from its first wait: what comes later waits for the rest of it. */
-  #deadline: number | undefined
+  /** When the call began to wait, and since when the present wait counts: what comes later waits for the rest of it. */
+  #begunAt = Number.NaN
+  #since: number | undefined
 
   constructor(parts: LaterReadsParts) {
     this.#parts = parts
@@ -44,7 +48,7 @@ export class LaterReads {
   /** The payload that the holder of the lease fills in, or what the database has if he does not. */
   read(request: ReadRequest, token: string | undefined): Promise<Payload> {
     return new Promise((resolve, reject) => {
-      this.#awaited.add({ request, resolve, reject, token })
+      this.#awaited.add({ request, resolve, reject, token, since: this.#parts.clock.now() })
       if (this.#looking) return
       this.#looking = true
       // Those whose leases are refused together come in together, before the first look.
@@ -84,13 +88,13 @@ export class LaterReads {
   /** Looks until nothing is left that is worth the wait; tells whether the store has helped. */
   async #lookOut(): Promise<boolean> {
     const { clock, look } = this.#parts
-    this.#deadline ??= clock.now() + leaseWaitMs
-    for (let pauseMs = firstPollMs; this.#worthAWait(); pauseMs = Math.min(pauseMs * 2, 32)) {
+    if (this.#since === undefined) this.#since = this.#begunAt = clock.now()
+    for (let pauseMs = firstPollMs; this.#worthAWait(); pauseMs = Math.min(pauseMs * 2, longestPollMs)) {
       await clock.wait(pauseMs)
       const asked = [...this.#awaited]
       const found = await look(asked.map(({ request }) => request))
       if (found === undefined) return false
-      this.#take(asked, found, clock.now() >= this.#deadline)
+      this.#take(asked, found, clock.now())
     }
     return true
   }
@@ -98,22 +102,40 @@ export class LaterReads {
   /** The caller gets all at once, so one that is worth the wait holds the others, which are then read with it. */
   #worthAWait(): boolean {
     const { clock, overdue } = this.#parts
-    if (this.#deadline === undefined || clock.now() >= this.#deadline) return false
+    if (this.#hasWaited(clock.now())) return false
     for (const { token } of this.#awaited) if (token === undefined || !overdue.has(token)) return true
     return false
   }
 
-  /** Leaves those that are leased still. */
-  #take(asked: readonly Awaited[], found: readonly Found[], last: boolean): void {
-    const { loads, overdue, load, figures } = this.#parts
+  #hasWaited(now: number): boolean {
+    return this.#since === undefined || now >= this.#since + leaseWaitMs
+  }
+
+  /** Begins the wait anew for an entry whose load has failed: who holds its lease now has just begun. */
+  #waitAnew({ token }: Awaited, entry: Found, now: number): void {
+    if (entry.state === 'hit' || entry.afterFailure !== true) return
+    if (entry.state === 'leased' && entry.token === token) return
+    if (now < this.#begunAt + longestWaitMs) this.#since = now
+  }
+
+  /** Leaves one to wait; a lease that it has waited for in vain is overdue. */
+  #leave(awaited: Awaited, token: string | undefined, now: number): void {
+    if (token === undefined || (awaited.token !== undefined && awaited.token !== token)) awaited.since = now
+    awaited.token = token
+    if (token !== undefined && this.#hasWaited(now) && awaited.since <= (this.#since as number)) this.#parts.overdue.add(token)
+  }
+
+  /** Leaves those that are leased still, or are left to others. */
+  #take(asked: readonly Awaited[], found: readonly Found[], now: number): void {
+    const { loads, load, figures } = this.#parts
     const led: Led[] = []
     for (const [index, awaited] of asked.entries()) {
       const entry = found[index] as Found
       const { request } = awaited
+      this.#waitAnew(awaited, entry, now)
       const shared = entry.state === 'hit' ? undefined : loads.joinable(request.key, entry)
-      if (shared === undefined && entry.state === 'leased') {
-        if (last && entry.token === awaited.token) overdue.add(entry.token)
-        awaited.token ??= entry.token
+      if (shared === undefined && (entry.state === 'leased' || loads.standsBack(request.key, entry))) {
+        this.#leave(awaited, entry.state === 'leased' ? entry.token : undefined, now)
         continue
       }
       this.#awaited.delete(awaited)

@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache'
+import type { Clock } from '../kernel/clock.ts'
 
 /** How long others wait for the holder of a lease before they load for themselves, without keeping the result. */
 export const leaseWaitMs = 250
@@ -6,13 +7,28 @@ export const leaseWaitMs = 250
 /** The first pause between looks while they wait; each is twice the one before. */
 export const firstPollMs = 4
 
+/** The longest of these pauses. */
+export const longestPollMs = 32
+
+/** How long a process whose load has failed leaves the entry to others: who waits for it looks again within that time. */
+const standBackMs = 50
+
+/** How long a store tells of a failure: far longer than those who wait for the entry do not look. */
+export const failureMs = 1_000
+
 /** Bounds of {@link leaseMs}, and what it is before the first load. */
 const least = 2_000
 const most = 10_000
 const unknown = 5_000
 
+/** How long a row of loads that fail is waited for: as long as a lease of somebody who died. */
+export const longestWaitMs = most
+
 /** Enough for what can be orphaned at once by a process that dies while it loads long lists. */
 const mostOverdue = 10_000
+
+/** Enough for what fails within a moment. */
+const mostFailures = 10_000
 
 /**
  * How long a lease lasts when its holder does not come back: ten times what loads have lately taken, so that few have to renew it, and
@@ -32,5 +48,24 @@ export class OverdueLeases {
 
   has(token: string): boolean {
     return this.#tokens.has(token)
+  }
+}
+
+/** Entries whose load has just failed here, and which are left to other processes for a moment. */
+export class OwnFailures {
+  readonly #clock: Clock
+  readonly #ends = new LRUCache<string, number>({ max: mostFailures })
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  add(key: string): void {
+    this.#ends.set(key, this.#clock.now() + standBackMs)
+  }
+
+  has(key: string): boolean {
+    const end = this.#ends.get(key)
+    return end !== undefined && this.#clock.now() < end
   }
 }

@@ -4,7 +4,7 @@ import { type Flight, SingleFlight } from '../kernel/single-flight.ts'
 import type { CacheStore, Found, Payload } from './cache-store.ts'
 import type { FigureCounter } from './figures.ts'
 import { storedPayload } from './freshness.ts'
-import { leaseMs } from './lease.ts'
+import { failureMs, leaseMs, OwnFailures } from './lease.ts'
 import { longestLoadMs, renewLeases } from './lease-renewal.ts'
 import { type Load, type Loaded, type ReadRequest, timedLoad } from './load.ts'
 import { withinMoment } from './within-moment.ts'
@@ -35,10 +35,17 @@ export class Loads {
   readonly #clock: Clock
   readonly #flights = new SingleFlight<Payload | undefined, LeaseProof>()
   readonly #running = new Set<Promise<void>>()
+  readonly #failures: OwnFailures | undefined
 
-  constructor({ store, clock }: { readonly store: CacheStore; readonly clock: Clock }) {
+  /** @param shared tells that other processes use the store too. */
+  constructor({
+    store,
+    clock,
+    shared = false,
+  }: { readonly store: CacheStore; readonly clock: Clock; readonly shared?: boolean }) {
     this.#store = store
     this.#clock = clock
+    this.#failures = shared ? new OwnFailures(clock) : undefined
   }
 
   /** What is loading one of these now is not kept, and nobody joins it any more. */
@@ -67,6 +74,11 @@ export class Loads {
       found.token === proof.token &&
       found.stamps.every((stamp, index) => stamp === proof.stamps[index])
     return current ? flight : undefined
+  }
+
+  /** Tells of what was found that other processes are to have their turn: a load of it has just failed here. */
+  standsBack(key: string, found: Found): boolean {
+    return found.state === 'absent' && found.afterFailure === true && this.#failures?.has(key) === true
   }
 
   /** Takes the leases, loads what they were granted for, and fills. Ends every flight; never throws. */
@@ -144,24 +156,28 @@ export class Loads {
       }
       await filled
     } catch (error) {
-      for (const { flight } of own) flight.reject(error)
-      await this.#fill(own, [], figures)
+      for (const { request, flight } of own) {
+        this.#failures?.add(request.key)
+        flight.reject(error)
+      }
+      await this.#fill(own, undefined, figures)
     }
   }
 
-  /** Stores what was loaded, and gives back the leases of what is not to be kept. Never rejects. */
+  /** Stores what was loaded, and gives back the leases of what is not to be kept; without `loaded` the load failed. Never rejects. */
   async #fill(
     own: readonly { readonly request: ReadRequest; readonly flight: PayloadFlight; readonly proof: LeaseProof }[],
-    loaded: readonly Loaded[],
+    loaded: readonly Loaded[] | undefined,
     figures: FigureCounter,
   ): Promise<void> {
     const fills = own.map(({ request, flight, proof }, index) => {
       const { key, version } = request
+      if (loaded === undefined) return { key, version, ...proof, payload: undefined, failed: true, ttlMs: failureMs }
       const { payload, ttlMs } = loaded[index] ?? { payload: undefined, ttlMs: 0 }
       const kept = ttlMs > 0 && !flight.fenced ? storedPayload(request, { payload, ttlMs }) : { payload: undefined, ttlMs: 1 }
       return { key, version, ...proof, ...kept }
     })
-    const fenced = own.filter(({ flight }, index) => flight.fenced && (loaded[index]?.ttlMs ?? 0) > 0).length
+    const fenced = own.filter(({ flight }, index) => flight.fenced && (loaded?.[index]?.ttlMs ?? 0) > 0).length
     try {
       const stored = await this.#store.fill(fills)
       figures.fillsRefused(fenced + fills.filter(({ payload }, index) => payload !== undefined && !stored[index]).length)

@@ -17,6 +17,8 @@ export interface ReadThroughParts {
   readonly settled: () => boolean | Promise<boolean>
   /** Within this time every change of a row has expired its entry; in milliseconds. */
   readonly graceMs: number
+  /** Other processes use the store too. */
+  readonly shared?: boolean
 }
 
 /**
@@ -105,6 +107,7 @@ export class ReadThrough {
       }
       const shared = this.#loads.joinable(request.key, entry)
       if (shared === undefined && entry.state === 'leased') return later.read(request, entry.token)
+      if (shared === undefined && this.#loads.standsBack(request.key, entry)) return later.read(request, undefined)
       const flight = shared ?? this.#loads.open(request)
       if (shared === undefined) led.push({ request, flight, seen: entry.state === 'absent' ? entry.seen : undefined })
       return later.after(flight, request)

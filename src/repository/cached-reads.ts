@@ -94,6 +94,7 @@ export class Cache {
       ...{ store, clock, settled: () => this.#invalidation.settled() },
       // Twice the longest that a sweep may take, or far more than an invalidation in this process takes.
       graceMs: 2 * (sweep?.everyMs ?? 500),
+      shared: sweep !== undefined,
     })
     this.#invalidation = new Invalidation({
       ...{ store, logger, scopeOf, keys: changes, fence: (keys) => this.#reads.fence(keys) },

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import type { EntryRequest } from '../cache/cache-store.ts'
 import { type CacheStoreCase, storeCase } from './cache-store-case.ts'
+import { failureCases } from './cache-store-failures.ts'
 import { renewalCases } from './cache-store-renewal.ts'
 import { replacementCases } from './cache-store-replacement.ts'
 import { absent, fill, filled, hit, keepMs, lease, leased, leaseMs, look, lookAll, request, seenOf } from './cache-store-steps.ts'
@@ -11,7 +12,7 @@ import { absent, fill, filled, hit, keepMs, lease, leased, leaseMs, look, lookAl
  * cases do not meet each other.
  */
 export function cacheStoreContract(): readonly CacheStoreCase[] {
-  return [...cases, ...renewalCases, ...replacementCases]
+  return [...cases, ...renewalCases, ...replacementCases, ...failureCases]
 }
 
 const cases: readonly CacheStoreCase[] = [

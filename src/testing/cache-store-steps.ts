@@ -38,6 +38,11 @@ export async function fill(
   return (await store.fill([{ key: entry.key, version: entry.version, ...proof, payload, ttlMs }]))[0]
 }
 
+/** Ends a lease whose load has failed. */
+export async function failed(store: CacheStore, entry: EntryRequest, proof: Pick<Fill, 'token' | 'stamps'>, ttlMs = keepMs) {
+  return (await store.fill([{ key: entry.key, version: entry.version, ...proof, payload: undefined, failed: true, ttlMs }]))[0]
+}
+
 /** Puts another payload in the place of a standing entry. */
 export async function replace(store: CacheStore, entry: EntryRequest, { seen, stamps }: Omit<Hit, 'payload'>, payload: unknown) {
   const { key, version } = entry
@@ -81,3 +86,5 @@ export async function seenOf(store: CacheStore, entry: EntryRequest): Promise<st
 export const hit = (payload: unknown): Seen => ({ state: 'hit', payload })
 /** Nothing is there. */
 export const absent: Seen = { state: 'absent', seen: undefined }
+/** Nothing is there but what tells of a failure. */
+export const absentAfterFailure: Seen = { state: 'absent', seen: undefined, afterFailure: true }

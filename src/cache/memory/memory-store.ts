@@ -23,10 +23,16 @@ interface Leased {
   readonly kind: 'lease'
   readonly token: string
   readonly stamps: readonly Stamp[]
+  readonly afterFailure: boolean
   endsAt: number
 }
 
 type Slot = Entry | Leased
+
+/** So many failures are remembered at most, beside entries and leases: an outage is not to drop what is kept. */
+const mostFailures = 1000
+
+const afterFailure = { afterFailure: true } as const
 
 /**
  * Keeps entries in this process. It holds at most `maxEntries` entries and leases together, with the stamps that they hang on, and
@@ -36,6 +42,8 @@ export class MemoryStore implements CacheStore {
   readonly name = 'memory'
   readonly #slots: LRUCache<string, Slot>
   readonly #stamps = new Map<string, Stamp>()
+  /** When each ends. */
+  readonly #failures = new LRUCache<string, number>({ max: mostFailures })
   readonly #clock: Clock
   #closed = false
 
@@ -60,7 +68,8 @@ export class MemoryStore implements CacheStore {
       const slot = this.#live(key)
       if (slot !== undefined && !(slot.kind === 'entry' && slot.fill.token === seen)) return undefined
       const stamps = keys.map((stamp) => this.#openStamp(stamp))
-      this.#put(key, { kind: 'lease', token, stamps, endsAt: this.#clock.now() + leaseMs })
+      this.#put(key, { kind: 'lease', token, stamps, afterFailure: this.#failed(key), endsAt: this.#clock.now() + leaseMs })
+      this.#failures.delete(key)
       return stamps.map(({ value }) => value)
     })
   }
@@ -76,8 +85,10 @@ export class MemoryStore implements CacheStore {
     return fills.map((fill) => {
       const slot = this.#live(fill.key)
       if (slot === undefined || !mayFill(slot, fill)) return false
-      if (fill.payload === undefined) this.#slots.delete(fill.key)
-      else this.#put(fill.key, { kind: 'entry', fill, stamps: slot.stamps, endsAt: this.#clock.now() + fill.ttlMs })
+      if (fill.payload === undefined) {
+        this.#slots.delete(fill.key)
+        if (fill.failed === true) this.#failures.set(fill.key, this.#clock.now() + fill.ttlMs)
+      } else this.#put(fill.key, { kind: 'entry', fill, stamps: slot.stamps, endsAt: this.#clock.now() + fill.ttlMs })
       return true
     })
   }
@@ -85,6 +96,7 @@ export class MemoryStore implements CacheStore {
   async invalidate(keys: readonly string[]): Promise<void> {
     for (const key of keys) {
       this.#slots.delete(key)
+      this.#failures.delete(key)
       const stamp = this.#stamps.get(key)
       if (stamp !== undefined) this.#end(stamp)
     }
@@ -97,17 +109,24 @@ export class MemoryStore implements CacheStore {
   async close(): Promise<void> {
     this.#closed = true
     this.#slots.clear()
+    this.#failures.clear()
   }
 
   #find(request: EntryRequest): Found {
     const slot = this.#live(request.key)
-    if (slot === undefined) return { state: 'absent', seen: undefined }
+    if (slot === undefined) return { state: 'absent', seen: undefined, ...(this.#failed(request.key) ? afterFailure : {}) }
     if (slot.kind === 'lease') {
-      return { state: 'leased', token: slot.token, stamps: request.stamps.map((key) => this.#stamps.get(key)?.value) }
+      const stamps = request.stamps.map((key) => this.#stamps.get(key)?.value)
+      return { state: 'leased', token: slot.token, stamps, ...(slot.afterFailure ? afterFailure : {}) }
     }
     const { fill } = slot
     if (!usable(slot, request)) return { state: 'absent', seen: fill.token }
     return { state: 'hit', payload: fill.payload, seen: fill.token, stamps: fill.stamps, atHand: true }
+  }
+
+  #failed(key: string): boolean {
+    const end = this.#failures.get(key)
+    return end !== undefined && end > this.#clock.now()
   }
 
   #live(key: string): Slot | undefined {

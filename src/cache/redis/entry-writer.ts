@@ -2,6 +2,7 @@ import type { Logger } from '../../kernel/logger.ts'
 import type { Fill } from '../cache-store.ts'
 import { encode } from '../codec.ts'
 import { proofText } from './read-round.ts'
+import { failureText } from './scripts.ts'
 
 /** A fill as it goes to Redis. */
 export interface WrittenFill {
@@ -32,8 +33,8 @@ export class EntryWriter {
   }
 
   #write(fill: Fill, database: string): WrittenFill {
-    const { token, version, stamps, payload } = fill
-    if (payload === undefined) return { fill, text: '', bytes: 0, tooLarge: false }
+    const { token, version, stamps, payload, failed = false } = fill
+    if (payload === undefined) return { fill, text: failed ? failureText : '', bytes: 0, tooLarge: false }
     const text = `V${token}${proofText(version, database, stamps)}${encode(payload)}`
     const bytes = Buffer.byteLength(text)
     if (bytes <= this.#maxBytes) return { fill, text, bytes, tooLarge: false }

@@ -1,5 +1,6 @@
 import type { EntryRequest, Found } from '../cache-store.ts'
 import { decodeFrom } from '../codec.ts'
+import { failureText } from './scripts.ts'
 
 /** What an entry must say of itself to be a hit: its version and the live values of its stamps, where all of them are there. */
 interface Proof {
@@ -80,8 +81,12 @@ export class ReadRound {
       }
       return { state: 'hit', payload: decodeFrom(text, tokenEnd + expected.length), seen, stamps: live as string[] }
     }
-    if (text.startsWith('L')) return { state: 'leased', token: text.slice(1), stamps: this.#proofOf(request).live }
-    return { state: 'absent', seen: undefined }
+    const afterFailure = text.startsWith('M')
+    if (afterFailure || text.startsWith('L')) {
+      const lease = { state: 'leased', token: text.slice(1), stamps: this.#proofOf(request).live } as const
+      return afterFailure ? { ...lease, afterFailure } : lease
+    }
+    return text === failureText ? { state: 'absent', seen: undefined, afterFailure: true } : { state: 'absent', seen: undefined }
   }
 
   /** An entry that is no hit may be one of another database. */
