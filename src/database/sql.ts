@@ -1,4 +1,4 @@
-import { type EntityManager, MikroORM } from '@mikro-orm/core'
+import type { EntityManager, MikroORM } from '@mikro-orm/core'
 import { DataAccessError } from '../errors.ts'
 import { withCommit } from './round-trips.ts'
 
@@ -32,7 +32,8 @@ export async function runSqlWithCommit(em: EntityManager, sql: string, params: r
  * @throws DataAccessError `OPTION_INVALID` for a database that is neither.
  */
 export function dialectOf(source: EntityManager | MikroORM): Dialect {
-  const driver = source instanceof MikroORM ? source.driver : source.getDriver()
+  // Not by its class, of which a test runner may load a second copy.
+  const driver = 'getDriver' in source ? source.getDriver() : source.driver
   for (let prototype: unknown = driver; prototype; prototype = Object.getPrototypeOf(prototype)) {
     const name = (prototype as object).constructor?.name ?? ''
     if (name.startsWith('PostgreSql')) return 'postgresql'

@@ -37,8 +37,12 @@ export function reconnect(client: RedisClient): void {
   if (client.status === 'ready' || client.status === 'connect') client.disconnect(true)
 }
 
-/** Ends a client for good and at once: closed in good order, it would first send all that still waits to be sent. */
+/**
+ * Ends a client for good and at once: closed in good order, it would first send all that still waits to be sent, and wait two seconds for
+ * a server that does not answer.
+ */
 export function discard(client: RedisClient): void {
+  if (client.status === 'end') return
   client.disconnect()
   // Not there before the first connection, whatever its type says.
   if ('stream' in client) client.stream?.destroy()
@@ -57,17 +61,33 @@ export async function loadIoredis(): Promise<Pick<typeof import('ioredis'), 'Red
 const warnedOf = new WeakSet<RedisClient>()
 
 /**
- * Warns, once, of settings of a caller's own client that hurt outside this library. Here they do no harm: we ask the client for
- * nothing while it is not connected, and wait for no answer longer than our own timeout.
+ * Warns, once, of settings of a caller's own client. What waits hurts outside this library alone: we ask the client for nothing while it
+ * is not connected, and wait for no answer longer than our own timeout. A connection that is not given up hurts here too, since
+ * we end no client that is not ours.
  */
 export function warnOfClientSettings(client: RedisClient, logger: Logger): void {
-  const options: { enableOfflineQueue?: unknown; maxRetriesPerRequest?: unknown; commandTimeout?: unknown } =
+  const options: WatchedSettings =
     'redisOptions' in client.options ? { ...client.options.redisOptions, ...client.options } : client.options
+  const asksSentinels = (options.sentinels?.length ?? 0) > 0
   const risky = [
     ...(options.enableOfflineQueue === false ? [] : ['enableOfflineQueue: true lets commands wait while Redis is away']),
     ...(options.commandTimeout === undefined ? ['without commandTimeout a command to a stalled Redis waits for ever'] : []),
+    ...(options.socketTimeout === undefined
+      ? ['without socketTimeout a connection whose other end is gone is kept for minutes, and nothing comes through meanwhile']
+      : []),
+    ...(asksSentinels && options.failoverDetector !== true
+      ? ['without failoverDetector: true it writes on to a master that a Sentinel has replaced, which loses what it is told']
+      : []),
   ]
   if (risky.length === 0 || warnedOf.has(client)) return
   warnedOf.add(client)
-  logger.warn('The ioredis client that was given has settings that are risky for your own commands', { settings: risky })
+  logger.warn('The ioredis client that was given has risky settings', { settings: risky })
+}
+
+interface WatchedSettings {
+  readonly enableOfflineQueue?: unknown
+  readonly commandTimeout?: unknown
+  readonly socketTimeout?: unknown
+  readonly sentinels?: readonly unknown[] | null | undefined
+  readonly failoverDetector?: unknown
 }

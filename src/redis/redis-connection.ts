@@ -151,12 +151,11 @@ export class RedisConnection {
     const client = await this.#client?.catch(() => undefined)
     if (client === undefined) return
     if (client.status === 'ready') {
-      const goodbye = client.quit().catch(() => undefined)
-      const timer = setTimeout(() => client.disconnect(), this.#timeoutMs)
-      await goodbye
-      clearTimeout(timer)
+      const silence = new Deadline(this.#timeoutMs)
+      await silence.bound(client.quit()).catch(() => undefined)
+      silence.end()
     }
-    client.disconnect()
+    discard(client)
   }
 
   readonly #heard = (): void => {

@@ -1,5 +1,5 @@
 import type { Logger } from '../kernel/logger.ts'
-import { makeRedisClient, type RedisClient, reconnect } from './redis-client.ts'
+import { discard, makeRedisClient, type RedisClient, reconnect } from './redis-client.ts'
 import type { RedisOptions } from './redis-options.ts'
 import { isRedisReply } from './redis-reply.ts'
 
@@ -40,7 +40,7 @@ export class RedisSubscription {
   async close(): Promise<void> {
     this.#closed = true
     const client = await this.#client
-    client?.disconnect()
+    if (client !== undefined) discard(client)
   }
 
   async #open(

@@ -3,6 +3,7 @@ import { afterEach, expect, inject, test, vi } from 'vitest'
 import { silentLogger } from '../../src/kernel/logger.ts'
 import { RedisConnection } from '../../src/redis/redis-connection.ts'
 import type { RedisOptions } from '../../src/redis/redis-options.ts'
+import { RedisSubscription } from '../../src/redis/redis-subscription.ts'
 import { openRedisServer } from '../support/servers/restartable-servers.ts'
 import { openProxy } from '../support/tcp-proxy.ts'
 
@@ -197,6 +198,33 @@ test("the caller's own client is survived with default settings, warned about, a
   expect(client.status).toBe('ready')
   client.disconnect()
 })
+
+const timers = () => process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length
+
+test.each(['a connection', 'a subscription'])(
+  '%s that is closed leaves no timer behind, also when Redis stalls',
+  async (which) => {
+    const before = timers()
+    for (const stalls of [false, true]) {
+      const { proxy, url } = await proxied()
+      if (which === 'a connection') {
+        const connection = connect({ url })
+        await expect.poll(() => connection.ping().catch(() => 0)).toBeGreaterThan(0)
+        if (stalls) proxy.stall()
+        await connection.close()
+      } else {
+        let ready = 0
+        const subscription = new RedisSubscription({ url }, ['a'], () => {}, silentLogger, { onConnection: () => void ready++ })
+        opened.push(subscription)
+        await expect.poll(() => ready).toBe(1)
+        if (stalls) proxy.stall()
+        await subscription.close()
+      }
+      await new Promise((resolve) => setImmediate(resolve))
+      expect(timers()).toBeLessThanOrEqual(before)
+    }
+  },
+)
 
 test('it closes twice, before it connected too, and refuses commands afterwards', async () => {
   const connection = connect({ url: inject('redisUrl') })

@@ -161,7 +161,7 @@ describe.each([
       await relay.start()
       await relay.stop()
     }
-    expect(warnings()).toEqual([expect.stringContaining('The ioredis client that was given has settings that are risky')])
+    expect(warnings()).toEqual([expect.stringContaining('The ioredis client that was given has risky settings')])
     client.disconnect()
   })
 })
