@@ -31,7 +31,7 @@ export interface Hit {
 /** What a store has for an {@link EntryRequest}. */
 export type Found =
   | Hit
-  /** `seen` marks the unusable entry that is still there, if there is one. `afterFailure` tells of a load that has just failed. */
+  /** `seen` marks the unusable entry that is still there, if there is one. `afterFailure` tells that the last load failed. */
   | { readonly state: 'absent'; readonly seen: string | undefined; readonly afterFailure?: boolean }
   /**
    * Somebody is loading. `stamps` are the live values, `undefined` for a missing one. `afterFailure` tells that the load before

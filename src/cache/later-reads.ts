@@ -40,6 +40,8 @@ export class LaterReads {
   /** When the call began to wait, and since when the present wait counts: what comes later waits for the rest of it. */
   #begunAt = Number.NaN
   #since: number | undefined
+  /** When the last look began: an answer may come late, and tells nothing of the time since. */
+  #lookedAt = Number.NEGATIVE_INFINITY
 
   constructor(parts: LaterReadsParts) {
     this.#parts = parts
@@ -91,6 +93,7 @@ export class LaterReads {
     if (this.#since === undefined) this.#since = this.#begunAt = clock.now()
     for (let pauseMs = firstPollMs; this.#worthAWait(); pauseMs = Math.min(pauseMs * 2, longestPollMs)) {
       await clock.wait(pauseMs)
+      this.#lookedAt = clock.now()
       const asked = [...this.#awaited]
       const found = await look(asked.map(({ request }) => request))
       if (found === undefined) return false
@@ -101,14 +104,13 @@ export class LaterReads {
 
   /** The caller gets all at once, so one that is worth the wait holds the others, which are then read with it. */
   #worthAWait(): boolean {
-    const { clock, overdue } = this.#parts
-    if (this.#hasWaited(clock.now())) return false
-    for (const { token } of this.#awaited) if (token === undefined || !overdue.has(token)) return true
+    if (this.#hasWaited()) return false
+    for (const { token } of this.#awaited) if (token === undefined || !this.#parts.overdue.has(token)) return true
     return false
   }
 
-  #hasWaited(now: number): boolean {
-    return this.#since === undefined || now >= this.#since + leaseWaitMs
+  #hasWaited(): boolean {
+    return this.#since === undefined || this.#lookedAt >= this.#since + leaseWaitMs
   }
 
   /** Begins the wait anew for an entry whose load has failed: who holds its lease now has just begun. */
@@ -122,7 +124,7 @@ export class LaterReads {
   #leave(awaited: Awaited, token: string | undefined, now: number): void {
     if (token === undefined || (awaited.token !== undefined && awaited.token !== token)) awaited.since = now
     awaited.token = token
-    if (token !== undefined && this.#hasWaited(now) && awaited.since <= (this.#since as number)) this.#parts.overdue.add(token)
+    if (token !== undefined && this.#hasWaited() && awaited.since <= (this.#since as number)) this.#parts.overdue.add(token)
   }
 
   /** Leaves those that are leased still, or are left to others. */

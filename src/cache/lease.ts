@@ -13,9 +13,6 @@ export const longestPollMs = 32
 /** How long a process whose load has failed leaves the entry to others: who waits for it looks again within that time. */
 const standBackMs = 50
 
-/** How long a store tells of a failure: far longer than those who wait for the entry do not look. */
-export const failureMs = 1_000
-
 /** Bounds of {@link leaseMs}, and what it is before the first load. */
 const least = 2_000
 const most = 10_000
@@ -23,6 +20,9 @@ const unknown = 5_000
 
 /** How long a row of loads that fail is waited for: as long as a lease of somebody who died. */
 export const longestWaitMs = most
+
+/** How long a store tells of a failure, unless somebody loads the entry before: no longer does anybody wait. */
+export const failureMs = longestWaitMs
 
 /** Enough for what can be orphaned at once by a process that dies while it loads long lists. */
 const mostOverdue = 10_000

@@ -76,7 +76,7 @@ export class Loads {
     return current ? flight : undefined
   }
 
-  /** Tells of what was found that other processes are to have their turn: a load of it has just failed here. */
+  /** Tells whether what was found is left to other processes for a moment: a load of it has just failed here. */
   standsBack(key: string, found: Found): boolean {
     return found.state === 'absent' && found.afterFailure === true && this.#failures?.has(key) === true
   }

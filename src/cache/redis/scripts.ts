@@ -1,7 +1,7 @@
 import { RedisScript } from '../../redis/redis-script.ts'
 
 // One key holds `L<token>` while somebody loads, and `V<token>|<version>|<stamps>|<payload>` once it is filled. A load that fails
-// leaves `F` for a moment, and who loads next holds `M<token>`. So each script touches one key, hence one hash slot of a cluster,
+// leaves `F`, and who loads next holds `M<token>`. So each script touches one key, hence one hash slot of a cluster,
 // and one DEL ends entry, lease and failure alike.
 
 /** What a load that failed leaves. */

@@ -54,6 +54,9 @@ function open({ shared = true } = {}) {
   return {
     ...{ store, database, loadedAt, other, every, onWait },
     now: () => now,
+    pass: (ms: number) => {
+      now += ms
+    },
     read: async () => (await reads.read([request], load, figures))[0],
   }
 }
@@ -94,6 +97,24 @@ describe('who waits for what another process loads', () => {
   test('waits for such a row that follows a failure no longer than for one', async () => {
     ground.every(100, () => (ground.now() < 1000 ? failAndBegin() : invalidateAndBegin()))
     await endsBetween(900 + leaseWaitMs, 1000 + 300)
+  })
+
+  test('waits for whom it has not met while an answer of the store was on its way', async () => {
+    const { every, other, store, read, loadedAt, now, pass } = ground
+    const find = store.read
+    let late = false
+    store.read = async (requests) => {
+      const found = await find.call(store, requests)
+      if (now() >= 60 && !late) {
+        late = true
+        await failAndBegin()
+        pass(leaseWaitMs)
+        every(100, () => other.fill('filled'))
+      }
+      return found
+    }
+    expect(await read()).toBe('filled')
+    expect(loadedAt).toEqual([])
   })
 
   test('gives up after ten seconds, and then as before', async () => {
