@@ -5,6 +5,7 @@ import { assessment } from '../../src/assessment/index.ts'
 import { leaseWaitMs, longestPollMs } from '../../src/cache/lease.ts'
 import { createDataAccess } from '../../src/data-access.ts'
 import { silentLogger } from '../../src/kernel/logger.ts'
+import { Author } from '../support/cache-entities.ts'
 import { openCacheGround } from '../support/cache-ground.ts'
 import { dialects, openTestDatabase, type TestDatabase } from '../support/databases.ts'
 import { type FailingAnswer, type FailingOptions, type FailingProcess, startFailingProcess } from '../support/failing-process.ts'
@@ -88,6 +89,8 @@ test.each(dialects)(
     const { id } = await ground.author({ name: 'read' })
     const client = new Redis(inject('redisUrl'))
     track({ close: async () => client.disconnect() })
+    // Until a process has swept once it reads from the database.
+    while (ground.cache.cached(Author).stats().hits === 0) await cachedName(ground, id)
     let ended = false
     const lease = () => client.set(`${ground.prefix}Author:${id}`, `L${crypto.randomUUID()}`)
     const othersLoad = async () => {

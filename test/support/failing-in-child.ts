@@ -52,7 +52,7 @@ function timed(store: CacheStore): CacheStore {
 
 const cache = redisCache({ url: redisUrl, prefix, timeoutMs: 5000 })
 const data = await createDataAccess({
-  modules: [{ ...assessment, caches: [counted] }],
+  modules: [{ ...assessment, caches: [...(assessment.caches ?? []), counted] }],
   database: { url },
   cache: { ...cache, open: (surroundings) => timed(cache.open(surroundings)) },
   logger: silentLogger,
