@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { Redis } from 'ioredis'
-import { assessment, User } from '../../src/assessment/index.ts'
+import { assessment, User, userCache } from '../../src/assessment/index.ts'
 import type { CacheStore } from '../../src/cache/cache-store.ts'
 import { cachedQuery, dep } from '../../src/cache/cached-query.ts'
 import { redisCache } from '../../src/cache/redis/redis-cache.ts'
@@ -52,7 +52,7 @@ function timed(store: CacheStore): CacheStore {
 
 const cache = redisCache({ url: redisUrl, prefix, timeoutMs: 5000 })
 const data = await createDataAccess({
-  modules: [{ ...assessment, caches: [...(assessment.caches ?? []), counted] }],
+  modules: [{ ...assessment, caches: [userCache, counted] }],
   database: { url },
   cache: { ...cache, open: (surroundings) => timed(cache.open(surroundings)) },
   logger: silentLogger,
@@ -80,7 +80,7 @@ async function read({ entry, callers, forMs }: FailingOrder): Promise<FailingAns
 
 // Until a process has swept once it reads from the database.
 const nobody = crypto.randomUUID()
-while (data.cached(User).stats().hits === 0) await data.cached(User).get(nobody)
+while (data.cached(userCache).stats().hits === 0) await data.cached(userCache).get(nobody)
 
 process.on('message', async (order: FailingOrder) => process.send?.(await read(order)))
 process.on('disconnect', () => process.exit())
