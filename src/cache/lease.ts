@@ -22,7 +22,7 @@ const unknown = 5_000
 export const longestWaitMs = most
 
 /** How long a store tells of a failure, unless somebody loads the entry before: no longer does anybody wait. */
-export const failureMs = longestWaitMs
+export const failureMs = longestWaitMs + leaseWaitMs
 
 /** Enough for what can be orphaned at once by a process that dies while it loads long lists. */
 const mostOverdue = 10_000
