@@ -42,7 +42,6 @@ export function reconnect(client: RedisClient): void {
  * a server that does not answer.
  */
 export function discard(client: RedisClient): void {
-  if (client.status === 'end') return
   client.disconnect()
   // Not there before the first connection, whatever its type says.
   if ('stream' in client) client.stream?.destroy()

@@ -1,24 +1,12 @@
 import { describe, expect, it } from 'vitest'
-import { assessment } from '../../src/assessment/index.ts'
 import { type CacheChoice, memoryCache } from '../../src/cache/cache-choice.ts'
 import { MemoryStore } from '../../src/cache/memory/memory-store.ts'
-import { createDataAccess } from '../../src/data-access.ts'
 import { dialects, openTestDatabase } from '../support/databases.ts'
-import { Note, NoteTagged, notes } from '../support/notes-module.ts'
-
-/** Events alone, of a domain whose tables are not ours. */
-const tags = { name: 'tags', events: [NoteTagged] }
+import { Note, notes } from '../support/notes-module.ts'
+import { openAssessment } from '../support/open-assessment.ts'
 
 describe.each(dialects)('closing a data access on %s', (dialect) => {
-  const open = async (options: Parameters<typeof createDataAccess>[0] = {}) => {
-    const database = await openTestDatabase(dialect)
-    const data = await createDataAccess({ modules: [assessment, tags], database: { url: database.url }, ...options })
-    const close = async () => {
-      await data.close()
-      await database.close()
-    }
-    return { data, close }
-  }
+  const open = (options?: Parameters<typeof openAssessment>[1]) => openAssessment(dialect, options)
 
   it('refuses to close inside a unit of work, which it would wait for, and goes on', async () => {
     const { data, close } = await open()

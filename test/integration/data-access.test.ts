@@ -2,13 +2,13 @@ import { randomUUID } from 'node:crypto'
 import { CheckConstraintViolationException, TableNotFoundException } from '@mikro-orm/core'
 import { Migration } from '@mikro-orm/migrations'
 import { describe, expect, it } from 'vitest'
-import { AIRScore, AIRScoreCalculated, assessment, latestScore, User, userCache } from '../../src/assessment/index.ts'
+import { AIRScore, AIRScoreCalculated, latestScore, User, userCache } from '../../src/assessment/index.ts'
 import { memoryCache } from '../../src/cache/cache-choice.ts'
-import { createDataAccess } from '../../src/data-access.ts'
 import { withQueries } from '../../src/database/query-scope.ts'
 import { DomainEvent } from '../../src/outbox/event/domain-event.ts'
 import { dialects, openTestDatabase } from '../support/databases.ts'
 import { Note, NoteTagged, notes } from '../support/notes-module.ts'
+import { openAssessment } from '../support/open-assessment.ts'
 
 const score = {
   occupationCode: '15-1252',
@@ -21,19 +21,8 @@ const score = {
   parameterVersion: 'v1.2',
 }
 
-/** Events alone, of a domain whose tables are not ours. */
-const tags = { name: 'tags', events: [NoteTagged] }
-
 describe.each(dialects)('a data access on %s', (dialect) => {
-  const open = async (options: Parameters<typeof createDataAccess>[0] = {}) => {
-    const database = await openTestDatabase(dialect)
-    const data = await createDataAccess({ modules: [assessment, tags], database: { url: database.url }, ...options })
-    const close = async () => {
-      await data.close()
-      await database.close()
-    }
-    return { data, close }
-  }
+  const open = (options?: Parameters<typeof openAssessment>[1]) => openAssessment(dialect, options)
 
   it('has only our own tables without modules', async () => {
     const { data, close } = await open({ modules: [] })

@@ -52,7 +52,8 @@ export function sqlFirstDue(dialect: Dialect): string {
   return `select min(f.since) as oldest, string_agg(cast(f.bucket as text), ',') as untimed, max(f.timed) as timed from (
       select g.since, case when g.since is null and g.asked = ${askedFirst} then g.bucket end as bucket, 0 as timed
       from (select l.bucket, ${due} as since, (select count(*) from ${asked} as a) as asked from outbox_leases l) as g
-      union all select ${first}, null, case when ${first} is null and (select count(*) from ${come} as a) = ${askedFirst} then 1 else 0 end
+      union all select g.since, null, case when g.since is null and g.asked = ${askedFirst} then 1 else 0 end
+      from (select ${first} as since, (select count(*) from ${come} as a) as asked) as g
     ) as f`
 }
 
